@@ -206,6 +206,7 @@ fn topology(lake: &Path, sink: &str) -> Topology {
         memory: 256 << 20,
         restarts: Restarts::default(),
         outside: std::collections::BTreeMap::new(),
+        tests: Vec::new(),
     }
 }
 

@@ -8,31 +8,33 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-/// A future that ends when a clock says so.
+/// A future that ends at a time of its clock.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Where the engine and its components get the time from.
+/// The source of time for the engine and its components.
 pub trait Clock: Send + Sync {
-    /// The wall clock, in UTC. It may jump in both directions.
+    /// Returns the wall clock, in UTC. It may jump in both directions.
     fn now(&self) -> OffsetDateTime;
 
-    /// Time since the clock was made. It never goes back.
+    /// Returns the time since the clock was created. It never goes back.
     fn monotonic(&self) -> Duration;
 
-    /// Ends once `duration` has gone by on the monotonic clock.
+    /// Ends once `duration` has passed on the monotonic clock.
     fn sleep(&self, duration: Duration) -> Sleep;
 }
 
 /// A clock that is shared by all tasks of a topology.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The time that lies this long after another, or the last one that can be told. `+` panics there:
-/// a time may come from a name, a post or a server's answer, and a duration from a file.
+/// Returns the time this long after another one, or the latest time that can be represented. `+`
+/// would panic in that case: a time may come from a name, a post or a server's answer, and a
+/// duration from a file.
 pub fn later(time: OffsetDateTime, by: Duration) -> OffsetDateTime {
     time.saturating_add(signed(by))
 }
 
-/// The time that lies this long before another, or the first one that can be told; see [`later`].
+/// Returns the time this long before another one, or the earliest time that can be represented; see
+/// [`later`].
 pub fn earlier(time: OffsetDateTime, by: Duration) -> OffsetDateTime {
     time.saturating_sub(signed(by))
 }
@@ -48,7 +50,7 @@ pub struct SystemClock {
 
 #[allow(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
 impl SystemClock {
-    /// A clock whose monotonic time starts now.
+    /// Creates a clock whose monotonic time starts now.
     pub fn shared() -> SharedClock {
         Arc::new(Self { started: Instant::now() })
     }
@@ -76,7 +78,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at `wall`, with a monotonic time of zero.
+    /// Creates a clock that stands at `wall`, with a monotonic time of zero.
     pub fn at(wall: OffsetDateTime) -> Arc<Self> {
         Arc::new(Self { wall: Mutex::new(wall), monotonic: watch::Sender::new(Duration::ZERO) })
     }
@@ -87,7 +89,7 @@ impl ManualClock {
         self.advance(by);
     }
 
-    /// Moves both times forward and wakes whoever slept until then.
+    /// Moves both times forward and wakes the sleepers whose time has come.
     pub fn advance(&self, by: Duration) {
         *self.wall.lock().unwrap_or_else(PoisonError::into_inner) += by;
         self.monotonic.send_modify(|now| *now += by);
@@ -107,8 +109,8 @@ impl Clock for ManualClock {
         let mut time = self.monotonic.subscribe();
         let until = self.monotonic().saturating_add(duration);
         Box::pin(async move {
-            // The sender outlives every topology that a test runs; if it is gone, nobody can wait
-            // any more.
+            // The sender outlives every topology of a test; if it is dropped, no task is left that
+            // waits.
             let _ = time.wait_for(|now| *now >= until).await;
         })
     }

@@ -1,5 +1,4 @@
-//! The contract of a component as a topology file names it: its name, its role, and what can be
-//! wrong with it.
+//! The contract of a component in a topology file: its name, its role, and its problems.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -7,19 +6,19 @@ use serde::de::DeserializeOwned;
 
 use crate::tuple::Fields;
 
-/// The configuration of a component as a topology file writes it behind `run:`. The doc comments of
+/// The configuration of a component, in a topology file the value of `run:`. The doc comments of
 /// the type and of its fields are the help that `waterspout components show` prints.
 pub trait Component: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'static {
     /// The name in RON, such as `Lines`.
     const NAME: &'static str;
     /// Other names for the same component.
     const ALIASES: &'static [&'static str] = &[];
-    /// One sentence on what becomes of a post here when something fails: what `validate`, `graph`
-    /// and `components show` print.
+    /// One sentence on the fate of a post in this component when something fails. `validate`,
+    /// `graph` and `components show` print it.
     const GUARANTEE: &'static str;
 }
 
-/// What a component is.
+/// The role of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Makes tuples from outside.
@@ -31,7 +30,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The word for it.
+    /// Returns the name of the role.
     pub fn name(self) -> &'static str {
         match self {
             Self::Spout => "spout",
@@ -85,12 +84,12 @@ impl TopologyOutline {
     }
 }
 
-/// What is wrong with a component's configuration, found by the component itself.
+/// A problem of a component's configuration, found by the component itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The field of the configuration that is wrong.
     pub field: &'static str,
-    /// What is wrong, what was expected.
+    /// The problem, and what was expected.
     pub what: String,
     /// The wrong name and the valid ones, for "did you mean".
     pub candidates: Option<(String, Vec<String>)>,

@@ -23,7 +23,7 @@ use crate::spout::generate::Generate;
 use crate::spout::lines::Lines;
 use crate::spout::replay::{LocalReplay, S3Replay};
 
-/// The components of this crate.
+/// Returns the components of this crate.
 pub fn standard() -> Registry {
     Registry::empty()
         .spout::<Generate>()

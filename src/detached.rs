@@ -1,5 +1,5 @@
-//! Work that somebody waits for only as long as it makes sense: a server that swallows requests
-//! mustn't hold up the task that asked it.
+//! Runs work whose caller waits only while that makes sense: a server that doesn't answer mustn't
+//! hold up the task that called it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -9,32 +9,33 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 
-/// How often a waiting call checks whether its task has stopped. Shorter costs wake-ups.
+/// The interval in which a waiting call checks if its task has stopped. A shorter one costs more
+/// wake-ups.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
-/// Starts work on threads of its own, and waits for it until [`stop`](Self::stop).
+/// A starter of work on separate threads, which waits for the work until [`stop`](Self::stop).
 #[derive(Debug, Default)]
 pub struct Detached {
     is_stopped: AtomicBool,
 }
 
 impl Detached {
-    /// The task ends: from here on nobody waits. What is under way may come to its end or not, and
-    /// has to be of a kind that does no harm later.
+    /// Records that the task ends: from here on no call waits. Work in progress may finish or not,
+    /// and must do no harm if it finishes later.
     pub fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
-    /// True if nobody waits any more.
+    /// Returns true if no call waits any more.
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
     }
 
-    /// Does work on a thread with this name, and returns its result.
+    /// Runs work on a thread with this name, and returns its result.
     ///
     /// # Errors
-    /// Those of the work; transient if the task stopped in the meantime; fatal if the work
-    /// panicked; if there is no thread to be had.
+    /// If the work fails; transient if the task stopped in the meantime; fatal if the work
+    /// panicked; `NoRoom` if no thread can be started.
     pub fn run<T: Send + 'static>(
         &self,
         name: &str,
@@ -45,11 +46,11 @@ impl Detached {
         self.next(&results, None).unwrap_or_else(|| Err(stopped(name)))
     }
 
-    /// Does work on a thread with this name, and waits for it no longer than `limit`. `None` if
-    /// nobody waits any more; it may still come to its end.
+    /// Runs work on a thread with this name, and waits for it no longer than `limit`. Returns
+    /// `None` if the task stopped or the limit was reached; the work may still finish.
     ///
     /// # Errors
-    /// Those of the work; fatal if the work panicked; if there is no thread to be had.
+    /// If the work fails; fatal if the work panicked; `NoRoom` if no thread can be started.
     pub fn run_within<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -61,11 +62,11 @@ impl Detached {
         self.next(&results, Some(limit)).transpose()
     }
 
-    /// Does the same work on several threads with this name, and waits for all of them.
+    /// Runs the same work on several threads with this name, and waits for all of them.
     ///
     /// # Errors
-    /// Those of the work, of which a fatal one counts; transient if the task stopped in the
-    /// meantime; fatal if the work panicked; if there is no thread to be had.
+    /// If the work fails on a thread, where a fatal error takes precedence; transient if the task
+    /// stopped in the meantime; fatal if the work panicked; `NoRoom` if no thread can be started.
     pub fn run_on_threads(
         &self,
         threads: usize,
@@ -91,7 +92,7 @@ impl Detached {
         worst
     }
 
-    /// The next result, or `None` if nobody waits any more.
+    /// Returns the next result, or `None` if the task stopped or the limit was reached.
     fn next<T>(&self, results: &Receiver<Result<T>>, limit: Option<Duration>) -> Option<Result<T>> {
         let mut waited = Duration::ZERO;
         loop {
@@ -127,7 +128,7 @@ fn spawn<T: Send + 'static>(
     Ok(())
 }
 
-/// Sends how a thread ended, also if it panicked.
+/// The end of a thread, which sends its result even if it panicked.
 struct End<T> {
     name: String,
     done: Sender<Result<T>>,
@@ -146,12 +147,12 @@ impl<T> Drop for End<T> {
             .result
             .take()
             .unwrap_or_else(|| Err(Error::fatal(format!("the thread \"{}\" panicked", self.name))));
-        // Nobody waits any more where the task has stopped.
+        // If the task has stopped, no caller is waiting.
         let _ = self.done.send(result);
     }
 }
 
-/// The bound on the memory of what is under way at once.
+/// The bound on the memory of all work in progress.
 #[derive(Debug)]
 pub struct UnderWay {
     bytes_max: u64,
@@ -159,7 +160,7 @@ pub struct UnderWay {
     freed: Condvar,
 }
 
-/// Memory that is in use until this is dropped.
+/// Memory that is in use until this value is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct MemoryInUse<'a> {
@@ -168,13 +169,13 @@ pub struct MemoryInUse<'a> {
 }
 
 impl UnderWay {
-    /// A bound of so many bytes.
+    /// Creates a bound of this many bytes.
     pub fn new(bytes_max: u64) -> Self {
         Self { bytes_max, used: Mutex::new(0), freed: Condvar::new() }
     }
 
-    /// Waits until so many bytes fit beside what is in use, or nothing else is: what is larger than
-    /// the bound goes alone.
+    /// Waits until this many bytes fit beside the memory in use, or until no other memory is in
+    /// use: a piece that is larger than the bound is processed alone.
     pub fn take(&self, bytes: u64) -> MemoryInUse<'_> {
         let is_full = |used: &mut u64| *used > 0 && *used + bytes > self.bytes_max;
         let waited = self.freed.wait_while(self.used(), is_full);
@@ -182,7 +183,8 @@ impl UnderWay {
         MemoryInUse { under_way: self, bytes }
     }
 
-    /// The number is never left half-changed, so a panic elsewhere doesn't matter.
+    /// Locks the number of used bytes. It is never left half-changed, so a panic elsewhere doesn't
+    /// matter.
     fn used(&self) -> MutexGuard<'_, u64> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }

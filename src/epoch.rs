@@ -1,5 +1,5 @@
-//! The contract of an epoch: the barrier that ends it, and what spouts, bolts and sinks say of
-//! themselves there.
+//! The contract of an epoch: the barrier that ends it, and the reports of spouts, bolts and sinks
+//! on it.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use crate::error::Result;
 /// The marker that flows with the data and divides one epoch from the next.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// What sinks are told.
+    /// The barrier that sinks get.
     pub barrier: Barrier,
-    /// All sources have ended: windows emit what they hold before they pass this on.
+    /// True if all sources have ended: windows emit their content before they pass the marker on.
     pub finish: bool,
 }
 
@@ -22,60 +22,61 @@ pub struct Mark {
 pub struct Barrier {
     /// The epoch that ends here.
     pub epoch: u64,
-    /// The coordinator's wall clock when it made the barrier: what the age of files is decided by.
+    /// The coordinator's wall clock when it made the barrier. The age of files is measured by it.
     pub now: OffsetDateTime,
-    /// The boundary of the partition that holds what comes after this barrier. A sink whose open
-    /// partition has another boundary closes it here.
+    /// The boundary of the partition for posts after this barrier. A sink whose open partition has
+    /// another boundary closes it here.
     pub boundary: OffsetDateTime,
-    /// Nothing comes after this barrier: files are closed.
+    /// True if no posts come after this barrier: files are closed.
     pub last: bool,
-    /// Whether what came before has to survive a power loss before it is promised; false under
-    /// `checkpoint: Off`.
+    /// True if everything before the barrier has to survive a power loss before it is promised;
+    /// false under `checkpoint: Off`.
     pub durable: bool,
 }
 
-/// What a sink has made durable on this machine's disk, and will make visible.
+/// A segment that a sink has made durable on this machine's disk, and will make visible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promise {
-    /// The task's place that the segment lies in until it is delivered; see
+    /// The place of the task, in which the segment is until it is delivered; see
     /// [`SinkConfig::place`](crate::sink::SinkConfig::place).
     pub place: String,
     /// The name of the segment (for a lake, `<partition>/<number>`).
     pub segment: String,
     /// Its length so far, in bytes.
     pub length: u64,
-    /// How many posts it holds so far.
+    /// The number of posts so far.
     pub posts: u64,
-    /// CRC-32 (IEEE) of those bytes.
+    /// The CRC-32 (IEEE) of these bytes.
     pub checksum: u32,
     /// True if it is complete, so that [`Sink::commit`](crate::sink::Sink::commit) makes it
-    /// visible. An open segment is promised too, with its length, and goes on growing.
+    /// visible. An open segment is promised, too, with its length, and continues to grow.
     pub closed: bool,
 }
 
-/// What a sink reports at a barrier.
+/// The report of a sink at a barrier.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prepared {
-    /// Everything that is on this machine's disk and wasn't reported as committed.
+    /// The promises of everything that is on this machine's disk and wasn't reported as committed.
     pub promises: Vec<Promise>,
-    /// When the oldest segment that is still open was begun: its age will need a barrier.
+    /// The time at which the oldest open segment was begun: its age will require a barrier.
     pub open_since: Option<OffsetDateTime>,
 }
 
 /// Work that waits for a disk or a server. The engine runs it on a thread beside the task's, so
 /// that it overlaps with writing: prepares one after the other, and commits one after the other. It
-/// is repeatable, and is called again after a transient error or while there is no room.
+/// is repeatable, and is called again after a transient error or while the disk is full.
 pub type Job<T> = Box<dyn FnMut() -> Result<T> + Send>;
 
-/// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.
+/// The position at which a split can be resumed: opaque to the engine, and read back by the spout
+/// that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cursor {
-    /// Nothing was handed over yet.
+    /// No post was handed over yet.
     Start,
-    /// Whatever the spout needs to go on behind the last thing it handed over.
+    /// A text with which the spout can continue after the last post that it handed over.
     At(String),
-    /// The split is read to its end, and can't grow. A split that may be longer at the next start,
-    /// such as a file, keeps the place of its end in [`Cursor::At`].
+    /// The split was read to its end, and can't grow. A split that may be longer at the next start,
+    /// such as a file, keeps the position of its end in [`Cursor::At`].
     End,
 }
 
@@ -85,7 +86,7 @@ pub enum Cursor {
 pub struct Split {
     /// Its name: the same in every run, unique within the source.
     pub id: String,
-    /// Where to go on.
+    /// The position from which it is read.
     pub cursor: Cursor,
 }
 
@@ -101,25 +102,25 @@ pub struct StateChange {
     pub value: Option<Vec<u8>>,
 }
 
-/// How large the state of a bolt's task is.
+/// The size of the state of a bolt's task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateSize {
-    /// How many keys it has.
+    /// The number of keys.
     pub keys: u64,
-    /// How many bytes keys and values had at the last snapshot, as they are saved.
+    /// The number of bytes of keys and values in the last snapshot, as they are saved.
     pub saved_bytes: u64,
-    /// How many keys were forgotten because of a bound.
+    /// The number of keys that were forgotten because of a bound.
     pub forgotten: u64,
 }
 
-/// When a file of the lake closes: by the first of the three.
+/// The limits of a file of the lake, which closes at the first of the three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MicroBatch {
-    /// How many posts it holds at most.
+    /// The maximum number of posts.
     pub posts: u64,
-    /// How many bytes of posts it holds at most, unless a single post is larger.
+    /// The maximum number of bytes of posts, unless a single post is larger.
     pub bytes: u64,
-    /// How old it gets at most.
+    /// The maximum age.
     pub age: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Errors at a boundary: what kind, what happened, and what caused it.
+//! Errors at a boundary: their kind, what happened, and the cause.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,32 +6,32 @@ use std::time::Duration;
 
 use crate::printable::{printable_line, shortened};
 
-/// How often a task looks whether there is room on the disk again.
+/// The interval in which a task checks if the disk has space again.
 pub const NO_ROOM_RETRY: Duration = Duration::from_secs(1);
 
-/// The longest text of an error with its causes, in characters. A longer one floods logs, and says
-/// no more.
+/// The maximum length in characters of an error's text with its causes. A longer text floods logs
+/// without more information.
 const CHAIN_CHARS_MAX: usize = 4_000;
 
-/// What the caller should do about an [`Error`].
+/// The kind of an [`Error`], which tells the caller what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Trying again may help: a timeout, a reset, a busy server.
+    /// Another attempt may succeed: a timeout, a reset, a busy server.
     Transient,
-    /// This input will never be taken: it goes to the dead letters.
+    /// This input will never be accepted: it goes to the dead letters.
     Rejected,
-    /// Nothing helps: the topology stops.
+    /// No attempt can succeed: the topology stops.
     Fatal,
-    /// The local disk is full, or no file can be opened: the engine waits and tries again for as
-    /// long as it takes, whatever `on_error` says, and tells so.
+    /// The local disk is full, or no more files can be opened: the engine waits and tries again for
+    /// as long as necessary, whatever `on_error` says, and reports it.
     NoRoom,
     /// Work that was under way outside is lost, such as that of a child process that died: the
     /// topology goes back to its newest checkpoint, whatever `on_error` says.
     Lost,
 }
 
-/// An error with a sentence for a person: lowercase, no full stop, names in double quotes,
-/// expected and found.
+/// An error with a sentence for users: lowercase, no full stop, names in double quotes, with the
+/// expected and the found value.
 pub struct Error {
     kind: Kind,
     what: String,
@@ -42,22 +42,22 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error for which trying again may help.
+    /// Creates an error after which another attempt may succeed.
     pub fn transient(what: impl Into<String>) -> Self {
         Self::new(Kind::Transient, what)
     }
 
-    /// An error that condemns one input only.
+    /// Creates an error that only affects one input.
     pub fn rejected(what: impl Into<String>) -> Self {
         Self::new(Kind::Rejected, what)
     }
 
-    /// An error that stops the topology.
+    /// Creates an error that stops the topology.
     pub fn fatal(what: impl Into<String>) -> Self {
         Self::new(Kind::Fatal, what)
     }
 
-    /// An error that ends when somebody makes room on this machine's disk.
+    /// Creates an error that ends when there is space on this machine's disk again.
     pub fn no_room(what: impl Into<String>) -> Self {
         Self::new(Kind::NoRoom, what)
     }
@@ -68,8 +68,9 @@ impl Error {
         Self::new(Kind::Lost, what)
     }
 
-    /// An error of the local file system: [`Kind::NoRoom`] for a full disk, an exceeded quota and
-    /// too many open files, else [`Kind::Transient`]. `what` names the operation and the path.
+    /// Creates an error of the local file system: [`Kind::NoRoom`] for a full disk, an exceeded
+    /// quota and too many open files, otherwise [`Kind::Transient`]. `what` names the operation and
+    /// the path.
     pub fn file(what: impl Into<String>, source: std::io::Error) -> Self {
         use rustix::io::Errno;
         let errno = source.raw_os_error().map(Errno::from_raw_os_error);
@@ -86,20 +87,20 @@ impl Error {
         Self { kind, what: what.into(), source: None }
     }
 
-    /// Adds the cause, which [`chain`](Self::chain) prints behind a colon.
+    /// Adds the cause, which [`chain`](Self::chain) prints after a colon.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What the caller should do.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The error and all its causes on one line, `what: cause: cause`. What a terminal would act
-    /// upon is escaped, since causes repeat names of files and texts of servers.
+    /// Returns the error and all its causes on one line, `what: cause: cause`. Control characters
+    /// are escaped, since causes contain names of files and texts of servers.
     pub fn chain(&self) -> String {
         let mut text = self.what.clone();
         let mut source = self.source();
@@ -111,7 +112,7 @@ impl Error {
         printable_line(&shortened(&text, CHAIN_CHARS_MAX)).into_owned()
     }
 
-    /// The same kind of error, whose text went through `change`, causes and all.
+    /// Returns the same error with its text, including causes, changed by `change`.
     #[must_use]
     pub fn with_text(self, change: impl FnOnce(&str) -> String) -> Self {
         Self::new(self.kind, change(&self.chain()))

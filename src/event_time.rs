@@ -1,4 +1,4 @@
-//! Event time: the posts' own time, which windows run on.
+//! Event time: the posts' own time, by which windows are formed.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use time::OffsetDateTime;
 pub struct EventTime(i64);
 
 impl EventTime {
-    /// Before all posts: the time of a tuple without one, and a watermark that says nothing.
+    /// Before all posts: the time of a tuple without one, and a watermark without information.
     pub const UNKNOWN: Self = Self(i64::MIN);
-    /// Behind all posts: the watermark at the end of all sources.
+    /// After all posts: the watermark at the end of all sources.
     pub const END: Self = Self(i64::MAX);
 
-    /// The point so many milliseconds behind the beginning of 1970.
+    /// Returns the point this many milliseconds after the beginning of 1970.
     pub const fn from_unix_millis(milliseconds: i64) -> Self {
         Self(milliseconds)
     }
 
-    /// Milliseconds since the beginning of 1970.
+    /// Returns the milliseconds since the beginning of 1970.
     pub const fn unix_millis(self) -> i64 {
         self.0
     }
 
-    /// The point `duration` before this one. [`UNKNOWN`](Self::UNKNOWN) and [`END`](Self::END) stay
-    /// what they are.
+    /// Returns the point `duration` before this one. [`UNKNOWN`](Self::UNKNOWN) and
+    /// [`END`](Self::END) are returned unchanged.
     #[must_use]
     pub fn before_by(self, duration: Duration) -> Self {
         if self == Self::UNKNOWN || self == Self::END {
@@ -37,8 +37,8 @@ impl EventTime {
 }
 
 impl EventTime {
-    /// The time from this point to `newest`; none at all if this is the later one. `None` if either
-    /// is [`UNKNOWN`](Self::UNKNOWN).
+    /// Returns the time from this point to `newest`; zero if this point is the later one. `None` if
+    /// either is [`UNKNOWN`](Self::UNKNOWN).
     pub fn behind(self, newest: Self) -> Option<Duration> {
         if self == Self::UNKNOWN || newest == Self::UNKNOWN {
             return None;
@@ -51,42 +51,43 @@ impl EventTime {
 impl From<OffsetDateTime> for EventTime {
     /// Rounds down to the millisecond.
     fn from(time: OffsetDateTime) -> Self {
-        // A date of the type's range is at most 10 ^ 15 milliseconds away from 1970.
+        // A date in the type's range is at most 10^15 milliseconds away from 1970.
         Self(i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or(i64::MIN))
     }
 }
 
 impl From<EventTime> for Option<OffsetDateTime> {
-    /// `None` for [`UNKNOWN`](EventTime::UNKNOWN), [`END`](EventTime::END), and what lies outside
-    /// of the type's years.
+    /// Returns `None` for [`UNKNOWN`](EventTime::UNKNOWN), [`END`](EventTime::END), and times
+    /// outside the years of the type.
     fn from(time: EventTime) -> Self {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0) * 1_000_000).ok()
     }
 }
 
-/// The order of event time in what a spout reads.
+/// The order of event time in the input of a spout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventTimeOrder {
-    /// A post may be older than an earlier one of its split by so much, and isn't late.
+    /// A post may be this much older than an earlier one of its split without being late.
     pub disorder: Duration,
-    /// True if each split of a task is read behind the one before it and holds later posts: the
-    /// newest post that the task has emitted in this run counts. False if splits are independent: the split that is behind
-    /// all others counts, and one that isn't read yet holds time back.
+    /// True if each split of a task is read after the previous one and has later posts: event time
+    /// follows the newest post that the task has emitted in this run. False if splits are
+    /// independent: event time follows the split that is furthest behind, and a split that isn't
+    /// read yet holds it back.
     pub in_sequence: bool,
-    /// A split that has been silent for so long doesn't hold time back any more, until it emits
-    /// again. `None` for a replay, whose result doesn't depend on how fast it is read.
+    /// The time of silence after which a split doesn't hold event time back any more, until it
+    /// emits again. `None` for a replay, whose result doesn't depend on its speed.
     pub idle_timeout: Option<Duration>,
 }
 
-/// The disorder of sources that state none of their own. A longer one makes windows later by as
-/// much, a shorter one makes more posts late.
+/// The default disorder of sources. A longer one delays windows by as much, a shorter one makes
+/// more posts late.
 const DISORDER_USUAL: Duration = Duration::from_secs(60);
 
-/// The silence after which a live source holds nobody back.
+/// The time of silence after which a live source doesn't hold event time back.
 const IDLE_TIMEOUT_USUAL: Duration = Duration::from_secs(60);
 
 impl EventTimeOrder {
-    /// The order of a live source, whose splits are independent.
+    /// Returns the order of a live source, whose splits are independent.
     pub const fn live() -> Self {
         Self {
             disorder: DISORDER_USUAL,
@@ -95,23 +96,24 @@ impl EventTimeOrder {
         }
     }
 
-    /// The order of files that are read to their ends, whose times are independent.
+    /// Returns the order of files that are read to their ends, whose times are independent.
     pub const fn files() -> Self {
         Self { disorder: DISORDER_USUAL, in_sequence: false, idle_timeout: None }
     }
 
-    /// The order of a lake's partitions, each of which holds later posts than the one before it.
+    /// Returns the order of a lake's partitions, each of which has later posts than the previous
+    /// one.
     pub const fn replay() -> Self {
         Self { disorder: DISORDER_USUAL, in_sequence: true, idle_timeout: None }
     }
 }
 
-/// The marker that flows with the data and says how far event time has come.
+/// The marker that flows with the data and says how far event time has advanced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watermark {
     /// No tuple older than this is expected from this sender.
     At(EventTime),
-    /// This sender says nothing of time for now: it holds nobody back.
+    /// This sender has no information on time at the moment: it doesn't hold event time back.
     Idle,
 }
 

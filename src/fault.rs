@@ -1,8 +1,8 @@
-//! Places where tests make something go wrong: before and after every write, sync, rename, state
-//! commit and message of the protocol. Compiled in with the feature `fail-points` only.
+//! Points at which tests inject faults: before and after every write, sync, rename, state commit
+//! and message of the protocol. Compiled in only with the feature `fail-points`.
 //!
-//! `FAILPOINTS="lake.rename=3*off->return(kill)"` in the environment kills the process, as by `kill
-//! -9`, when the point named `lake.rename` is passed for the fourth time. Other actions are
+//! `FAILPOINTS="lake.rename=3*off->return(kill)"` in the environment kills the process, as by
+//! `kill -9`, when the point named `lake.rename` is passed for the fourth time. Other actions are
 //! `return(ENOSPC)`, `return(EMFILE)`, `return(EIO)`, `return(EROFS)`, and those of the crate
 //! `fail`.
 
@@ -11,7 +11,7 @@ use std::io;
 /// Passes the point of this name.
 ///
 /// # Errors
-/// What a test asked for; none without the feature.
+/// If a test has set a fault for this point; never without the feature.
 #[cfg(feature = "fail-points")]
 pub fn point(name: &str) -> io::Result<()> {
     use rustix::io::Errno;
@@ -35,14 +35,14 @@ pub fn point(name: &str) -> io::Result<()> {
 /// Passes the point of this name.
 ///
 /// # Errors
-/// None without the feature `fail-points`.
+/// Never without the feature `fail-points`.
 #[cfg(not(feature = "fail-points"))]
 #[inline(always)]
 pub fn point(_name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Where faults are asked for in the environment, begins to heed it; at the start of the process.
+/// Reads the faults to inject from the environment; called at the start of the process.
 pub fn heed_environment() {
     #[cfg(feature = "fail-points")]
     std::mem::forget(fail::FailScenario::setup());

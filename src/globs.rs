@@ -1,25 +1,25 @@
-//! Globs over names and paths, as a shell has them. Names are bytes: one that isn't UTF-8 is
-//! matched too.
+//! Globs over names and paths, as in a shell. Names are bytes, so names that aren't UTF-8 can
+//! match, too.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Result};
 
-/// How many patterns the braces of one glob may stand for. Each costs its own match against every
-/// name.
+/// The maximum number of patterns that the braces of one glob may expand to. Each is matched
+/// against every name.
 const ALTERNATIVES_MAX: usize = 256;
 
-/// A glob: `*` stands for any text, `?` for one character, `[a-z]` and `[!a-z]` for one of a set,
-/// `{a,b}` for either text, and `**` between slashes for any number of folders. A character in
-/// brackets stands for itself: `[*]`.
+/// A glob: `*` matches any text, `?` one character, `[a-z]` and `[!a-z]` one of a set, `{a,b}`
+/// either text, and `**` between slashes any number of folders. A character in brackets matches
+/// itself: `[*]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
-    /// What the braces stand for, each cut at the slashes.
+    /// The expansions of the braces, each split at the slashes.
     alternatives: Vec<Vec<Segment>>,
 }
 
-/// What stands between two slashes of a glob.
+/// The part of a glob between two slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Segment {
     /// `**`: any number of folders.
@@ -36,13 +36,12 @@ pub(crate) enum Token {
     OneOf { negated: bool, ranges: Vec<(char, char)> },
 }
 
-/// Returns true if a text has characters that mean something in a glob.
+/// Returns true if a text has characters with a special meaning in a glob.
 pub fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-/// Returns the text with all that means something in a glob in brackets: a glob for that text
-/// alone.
+/// Returns the text with all special characters of globs in brackets: a glob for that text alone.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
@@ -56,10 +55,10 @@ pub fn escape(text: &str) -> String {
 }
 
 impl Glob {
-    /// Reads a glob.
+    /// Parses a glob.
     ///
     /// # Errors
-    /// If it is none; the text says where.
+    /// If it is malformed; the text names the place.
     pub fn new(text: &str) -> Result<Self> {
         let alternatives =
             expand_braces(text).and_then(|all| all.iter().map(|text| segments(text)).collect());
@@ -68,21 +67,21 @@ impl Glob {
         Ok(Self { alternatives })
     }
 
-    /// Returns true if a name, or a path, matches as a whole. As with `glob` of other programs that
-    /// match names and not files, a leading dot is a character like others.
+    /// Returns true if a name, or a path, matches as a whole. A leading dot is treated like any
+    /// other character, as in other programs that match names and not files.
     pub fn matches(&self, name: impl AsRef<OsStr>) -> bool {
         let names: Vec<&[u8]> = name.as_ref().as_bytes().split(|byte| *byte == b'/').collect();
         self.alternatives.iter().any(|segments| segments_match(segments, &names))
     }
 
-    /// What the braces stand for, each cut at the slashes.
+    /// Returns the expansions of the braces, each split at the slashes.
     pub(crate) fn alternatives(&self) -> &[Vec<Segment>] {
         &self.alternatives
     }
 }
 
 impl Segment {
-    /// The name that it stands for, if there is only one.
+    /// Returns the name that it matches, if there is only one.
     pub(crate) fn literal(&self) -> Option<&OsStr> {
         match self {
             Self::Name(tokens) => match &tokens[..] {
@@ -94,8 +93,8 @@ impl Segment {
         }
     }
 
-    /// Returns true if the name of a file matches as in a shell, where `*` and `?` don't stand for
-    /// the dot of a hidden file.
+    /// Returns true if the name of a file matches as in a shell, where `*` and `?` don't match the
+    /// dot of a hidden file.
     pub(crate) fn matches_file(&self, name: &OsStr) -> bool {
         let name = name.as_bytes();
         match self {
@@ -108,7 +107,7 @@ impl Segment {
     }
 }
 
-/// The texts that `{a,b}` stands for, nested ones too.
+/// Returns the expansions of `{a,b}`, including nested ones.
 fn expand_braces(text: &str) -> Result<Vec<String>, String> {
     let mut done = Vec::new();
     let mut waiting = vec![text.to_owned()];
@@ -133,7 +132,7 @@ fn expand_braces(text: &str) -> Result<Vec<String>, String> {
     Ok(done)
 }
 
-/// Where the first braces open and close, and their commas.
+/// Returns the positions of the first opening brace, its closing brace, and its commas.
 fn first_braces(text: &str) -> Result<Option<(usize, usize, Vec<usize>)>, String> {
     let (mut depth, mut open, mut commas) = (0_usize, 0, Vec::new());
     let mut at = 0;
@@ -163,7 +162,8 @@ fn first_braces(text: &str) -> Result<Option<(usize, usize, Vec<usize>)>, String
     Ok(None)
 }
 
-/// Where the set that begins at a bracket ends; `]` as its first character is one of the set.
+/// Returns the end of the set that begins at a bracket; a `]` as its first character belongs to the
+/// set.
 fn end_of_set(text: &str, open: usize) -> Option<usize> {
     let inner = &text[open + 1..];
     let negation = usize::from(inner.starts_with(['!', '^']));
@@ -216,8 +216,8 @@ fn tokens(name: &str, offset: usize) -> Result<Vec<Token>, String> {
         }
         at = next;
     }
-    // `[x]` is how a character with a meaning is written: names that are only text are looked up
-    // directly.
+    // `[x]` is an escaped character: it becomes text, because names that are only text are looked
+    // up directly.
     let mut joined: Vec<Token> = Vec::new();
     for token in tokens {
         let literal = match token {
@@ -267,7 +267,8 @@ fn segments_match(segments: &[Segment], names: &[&[u8]]) -> bool {
     }
 }
 
-/// Matches with one place to go back to: the last `*`. So the time is at most length times length.
+/// Returns true if a name matches. Goes back to the last `*` only, so the time is at most the
+/// product of both lengths.
 fn tokens_match(tokens: &[Token], name: &[u8]) -> bool {
     let (mut token, mut at) = (0, 0);
     let mut back: Option<(usize, usize)> = None;
@@ -305,7 +306,8 @@ fn is_one_of(character: Option<char>, ranges: &[(char, char)]) -> bool {
         .is_some_and(|character| ranges.iter().any(|(from, to)| (*from..=*to).contains(&character)))
 }
 
-/// The first character and its length; a byte that isn't UTF-8 is one that no set has.
+/// Returns the first character and its length; a byte that isn't UTF-8 is a character that no set
+/// has.
 fn first_character(name: &[u8]) -> Option<(Option<char>, usize)> {
     let head = &name[..name.len().min(4)];
     let valid = match std::str::from_utf8(head) {

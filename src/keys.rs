@@ -1,21 +1,22 @@
-//! Keys: their stable hash, and the groups that keyed state lies in.
+//! Keys: their stable hash, and the groups of keyed state.
 
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::value::Value;
 
-/// Keyed state is kept in this many groups, so that it can be shared out anew.
+/// The number of groups of keyed state, in which it can be redistributed among tasks.
 pub const KEY_GROUPS: u16 = 1024;
 
-/// The group of state that every task of a bolt needs and has the same of, such as a total over all
-/// keys: a start and a rebalance give it to each task. One task is enough to save it.
+/// The group of state that is the same in every task of a bolt, such as a total over all keys: a
+/// start and a rebalance give it to each task. It is enough if one task saves it.
 pub const SHARED_GROUP: u16 = KEY_GROUPS;
 
-/// A stable hash (XXH3, 64 bits) of a key's values: the same on every machine and in every version.
+/// Returns a stable hash (XXH3, 64 bits) of a key's values: the same on every machine and in every
+/// version.
 pub fn stable_hash<'a>(key: impl IntoIterator<Item = &'a Value>) -> u64 {
     let mut key = key.into_iter();
     match (key.next(), key.next()) {
-        // The common key is one text: its hash needs no streaming state.
+        // Most keys are one text, whose hash needs no streaming state.
         (Some(Value::Text(text)), None) => xxhash_rust::xxh3::xxh3_64(text.as_bytes()),
         (first, second) => {
             let mut hasher = Xxh3Default::new();
@@ -46,13 +47,14 @@ fn feed(hasher: &mut Xxh3Default, value: &Value) {
     }
 }
 
-/// The key group of a key: its stable hash scaled to [`KEY_GROUPS`].
+/// Returns the key group of a key: its stable hash scaled to [`KEY_GROUPS`].
 pub fn key_group<'a>(key: impl IntoIterator<Item = &'a Value>) -> u16 {
-    // The upper bits are as good as any, and can't exceed the number of groups.
+    // The upper bits are as well distributed as any, and can't exceed the number of groups.
     (stable_hash(key) >> (64 - KEY_GROUPS.ilog2())) as u16
 }
 
-/// The task that owns a key group: contiguous ranges of groups, as even as they can be.
+/// Returns the task that owns a key group. Each task has a contiguous range of groups, and the
+/// ranges are as even as possible.
 pub fn task_of_group(group: u16, tasks: usize) -> usize {
     usize::from(group) * tasks / usize::from(KEY_GROUPS)
 }

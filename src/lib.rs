@@ -1,5 +1,5 @@
 //! Waterspout runs stream topologies: spouts take posts from outside, bolts work on them, sinks
-//! write them, and checkpoints make each post count once. ARCHITECTURE.md draws the whole.
+//! write them, and checkpoints make each post count once. ARCHITECTURE.md describes all of it.
 
 #![cfg_attr(
     test,
@@ -10,8 +10,8 @@
     )
 )]
 
-// The floors of the house, from the ground up: a module imports only from floors that stand above
-// its own in this file. tests/house.rs has the order within a floor, and holds all of it.
+// The floors of the architecture, from the ground up: a module imports only from floors above its
+// own in this file. tests/house.rs has the order within a floor, and checks all of it.
 
 // The ground.
 pub mod clock;
@@ -29,7 +29,7 @@ pub mod progress;
 pub mod secret;
 pub mod units;
 
-// What flows.
+// The data that flows.
 mod features;
 pub mod keys;
 pub mod post;
@@ -43,7 +43,7 @@ pub mod epoch;
 pub mod metrics;
 pub mod protocol;
 
-// What lies on a disk or in a bucket.
+// Data on a disk or in a bucket.
 pub mod checkpoint;
 pub mod gaps;
 pub mod lake;
@@ -62,11 +62,11 @@ pub mod sink;
 pub mod social;
 pub mod spout;
 
-// WHAT runs.
+// The definition of a topology.
 pub mod registry;
 pub mod topology;
 
-// WHEN and HOW.
+// The time and the way in which it runs.
 pub mod coordinator;
 pub mod engine;
 
@@ -76,7 +76,7 @@ pub mod components;
 // Storm's topologies here, and ours there.
 pub mod storm;
 
-// What any watcher shows.
+// The view that all watchers share.
 pub mod watch;
 
 // Talking to a running topology.

@@ -30,7 +30,7 @@ pub enum LogLevel {
     Error = 1,
     /// Something fails and is tried again, or posts may be missing.
     Warn = 2,
-    /// What a person should know.
+    /// Things that a person should know.
     #[default]
     Info = 3,
     /// Each step: checkpoints, requests, starts of tasks.

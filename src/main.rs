@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Batches are made on one core and freed on another, which costs glibc's allocator half of the
-/// speed.
+/// Batches are allocated on one core and freed on another, which halves the speed of glibc's
+/// allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

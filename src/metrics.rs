@@ -1,4 +1,4 @@
-//! What a running topology tells about itself.
+//! The metrics of a running topology.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-/// A running topology at one moment. Counts are totals since the start: whoever shows rates takes
-/// the difference of two snapshots and divides by that of `uptime`.
+/// A running topology at one moment. Counts are totals since the start: to show rates, take the
+/// difference of two snapshots and divide it by that of `uptime`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// The topology's name.
     pub topology: String,
-    /// How long it has been running.
+    /// The time since the start.
     pub uptime: Duration,
-    /// What it is doing.
+    /// The current phase.
     pub phase: Phase,
     /// The boundary of the open partition, UTC.
     #[serde(with = "time::serde::rfc3339")]
     pub partition: OffsetDateTime,
-    /// When the next partition begins, UTC.
+    /// The time at which the next partition begins, UTC.
     #[serde(with = "time::serde::rfc3339")]
     pub rolls_over: OffsetDateTime,
     /// The newest complete epoch; 0 before the first.
     pub epoch: u64,
-    /// How long ago that was completed; `None` before the first.
+    /// The time since that epoch was completed; `None` before the first.
     pub checkpoint_age: Option<Duration>,
     /// How long that epoch took, from its barrier until it was durable.
     #[serde(default)]
@@ -33,47 +33,47 @@ pub struct Status {
     /// True if spouts emit nothing for now, since somebody asked for that.
     #[serde(default)]
     pub inactive: bool,
-    /// The length of the file that checkpoints are kept in, if it is on this machine's disk.
+    /// The length of the checkpoint file, if it is on this machine's disk.
     #[serde(default)]
     pub state_file_bytes: Option<u64>,
-    /// What keeps checkpoints from being saved, if something does: a full disk.
+    /// The reason why checkpoints can't be saved at the moment, such as a full disk.
     pub waits: Option<String>,
-    /// What a stop waits for, while there is one.
+    /// The progress of a stop.
     #[serde(default)]
     pub drain: Option<Drain>,
-    /// Tasks that don't return from a call, and for how long: `count[0] for 12 s`.
+    /// Tasks that don't return from a call, with the duration: `count[0] for 12 s`.
     pub hangs: Vec<String>,
     /// Every component, in the order of the topology.
     pub components: Vec<ComponentStatus>,
 }
 
-/// What a topology is doing.
+/// The phase of a topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Tuples flow.
     Running,
-    /// The spouts have stopped; what is in flight is being written.
+    /// The spouts have stopped; tuples in flight are being written.
     Draining,
-    /// The last epoch is complete; commits are awaited.
+    /// The last epoch is complete; commits are still running.
     Committing,
 }
 
-/// A drain that isn't done yet.
+/// A drain that isn't finished yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
-    /// What is awaited: `commits of lake[0]`.
+    /// The work that the drain waits for: `commits of lake[0]`.
     pub waits_for: String,
-    /// How long until the drain is given up.
+    /// The time until the drain is given up.
     pub left: Duration,
 }
 
-/// Something that a component tries again and again.
+/// A failing operation that a component tries again and again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Trouble {
-    /// What of the component fails: `commit`, or a part of a source.
+    /// The failing part of the component: `commit`, or a part of a source.
     pub part: String,
-    /// Why the last attempt failed, whole.
+    /// The reason of the last failure, with all causes.
     pub cause: String,
 }
 
@@ -86,61 +86,63 @@ pub struct ComponentStatus {
     pub role: Cow<'static, str>,
     /// The name of its type.
     pub type_name: Cow<'static, str>,
-    /// How many tasks it has.
+    /// The number of tasks.
     pub tasks: usize,
-    /// Tuples taken.
+    /// The number of tuples taken.
     pub received: u64,
-    /// Tuples emitted, on all streams, counted once however many tasks get them.
+    /// The number of tuples emitted on all streams, each counted once even if several tasks get it.
     pub emitted: u64,
-    /// Failed executions, retries included; of a source, failed attempts to read it.
+    /// The number of failed executions, including retries; for a source, failed attempts to read
+    /// it.
     pub failed: u64,
-    /// Tuples that went to the dead letters.
+    /// The number of tuples that went to the dead letters.
     pub dead_letters: u64,
-    /// Those of them that were counted only, since they came faster than can be kept.
+    /// The number of these that were only counted, since they came faster than they could be
+    /// stored.
     #[serde(default)]
     pub letters_dropped: u64,
-    /// Tuples that a sink or a bolt dropped because its options say so.
+    /// The number of tuples that a sink or a bolt dropped according to its options.
     #[serde(default)]
     pub dropped: u64,
-    /// Posts of a replay that came out of order, where it reads their times.
+    /// The number of posts of a replay that came out of order, if it reads their times.
     #[serde(default)]
     pub out_of_order: u64,
-    /// Tuples that came after their window had closed.
+    /// The number of tuples that came after their window had closed.
     #[serde(default)]
     pub late: u64,
-    /// Its watermark: the least of its tasks. `None` without one, and at the end of all sources.
+    /// Its watermark: the minimum of its tasks. `None` without one, and at the end of all sources.
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub watermark: Option<OffsetDateTime>,
-    /// How far the watermark is behind the newest post of all sources, in event time.
+    /// The event time between the watermark and the newest post of all sources.
     #[serde(default)]
     pub behind: Option<Duration>,
-    /// Posts that weren't as a bolt expects posts of their kind.
+    /// The number of posts that weren't as a bolt expects posts of their kind.
     #[serde(default)]
     pub drifted: u64,
-    /// How many keys its state has, if it has state by keys.
+    /// The number of keys of its state, if it has keyed state.
     #[serde(default)]
     pub keys: Option<u64>,
-    /// How many bytes that state has in the newest checkpoint, keys and values.
+    /// The number of bytes of keys and values of that state in the newest checkpoint.
     #[serde(default)]
     pub state_bytes: Option<u64>,
-    /// Keys that were forgotten because of a bound.
+    /// The number of keys that were forgotten because of a bound.
     #[serde(default)]
     pub forgotten: u64,
-    /// Median of the time that one `execute` took, over the run; `None` if there was none.
+    /// The median time of one `execute`, over the run; `None` if there was no call.
     pub p50: Option<Duration>,
-    /// 99th percentile of the same.
+    /// The 99th percentile of the same time.
     pub p99: Option<Duration>,
     /// How often `execute` took how long.
     #[serde(default)]
     pub executes: Option<ExecuteTimes>,
-    /// Time spent working, summed over the tasks.
+    /// The time spent working, summed over the tasks.
     pub busy: Duration,
-    /// How full its inboxes are, 0 to 1: the fullest of its tasks.
+    /// The fill level of its inboxes, 0 to 1: that of the fullest task.
     pub inbox: f64,
-    /// What it is doing, in a word or two: `running`, `idle`, `blocked`, `ended`, or the source's
-    /// own words.
+    /// Its activity, in a word or two: `running`, `idle`, `blocked`, `ended`, or a text of the
+    /// source.
     pub state: String,
-    /// What fails at the moment, and is tried again.
+    /// The operations that currently fail and are tried again.
     #[serde(default)]
     pub troubles: Vec<Trouble>,
     /// True for a source all of whose attempts have failed so far.

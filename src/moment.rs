@@ -1,4 +1,4 @@
-//! A time as people write it: from the calendar, or before now.
+//! A time as users write it: a date, or a duration before now.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,23 +12,23 @@ use time::format_description::well_known::Rfc3339;
 use crate::clock::earlier;
 use crate::units::Interval;
 
-/// A time as people write it: `2015-12-18T01:00:00Z`, as a partition's name has it (without the
-/// `Z`), or `2015-12-18`, in UTC; on the command line also `-1h`, an hour before now.
+/// A time as users write it: `2015-12-18T01:00:00Z`, the same form as in a partition's name
+/// (without the `Z`), or `2015-12-18`, in UTC; on the command line also `-1h`, an hour before now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Moment {
     time: OffsetDateTime,
     text: String,
-    /// What was written instead of the time that it means.
+    /// The relative form, if the user wrote one.
     relative: Option<String>,
 }
 
 impl Moment {
-    /// Reads a time that may be relative. A relative one is fixed by this: its text is that of the
-    /// time it means.
+    /// Parses a time that may be relative. A relative one is resolved now: its text is that of the
+    /// resulting time.
     ///
     /// # Errors
-    /// If it is neither a time nor a duration with a minus sign.
+    /// If the text is neither a time nor a duration with a minus sign.
     pub fn parse(text: &str, now: OffsetDateTime) -> Result<Self, String> {
         let Some(ago) = text.strip_prefix('-') else {
             let expected =
@@ -44,12 +44,12 @@ impl Moment {
         Ok(Self { time, text, relative: Some(format!("-{}", Interval(ago))) })
     }
 
-    /// What was written, where that is a time before now: `-1h`.
+    /// Returns the relative form that the user wrote, such as `-1h`, if any.
     pub fn relative(&self) -> Option<&str> {
         self.relative.as_deref()
     }
 
-    /// The time.
+    /// Returns the time.
     pub fn time(&self) -> OffsetDateTime {
         self.time
     }
@@ -63,7 +63,7 @@ fn absolute(text: &str) -> Option<Moment> {
     Some(Moment { time: time.ok()?, text: text.into(), relative: None })
 }
 
-/// Only a time of the calendar: in a file a relative one would be another at each restart.
+/// Parses an absolute time only: in a file, a relative one would change at each restart.
 impl FromStr for Moment {
     type Err = String;
 

@@ -1,19 +1,19 @@
-//! Panics that are caught, and those that aren't. Whoever catches one tells of it once, with the
-//! component that it came from; so nothing else is printed for it, whatever `RUST_BACKTRACE` says.
+//! Catches panics, and reports the others. The code that catches a panic reports it once, with its
+//! component; so nothing else is printed for it, whatever `RUST_BACKTRACE` says.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::thread;
 
 thread_local! {
-    /// How many callers up the stack of this thread catch a panic.
+    /// The number of callers on the stack of this thread that catch a panic.
     static CATCHERS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Does some work, and catches a panic in it without a word.
+/// Runs some work, and catches a panic in it without printing anything.
 ///
 /// # Errors
-/// If it panics: what the panic carries.
+/// If the work panics: the payload of the panic.
 pub fn caught<T>(work: impl FnOnce() -> T) -> thread::Result<T> {
     CATCHERS.set(CATCHERS.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(work));
@@ -21,14 +21,14 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> thread::Result<T> {
     result
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 pub fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".into())
 }
 
-/// Makes a panic that is caught print nothing, and any other one line by `say`; with
+/// Makes a caught panic print nothing, and any other panic report one line with `say`; with
 /// `RUST_BACKTRACE` also its backtrace.
 pub fn keep_quiet(say: impl Fn(&str) + Send + Sync + 'static) {
     let usual = std::panic::take_hook();

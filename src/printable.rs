@@ -1,18 +1,18 @@
-//! Text from outside, made safe for a terminal, a log and a line of a list.
+//! Makes text from outside safe for a terminal, a log and a line of a list.
 //!
-//! Names of files, texts of servers and arguments may hold escape sequences that steer a terminal,
-//! signs that turn the direction of a line around, and line breaks that forge a line of their own.
-//! Each becomes an escape that can be seen: `\n`, `\u001b`. These are escapes of JSON, so that a
-//! line of JSON stays valid and says the same.
+//! Names of files, texts of servers and arguments may contain escape sequences that control a
+//! terminal, characters that change the direction of a line, and line breaks that forge a separate
+//! line. Each becomes a visible escape: `\n`, `\u001b`. These are escapes of JSON, so that a line
+//! of JSON stays valid with the same content.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Returns true for a character that steers a terminal, hides text or turns its direction around.
+/// Returns true for a character that controls a terminal, hides text or changes its direction.
 pub fn is_unprintable(c: char) -> bool {
     let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let breaks = matches!(c, '\u{2028}' | '\u{2029}');
-    // Annotations and tags are invisible, and can carry a whole text.
+    // Annotations and tags are invisible, and can contain a whole text.
     let hides = matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
     c.is_control() || reorders || breaks || hides
 }
@@ -22,13 +22,13 @@ pub fn printable_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_unprintable)
 }
 
-/// Escapes a text of several lines: its line breaks are ours, and stay.
+/// Escapes a text of several lines. Its line breaks come from this program, and stay.
 pub fn printable_text(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_unprintable(c))
 }
 
-/// The beginning of a text that is longer than this many characters, with how many more there are:
-/// a server may answer with megabytes.
+/// Returns the beginning of a text that is longer than this many characters, with the number of
+/// omitted ones: a server's answer may have megabytes.
 pub fn shortened(text: &str, chars_max: usize) -> Cow<'_, str> {
     match text.char_indices().nth(chars_max) {
         None => Cow::Borrowed(text),
@@ -51,7 +51,7 @@ fn escaped(text: &str, is_bad: impl Fn(char) -> bool) -> Cow<'_, str> {
             '\t' => out.push_str("\\t"),
             c => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    // Writing into a text can't fail.
+                    // Writing into a string can't fail.
                     let _ = write!(out, "\\u{unit:04x}");
                 }
             }

@@ -1,4 +1,4 @@
-//! How far long work has come: counted by whoever works, read by whoever shows it. The work is one
+//! The progress of long work: counted by whoever works, read by whoever shows it. The work is one
 //! for the whole process, as a command line has one.
 //!
 //! ```text
@@ -8,15 +8,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// How many lines about finished parts wait to be shown. More would only be missed.
+/// The most lines about finished parts that wait to be shown. More would only be missed.
 const LINES_MAX: usize = 10_000;
 
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
-/// What the finished pieces counted.
+/// The count of the finished pieces.
 static FINISHED: AtomicU64 = AtomicU64::new(0);
-/// What the piece under way counts when it is finished.
+/// The count of the piece under way once it is finished.
 static PLANNED: AtomicU64 = AtomicU64::new(0);
-/// How much of the piece under way is done.
+/// The part of the piece under way that is done.
 static ADVANCED: AtomicU64 = AtomicU64::new(0);
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -65,7 +65,7 @@ pub fn end_piece() {
     }
 }
 
-/// How much is done.
+/// Returns the count of everything that is done.
 pub fn done() -> u64 {
     let piece = ADVANCED.load(Ordering::Relaxed).min(PLANNED.load(Ordering::Relaxed));
     FINISHED.load(Ordering::Relaxed).saturating_add(piece)

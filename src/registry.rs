@@ -1,4 +1,5 @@
-//! A list of components: it reads their RON, prints their help, and names candidates.
+//! A list of components, which parses their RON, prints their help, and names candidates for a
+//! wrong name.
 
 use std::sync::Arc;
 
@@ -12,22 +13,22 @@ use crate::spout::SpoutConfig;
 
 pub use crate::component::{Component, Role};
 
-/// A component's configuration, read and typed.
+/// A component's parsed and typed configuration.
 #[derive(Clone)]
 pub enum Config {
-    /// Of a spout.
+    /// The configuration of a spout.
     Spout(Arc<dyn SpoutConfig>),
-    /// Of a bolt.
+    /// The configuration of a bolt.
     Bolt(Arc<dyn BoltConfig>),
-    /// Of a sink.
+    /// The configuration of a sink.
     Sink(Arc<dyn SinkConfig>),
 }
 
-/// What [`Entry::read`] makes of a component's RON.
+/// The result of [`Entry::read`].
 pub struct Read {
     /// The typed configuration.
     pub config: Config,
-    /// The same in RON, on one line, with every default written out.
+    /// The same configuration in RON, on one line, with every default written out.
     pub explained: String,
 }
 
@@ -38,31 +39,31 @@ pub struct Entry {
     pub name: &'static str,
     /// Other names for it.
     pub aliases: &'static [&'static str],
-    /// What it is.
+    /// Its role.
     pub role: Role,
-    /// What it guarantees, in a sentence.
+    /// Its guarantee, in a sentence.
     pub guarantee: &'static str,
     schema: fn() -> Schema,
     read: fn(&str) -> Result<Read, SpannedError>,
 }
 
 impl Entry {
-    /// The JSON schema of the configuration: each field with type, default and meaning.
+    /// Returns the JSON schema of the configuration: each field with type, default and meaning.
     pub fn schema(&self) -> Schema {
         (self.schema)()
     }
 
-    /// Reads a configuration from its RON, which begins with the component's own name (or alias)
+    /// Parses a configuration from its RON, which begins with the component's own name (or alias)
     /// and parentheses.
     ///
     /// # Errors
-    /// Where the RON doesn't fit the configuration; positions are relative to `text`.
+    /// If the RON doesn't fit the configuration; positions are relative to `text`.
     pub fn read(&self, text: &str) -> Result<Read, SpannedError> {
         (self.read)(text)
     }
 }
 
-/// The RON dialect of topology files: no `#![enable]` line is needed.
+/// Returns the RON dialect of topology files, which need no `#![enable]` line.
 pub fn ron_options() -> ron::Options {
     ron::Options::default().with_default_extension(
         Extensions::IMPLICIT_SOME
@@ -72,7 +73,7 @@ pub fn ron_options() -> ron::Options {
 }
 
 fn parse<C: Component>(text: &str) -> Result<(C, String), SpannedError> {
-    // An alias is another name for the same struct, and ron checks the struct's name.
+    // ron checks the struct's name, so an alias is left out.
     let body = text.find('(').map_or("()", |paren| &text[paren..]);
     let padding = " ".repeat(text.len().saturating_sub(body.len()));
     let config: C = ron_options().from_str(&format!("{padding}{body}"))?;
@@ -87,7 +88,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// No components at all.
+    /// Creates a list without components.
     pub fn empty() -> Self {
         Self { entries: Vec::new() }
     }
@@ -139,7 +140,7 @@ impl Registry {
         self
     }
 
-    /// The component with this name or alias.
+    /// Returns the component with this name or alias.
     pub fn find(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
     }
@@ -153,7 +154,7 @@ impl Registry {
             .find(|entry| entry.name == name || entry.aliases.contains(&name))
     }
 
-    /// All components, in the order in which they were added.
+    /// Returns all components, in the order in which they were added.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }

@@ -1,4 +1,4 @@
-//! Tuples, the fields that name their values, and the streams they travel on.
+//! Tuples, the fields that name their values, and the streams on which they are emitted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,32 +11,32 @@ use crate::value::Value;
 pub struct Fields(Arc<[String]>);
 
 impl Fields {
-    /// Fields with these names.
+    /// Creates fields with these names.
     pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
         Self(names.into_iter().map(Into::into).collect())
     }
 
-    /// What every source of posts declares: `post`, `kind`, `topics`.
+    /// Returns the fields that every source of posts declares: `post`, `kind`, `topics`.
     pub fn of_posts() -> Self {
         Self::new(["post", "kind", "topics"])
     }
 
-    /// The position of a field.
+    /// Returns the position of a field.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.0.iter().position(|field| field == name)
     }
 
-    /// The names, in order.
+    /// Returns the names, in order.
     pub fn names(&self) -> &[String] {
         &self.0
     }
 
-    /// How many values a tuple has.
+    /// Returns the number of values of a tuple.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether a tuple has no values.
+    /// Returns true if a tuple has no values.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -48,7 +48,7 @@ impl fmt::Display for Fields {
     }
 }
 
-/// The stream that a component emits to unless it names another.
+/// The name of the stream to which a component emits unless it names another.
 pub const DEFAULT_STREAM: &str = "default";
 
 /// The declared streams of a component. A stream's [`StreamId`] is its position in name order,
@@ -66,12 +66,12 @@ impl StreamId {
 }
 
 impl Streams {
-    /// No stream at all: what a sink declares.
+    /// Creates an empty list of streams, as a sink declares it.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// The stream `default` with these fields.
+    /// Creates the stream `default` with these fields.
     pub fn default_with(fields: Fields) -> Self {
         Self(vec![(DEFAULT_STREAM.into(), fields)])
     }
@@ -85,59 +85,59 @@ impl Streams {
         self
     }
 
-    /// The position of a stream.
+    /// Returns the position of a stream.
     pub fn id(&self, name: &str) -> Option<StreamId> {
         self.0.iter().position(|(known, _)| known == name).map(StreamId)
     }
 
-    /// The fields of a stream.
+    /// Returns the fields of a stream.
     pub fn fields(&self, id: StreamId) -> &Fields {
         &self.0[id.0].1
     }
 
-    /// Name and fields of every stream, in the order of the ids.
+    /// Iterates over the name and the fields of every stream, in the order of the ids.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Fields)> {
         self.0.iter().map(|(name, fields)| (name.as_str(), fields))
     }
 
-    /// How many streams are declared.
+    /// Returns the number of declared streams.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing is declared.
+    /// Returns true if no stream is declared.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// One tuple as a bolt sees it: values, and which of the bolt's inputs they came by. The order and
-/// the fields of the inputs are those that the bolt was opened with.
+/// One tuple as a bolt sees it: its values, and the input from which it came. The order and the
+/// fields of the inputs are those with which the bolt was built.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuple<'a> {
     /// The values, one for each declared field of the stream.
     pub values: &'a [Value],
     /// The position of the input among the bolt's inputs.
     pub input: usize,
-    /// Its event time: [`EventTime::UNKNOWN`] where it has none, or where no bolt of the topology
-    /// [asks for it](crate::bolt::BoltConfig::uses_event_time).
+    /// Its event time: [`EventTime::UNKNOWN`] if it has none, or if no bolt of the topology [uses
+    /// it](crate::bolt::BoltConfig::uses_event_time).
     pub time: EventTime,
 }
 
 impl<'a> Tuple<'a> {
-    /// A tuple without event time.
+    /// Creates a tuple without event time.
     pub fn new(values: &'a [Value], input: usize) -> Self {
         Self { values, input, time: EventTime::UNKNOWN }
     }
 
-    /// The value at a position that was resolved from the input's fields.
+    /// Returns the value at a position that was resolved from the input's fields.
     pub fn value(&self, position: usize) -> &'a Value {
         &self.values[position]
     }
 }
 
-/// A tuple as a JSON object of its fields, for `Stdout` and for the dead letters. Posts and JSON
-/// values stand in it raw.
+/// Appends a tuple as a JSON object of its fields, for `Stdout` and for the dead letters. Posts and
+/// JSON values are inserted unchanged.
 pub fn to_json(fields: &Fields, values: &[Value], into: &mut Vec<u8>) {
     into.push(b'{');
     for (i, (name, value)) in fields.names().iter().zip(values).enumerate() {
@@ -151,7 +151,7 @@ pub fn to_json(fields: &Fields, values: &[Value], into: &mut Vec<u8>) {
     into.push(b'}');
 }
 
-/// One value as JSON. A float that JSON can't express (NaN, an infinity) becomes `null`.
+/// Appends one value as JSON. A float that JSON can't express (NaN, an infinity) becomes `null`.
 pub fn value_to_json(value: &Value, into: &mut Vec<u8>) {
     match value {
         Value::Null => into.extend_from_slice(b"null"),
@@ -159,7 +159,7 @@ pub fn value_to_json(value: &Value, into: &mut Vec<u8>) {
         Value::Bool(false) => into.extend_from_slice(b"false"),
         Value::Int(number) => into.extend_from_slice(number.to_string().as_bytes()),
         Value::Float(number) => {
-            // serde_json writes the shortest text that reads back as the same number.
+            // serde_json writes the shortest text that is parsed as the same number.
             serde_json::to_writer(into, number).expect("a number is written into memory");
         }
         Value::Text(text) => json_text(text, into),

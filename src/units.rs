@@ -1,4 +1,4 @@
-//! Durations and sizes as a topology file writes them: `"1s"`, `"32MiB"`.
+//! Durations and sizes in the notation of topology files: `"1s"`, `"32MiB"`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,9 +20,9 @@ pub struct Interval(pub Duration);
 pub struct ByteSize(pub u64);
 
 impl Interval {
-    /// The longest duration that is read: a hundred years. No time of this era overflows when it is
-    /// added or taken away, nor does a small multiple of it; a larger bound would gain nothing that
-    /// anybody waits for.
+    /// The longest duration that is accepted: a hundred years. No current time overflows when it is
+    /// added or subtracted, nor does a small multiple of it; a larger bound would have no practical
+    /// use.
     pub const MAX: Self = Self(Duration::from_millis(100 * 366 * 86_400_000));
 }
 
@@ -49,7 +49,8 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// The largest unit that divides the number, so that what is printed reads back the same.
+/// Prints with the largest unit that divides the number, so that the printed text is parsed as the
+/// same number.
 fn print(number: u64, units: &[(&str, u64)]) -> String {
     let fits = |(_, factor): &&(&str, u64)| number >= *factor && number.is_multiple_of(*factor);
     let (name, factor) = units.iter().find(fits).unwrap_or(&units[units.len() - 1]);
@@ -68,7 +69,7 @@ impl FromStr for Interval {
                 "bad duration \"{text}\": expected a whole number and ms, s, m, h or d, such as \"90s\""
             ));
         };
-        // A number that doesn't even fit is too long, too.
+        // A number that doesn't fit into the type is too long as well.
         let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*unit_ms));
         match ms.map(Duration::from_millis) {
             Some(duration) if duration <= Self::MAX.0 => Ok(Self(duration)),
@@ -101,7 +102,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Both types are text in files: serde and the schema go through `FromStr` and `Display`.
+/// Both types are text in files: serde and the schema use `FromStr` and `Display`.
 macro_rules! as_text {
     ($type:ident, $what:literal) => {
         impl<'de> Deserialize<'de> for $type {

@@ -1,4 +1,4 @@
-//! The values that tuples are made of.
+//! The values of tuples.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use compact_str::CompactString;
 
 use crate::post::{DEPTH_MAX, Post};
 
-/// Text of a tuple: up to 24 bytes are held in place, without an allocation.
+/// Text of a tuple: up to 24 bytes are stored in place, without an allocation.
 pub type Text = CompactString;
 
 /// One value of a tuple.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// Nothing.
+    /// No value.
     Null,
     /// True or false.
     Bool(bool),
     /// A whole number.
     Int(i64),
-    /// A number; all NaNs are one value, and so are 0.0 and -0.0, wherever values are compared.
+    /// A number. In comparisons all NaNs are one value, and so are 0.0 and -0.0.
     Float(f64),
     /// Text.
     Text(Text),
@@ -33,7 +33,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The text, if this is text.
+    /// Returns the text, if the value is text.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -41,7 +41,7 @@ impl Value {
         }
     }
 
-    /// The whole number, if this is one.
+    /// Returns the whole number, if the value is one.
     pub fn as_int(&self) -> Option<i64> {
         match self {
             Self::Int(number) => Some(*number),
@@ -49,7 +49,7 @@ impl Value {
         }
     }
 
-    /// The post, if this is one.
+    /// Returns the post, if the value is one.
     pub fn as_post(&self) -> Option<&Post> {
         match self {
             Self::Post(post) => Some(post),
@@ -57,11 +57,11 @@ impl Value {
         }
     }
 
-    /// What this value weighs in a batch, in bytes: its own size and that of what it points to.
+    /// Returns the size of the value in a batch, in bytes, including the data that it points to.
     #[inline]
     pub fn weight(&self) -> usize {
-        // Short texts and numbers are most of what is weighed: two comparisons, and no table of
-        // jumps, which costs several nanoseconds where kinds alternate.
+        // Most values are short texts and numbers: two comparisons find them, without a jump table,
+        // which would cost several nanoseconds if kinds alternate.
         match self {
             Self::Text(text) if !text.is_heap_allocated() => size_of::<Self>(),
             Self::Int(_) => size_of::<Self>(),
@@ -80,8 +80,8 @@ impl Value {
             }
     }
 
-    /// The same value without any share in a buffer it was read from, for whatever outlives its
-    /// batch.
+    /// Returns the same value without references to the buffer it was read from, for use after its
+    /// batch is dropped.
     #[must_use]
     pub fn detached(&self) -> Self {
         match self {
@@ -92,7 +92,7 @@ impl Value {
         }
     }
 
-    /// The bits that stand for a float in comparisons and hashes.
+    /// Returns the bits that stand for a float in comparisons and hashes.
     pub(crate) fn float_bits(number: f64) -> u64 {
         if number.is_nan() { f64::NAN.to_bits() } else { (number + 0.0).to_bits() }
     }
@@ -174,8 +174,8 @@ impl From<Post> for Value {
     }
 }
 
-// What stands before a value in its encoding. The numbers are in state that was saved: a new kind
-// of value gets a new number, and none is used twice.
+// The tags of values in their encoding. Saved states contain these numbers: a new kind of value
+// gets a new number, and no number is used twice.
 const NULL: u8 = 0;
 const FALSE: u8 = 1;
 const TRUE: u8 = 2;
@@ -186,10 +186,10 @@ const LIST: u8 = 6;
 const JSON: u8 = 7;
 const POST: u8 = 8;
 
-/// Appends values in a compact encoding for state that is saved. Each value is a tag byte and what
-/// belongs to it: a whole number as zigzag LEB128; a float as its 8 bytes, little endian;
-/// text, JSON and posts as a length (LEB128) and the bytes; a list as its length and its values.
-/// Values that are equal have the same encoding, so it can stand for a key.
+/// Appends values in a compact encoding for saved state. Each value is a tag byte followed by its
+/// content: a whole number as zigzag LEB128; a float as its 8 bytes, little endian; text, JSON and
+/// posts as a length (LEB128) and the bytes; a list as its length and its values. Equal values have
+/// the same encoding, so it can stand for a key.
 pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, into: &mut Vec<u8>) {
     for value in values {
         match value {
@@ -230,7 +230,7 @@ fn encode_length(mut number: u64, into: &mut Vec<u8>) {
     into.push(number as u8);
 }
 
-/// Reads back all values that [`encode`] wrote; `None` if it didn't write these bytes.
+/// Decodes all values that [`encode`] wrote; `None` if it didn't write these bytes.
 pub fn decode(mut bytes: &[u8]) -> Option<Vec<Value>> {
     let mut values = Vec::new();
     while !bytes.is_empty() {
@@ -239,8 +239,8 @@ pub fn decode(mut bytes: &[u8]) -> Option<Vec<Value>> {
     Some(values)
 }
 
-/// `depth` is how many lists may still stand inside each other: damaged state must not end the
-/// stack.
+/// Decodes one value. `depth` is the number of further levels of lists that are allowed: damaged
+/// state mustn't overflow the stack.
 fn decode_one(bytes: &mut &[u8], depth: usize) -> Option<Value> {
     let tag = bytes.split_off_first()?;
     Some(match *tag {
@@ -294,7 +294,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Any value, nested a little.
+    /// Generates any value, with a few levels of nesting.
     pub(crate) fn any_value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),

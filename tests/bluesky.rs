@@ -273,7 +273,7 @@ fn validate_asks_the_server_whether_it_takes_the_filter() {
     let play = play(7);
     let ended = play.run(&["validate", "--online"]).with(0);
     assert!(
-        format!("{}{}", ended.out, ended.err).contains("takes the filter"),
+        format!("{}{}", ended.out, ended.err).contains("accepts the filter"),
         "{}{}",
         ended.out,
         ended.err

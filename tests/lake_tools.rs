@@ -308,7 +308,7 @@ fn an_age_under_a_day_wants_force_to_prune() {
     assert_eq!(posts(&root), all(), "nothing else went");
     // The newest stay, and it says so.
     let out = sandbox.run(&["lake", "prune", "lake", "--older-than", "0s", "--force"]).with(4).out;
-    assert!(out.contains("stays: none began after it"), "{out}");
+    assert!(out.contains("stays: no partition began after it"), "{out}");
     assert_eq!(posts(&root), all());
 }
 

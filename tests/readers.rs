@@ -255,3 +255,24 @@ fn pandas_and_polars_read_lakes_in_a_bucket_with_the_printed_statements() {
         assert!(seen == all, "{who} sees {} posts instead of {}", seen.len(), all.len());
     }
 }
+
+/// `tests/spark_windows.py` has the same posts windowed by Spark.
+#[test]
+fn windows_of_event_time_are_those_of_spark() {
+    if std::env::var_os("WATERSPOUT_LONG").is_none() {
+        println!("skipped: only with WATERSPOUT_LONG");
+        return;
+    }
+    let ended = Command::new(s3_server::python().join("bin/python"))
+        .arg(repository("tests/spark_windows.py"))
+        .arg(env!("CARGO_BIN_EXE_waterspout"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    let told = String::from_utf8(ended.stdout).unwrap();
+    for kind in ["tumbling", "sliding", "session"] {
+        assert!(told.contains(&format!("{kind}: ")), "{told}");
+    }
+    println!("{told}");
+}

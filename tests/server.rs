@@ -8,10 +8,14 @@
 
 #[path = "server/access.rs"]
 mod access;
+#[path = "server/conformance.rs"]
+mod conformance;
 #[path = "server/crashes.rs"]
 mod crashes;
 #[path = "server/operations.rs"]
 mod operations;
+#[path = "server/page.rs"]
+mod page;
 mod support;
 #[path = "server/watching.rs"]
 mod watching;

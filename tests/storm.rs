@@ -11,6 +11,8 @@ mod support;
 
 #[path = "storm/children.rs"]
 mod children;
+#[path = "storm/cluster.rs"]
+mod cluster;
 #[path = "storm/local.rs"]
 mod local;
 #[path = "storm/project.rs"]

@@ -18,6 +18,10 @@ mod capture;
 mod network;
 #[path = "warehouse/notebooks.rs"]
 mod notebooks;
+#[path = "warehouse/outages.rs"]
+mod outages;
+#[path = "warehouse/postgres_proxy.rs"]
+mod postgres_proxy;
 #[path = "warehouse/redshift.rs"]
 mod redshift;
 #[path = "warehouse/rows.rs"]

@@ -1,7 +1,7 @@
 //! The encoding of saved state: whole numbers as LEB128, floats as their bits, texts with their
 //! lengths.
 
-/// Writes values behind each other.
+/// A writer of values, one after the other.
 pub struct Writer<'a>(pub &'a mut Vec<u8>);
 
 impl Writer<'_> {
@@ -29,7 +29,7 @@ impl Writer<'_> {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    /// Writes a hash, whose bytes are all in use.
+    /// Writes a hash, in which all bytes are significant.
     pub fn hash(&mut self, hash: u64) {
         self.0.extend_from_slice(&hash.to_le_bytes());
     }
@@ -46,7 +46,8 @@ impl Writer<'_> {
     }
 }
 
-/// Reads back what a [`Writer`] wrote. Each call returns `None` if something else stands there.
+/// A reader of values that a [`Writer`] wrote. Each call returns `None` if the next bytes are
+/// another value.
 pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -104,7 +105,7 @@ impl<'a> Reader<'a> {
         self.0.split_off(..length)
     }
 
-    /// Confirms that nothing is left.
+    /// Returns `None` if bytes are left.
     pub fn end(&self) -> Option<()> {
         self.0.is_empty().then_some(())
     }

@@ -1,4 +1,4 @@
-//! `Count`: how often the same values came.
+//! `Count`: counts equal values.
 
 use std::num::NonZeroU32;
 
@@ -13,24 +13,24 @@ use crate::error::{Error, Result};
 use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::Value;
 
-/// Counts how often the same values of some fields came, and emits for every tuple these values and
-/// `count`, their count so far. With more than one task, group by the same fields.
+/// Counts how often the same values of some fields occurred, and emits for every tuple these values
+/// and `count`, their count so far. With more than one task, group by the same fields.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Count {
     /// The fields whose values are counted together, such as `["word"]`; every input must have
     /// them.
     pub fields: Vec<String>,
-    /// The number of different values of which each task keeps the counts. Beyond that the
-    /// sixteenth part that came longest ago is forgotten, and begins at 1 when it comes again:
-    /// `forgotten` says how many. `None` is without a bound, and memory and state then grow with
-    /// each new value (a million words are about 100 MB).
+    /// The maximum number of different values that each task counts. When it is exceeded, the
+    /// sixteenth of the values that occurred longest ago is forgotten, and begins at 1 when it
+    /// occurs again: `forgotten` has the number of forgotten values. With `None` there is no limit,
+    /// and memory and state grow with each new value (a million words are about 100 MB).
     #[serde(default = "max_keys")]
     pub max_keys: Option<NonZeroU32>,
 }
 
-/// The number of keys where nothing else is said. More would count rarer values right, and costs
-/// some hundred bytes of memory and disk for each.
+/// Returns the default number of keys. A larger number would count rarer values correctly, and
+/// costs some hundred bytes of memory and disk per key.
 #[allow(clippy::unnecessary_wraps, reason = "it stands for a field that may be `None`")]
 fn max_keys() -> Option<NonZeroU32> {
     NonZeroU32::new(1_000_000)
@@ -50,7 +50,7 @@ impl Count {
         Problem { field: "fields", what, candidates: None }
     }
 
-    /// Returns the problems of the fields that don't depend on the inputs.
+    /// Returns the problems that don't depend on the inputs.
     fn problems_of_its_own(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.fields.is_empty() {
@@ -60,10 +60,10 @@ impl Count {
         for (i, field) in self.fields.iter().enumerate() {
             if field == COUNT {
                 problems.push(Self::problem(format!(
-                    "field \"{COUNT}\" can't be counted by: it is the name of what is emitted"
+                    "field \"{COUNT}\" can't be counted by: the emitted count has this name"
                 )));
             }
-            // Told once for a name, however often it is repeated.
+            // Each name is reported once, however often it is repeated.
             if self.fields[..i].iter().filter(|earlier| *earlier == field).count() == 1 {
                 problems.push(Self::problem(format!(
                     "expected each field once, found \"{field}\" again"
@@ -73,7 +73,7 @@ impl Count {
         problems
     }
 
-    /// Fields that some input doesn't have; each is told once.
+    /// Returns the fields that an input doesn't have; each is reported once.
     fn problems_of_the_inputs(&self, inputs: &[Fields]) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (i, field) in self.fields.iter().enumerate() {
@@ -111,7 +111,7 @@ impl BoltConfig for Count {
 }
 
 struct Counter {
-    /// For each input, where the counted fields are.
+    /// The positions of the counted fields in each input.
     positions: Vec<Box<[usize]>>,
     counts: KeyedState<i64>,
 }
@@ -144,7 +144,7 @@ impl Bolt for Counter {
     fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
         let count = self.count(tuple);
         match *self.positions[tuple.input] {
-            // The common key is one value: an array goes out without a loop.
+            // Most keys are one value: an array is emitted without a loop.
             [position] => out.emit([tuple.value(position).clone(), Value::Int(count)]),
             ref key => {
                 let key = key.iter().map(|position| tuple.value(*position).clone());
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(
             whats(&["word", "count", "word", "word"], &inputs),
             [
-                "field \"count\" can't be counted by: it is the name of what is emitted",
+                "field \"count\" can't be counted by: the emitted count has this name",
                 "expected each field once, found \"word\" again",
                 "counts by \"word\", but an input declares \"wort\", \"lang\"",
                 "counts by \"count\", but an input declares \"word\"",

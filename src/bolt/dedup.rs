@@ -1,4 +1,4 @@
-//! `Dedup`: the first tuple of each key.
+//! `Dedup`: passes the first tuple of each key.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -19,38 +19,38 @@ use crate::tuple::{Fields, Streams, Tuple};
 use crate::units::Interval;
 use crate::value::Value;
 
-/// Passes the first tuple of each key on, unchanged, and drops those with the same key that come
-/// within a time; `dropped` in the metrics says how many. The key is the kind and the id of the
+/// Passes on the first tuple of each key, unchanged, and drops those with the same key that come
+/// within a time; `dropped` in the metrics is their number. The key is the kind and the id of the
 /// post (`by: Id`), a member of the post (`by: Pointer("/tweet/user/id_str")`), or fields of the
-/// tuple (`by: Fields(["platform", "post_id"])`). A tuple whose key is null, or a post that has none,
-/// passes.
+/// tuple (`by: Fields(["platform", "post_id"])`). A tuple passes if its key is null or its post has
+/// no key.
 ///
-/// Times are the posts' own, so that a replay drops the same tuples as the live run, however fast
-/// it is; the copies of a post have the same time anyway. A tuple is dropped if its time is less
-/// than `within` away from that of the last one with its key that passed. Keys are forgotten once
-/// no tuple is expected any more that they would drop. A tuple without a time counts as being at the
-/// time that event time has reached; where no source tells times, keys are only forgotten because
-/// of `max_keys`.
+/// The times are the posts' own, so a replay drops the same tuples as the live run, however fast it
+/// is; the copies of a post have the same time. A tuple is dropped if its time is less than
+/// `within` away from that of the last tuple with its key that passed. Keys are forgotten once no
+/// tuple is expected any more that they would drop. A tuple without a time is taken to be at the
+/// current event time; if no source has times, keys are only forgotten because of `max_keys`.
 ///
 /// Only `Fields` can have more than one task, grouped by the same fields: other keys aren't known
-/// before a tuple has come to its task. `Pick` makes a field of a post's member.
+/// before a tuple has reached its task. `Pick` makes a field of a post's member.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dedup {
     /// The key: `Id`, `Pointer(…)` or `Fields([…])`.
     #[serde(default)]
     pub by: DedupKey,
-    /// The least time between two tuples with the same key that both pass.
+    /// The minimum time between two tuples with the same key that both pass.
     #[serde(default = "within")]
     pub within: Interval,
-    /// The number of keys that each task remembers. Beyond that the sixteenth part that came longest
-    /// ago is forgotten, and passes once more when it comes again: `forgotten` says how many. More
-    /// keys cost some hundred bytes of memory and disk for each.
+    /// The maximum number of keys that each task remembers. When it is exceeded, the sixteenth of
+    /// the keys that occurred longest ago is forgotten, and passes once more when it occurs again:
+    /// `forgotten` has the number of forgotten keys. Each key costs some hundred bytes of memory
+    /// and disk.
     #[serde(default = "max_keys")]
     pub max_keys: NonZeroU32,
 }
 
-/// The key by which tuples are the same.
+/// The key by which tuples are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DedupKey {
     /// The kind and the id of the post.
@@ -121,7 +121,7 @@ impl Dedup {
         problems
     }
 
-    /// The fields that hold the key.
+    /// Returns the fields that contain the key.
     fn names(&self) -> Vec<String> {
         match &self.by {
             DedupKey::Fields(fields) => {
@@ -195,21 +195,21 @@ enum KeyReader {
 
 struct Deduplicator {
     reader: KeyReader,
-    /// For each input, the positions of what holds the key.
+    /// For each input, the positions of the fields that contain the key.
     positions: Vec<Vec<usize>>,
     within: u64,
     keys: KeyedState<Passed>,
-    /// The time that event time has reached: [`EventTime::UNKNOWN`] before anything is known.
+    /// The current event time; [`EventTime::UNKNOWN`] at the beginning.
     reached: EventTime,
-    /// The time at which expired keys are looked for again.
+    /// The time of the next search for expired keys.
     next_sweep: EventTime,
     dropped: u64,
-    /// The key of the tuple at hand.
+    /// The key of the current tuple.
     key: Vec<Value>,
 }
 
-/// Expired keys are looked for so many times within `within`. More often would go through all keys
-/// more often; more rarely would keep more keys that nothing needs.
+/// The number of searches for expired keys within `within`. A larger number goes through all keys
+/// more often; a smaller one keeps more expired keys.
 const SWEEPS_WITHIN: u64 = 16;
 
 impl Deduplicator {
@@ -243,7 +243,7 @@ impl Deduplicator {
         })
     }
 
-    /// Reads the key; false if the tuple has none.
+    /// Reads the key. Returns false if the tuple has none.
     fn read_key(&mut self, tuple: Tuple<'_>) -> bool {
         let positions = &self.positions[tuple.input];
         self.key.clear();
@@ -267,14 +267,14 @@ impl Deduplicator {
         self.key.iter().any(|value| *value != Value::Null)
     }
 
-    /// True if the tuple is the first one of its key.
+    /// Returns true if the tuple is the first one with its key.
     fn passes(&mut self, tuple: Tuple<'_>) -> bool {
         if !self.read_key(tuple) {
             return true;
         }
         let time = if tuple.time == EventTime::UNKNOWN { self.reached } else { tuple.time };
-        // A tuple that is dropped doesn't keep its key from being forgotten: the key would live as
-        // long as copies come.
+        // A dropped tuple doesn't extend the life of its key: otherwise the key would live as long
+        // as copies come.
         if let Some(Passed(last)) = self.keys.get(self.key.iter())
             && time.unix_millis().abs_diff(last.unix_millis()) < self.within
         {
@@ -285,10 +285,10 @@ impl Deduplicator {
         true
     }
 
-    /// Event time has reached `time`.
+    /// Records that event time has reached `time`.
     fn advance(&mut self, time: EventTime) {
         if time == EventTime::END {
-            // The end isn't a time: a restart behind it must know the keys.
+            // The end isn't a time: a restart after it must still know the keys.
             return;
         }
         self.reached = self.reached.max(time);
@@ -300,7 +300,7 @@ impl Deduplicator {
         }
     }
 
-    /// Forgets the keys that nothing is expected to meet any more.
+    /// Forgets the keys that no expected tuple can match.
     fn sweep(&mut self) {
         let horizon = self.reached.unix_millis();
         let is_over = |last: EventTime| {
@@ -314,7 +314,7 @@ impl Deduplicator {
     }
 }
 
-/// The value of the only pointer of a tree.
+/// Returns the value of the only pointer of a tree.
 fn member_of(tree: &PointerTree, post: &Post) -> Option<Value> {
     let mut found = None;
     tree.find(post, |_, json| {

@@ -1,4 +1,4 @@
-//! `Features`: one normal form over the posts of all platforms.
+//! `Features`: converts the posts of all platforms to one normal form.
 
 use std::sync::Arc;
 
@@ -14,50 +14,51 @@ use crate::post::{Post, PostStream};
 use crate::tuple::{Fields, StreamId, Streams, Tuple};
 use crate::value::{Text, Value};
 
-/// Tells what a post says in one normal form, whichever platform it is of, and adds what can be
-/// told from its text: language, sentiment, hashtags, mentions, addresses, terms. The post passes
-/// unchanged beside its features. A post of an unknown kind and one without some of its fields pass
-/// as well, with what is known; they are counted as `drifted`.
+/// Reads the facts of a post into one normal form for all platforms, and adds features of its text:
+/// language, sentiment, hashtags, mentions, addresses, terms. The post is passed on unchanged
+/// beside its features. A post of an unknown kind, or one without some of its usual fields, is
+/// passed on as well, with the known facts; such posts are counted as `drifted`.
 ///
-/// The stream `default` has one tuple for each post, also for deletions and gaps. A field that is
-/// not known is null; a list is empty. Times are texts such as `2015-12-18T00:00:00.123000Z`.
+/// The stream `default` has one tuple for each post, including deletions and gaps. An unknown field
+/// is null; a list may be empty. Times are texts such as `2015-12-18T00:00:00.123000Z`.
 ///
-/// - `post`, `kind`, `topics`: as they came.
-/// - `stream`: the stream of a social source that the post belongs to: `default`, `counts`,
+/// - `post`, `kind`, `topics`: unchanged.
+/// - `stream`: the stream of a social source to which the post belongs: `default`, `counts`,
 ///   `deletes`, `edits`, `gaps`.
-/// - `platform`: `x`, `facebook`, `youtube`, `bluesky`, `mastodon`; else the kind. Of a deletion
-///   and of a gap: that of the posts which they are about.
-/// - `post_id`: the platform's id; of a deletion, the id of the deleted post.
-/// - `created_at`: the post's own time; of a tweet that of its id. `received_at`, `edited_at`.
+/// - `platform`: `x`, `facebook`, `youtube`, `bluesky`, `mastodon`; otherwise the kind. For a
+///   deletion or a gap, the platform of the posts that it is about.
+/// - `post_id`: the platform's id; for a deletion, the id of the deleted post.
+/// - `created_at`: the post's own time; for a tweet the time in its id. `received_at`, `edited_at`.
 /// - `author_id`, `author_handle`, `author_name`, `author_followers`, `author_following`,
 ///   `author_posts`, `author_verified`, `author_bot`, `author_created_at`.
 /// - `lang`: the language, such as `en`; `lang_source`: `given` or `detected`.
 /// - `text`: the text as people read it, in Unicode's form C.
-/// - `hashtags` (without case), `cashtags` (in capitals), `mentions` (in small letters): without
-///   their signs, as the platform marks them; where it doesn't, by the rules of twitter-text.
-/// - `urls`: addresses, expanded where the platform does so; `domains`: their registrable domains.
-/// - `media`: the types of what is attached: `photo`, `video`, `gif`, `audio`, `link-card`, `poll`,
+/// - `hashtags` (case-folded), `cashtags` (upper case), `mentions` (lower case): without their
+///   signs, as the platform marks them; if it doesn't, found by the rules of twitter-text.
+/// - `urls`: addresses, expanded if the platform does so; `domains`: their registrable domains.
+/// - `media`: the types of the attachments: `photo`, `video`, `gif`, `audio`, `link-card`, `poll`,
 ///   `other`.
 /// - `reply_to`, `repost_of`, `quote_of`, `conversation_id`: ids of other posts; `relation`:
 ///   `repost`, `quote`, `reply` or `original`.
 /// - `likes`, `reposts`, `replies`, `quotes`, `views`, `bookmarks`.
 /// - `sentiment`: VADER's compound rating of an English text, -1 to 1.
-/// - `terms`: the words of the text without case, each once; without stop words, numbers, single
-///   letters, and what is an address, a mention or a hashtag. Chinese and Japanese give pairs of
-///   characters, Thai, Lao, Khmer and Burmese nothing.
+/// - `terms`: the words of the text, case-folded, each once; without stop words, numbers, single
+///   letters, addresses, mentions and hashtags. Chinese and Japanese give pairs of characters;
+///   Thai, Lao, Khmer and Burmese give none.
 ///
-/// The stream `keys` has one tuple for each hashtag, term, domain and mention of a post, and none
-/// of deletions, gaps, and posts that were read again for their counts: `key_type` (`hashtag`,
-/// `term`, `domain`, `mention`), `key` (`#rust`, `storm`, `example.org`, `@ann`), and `platform`,
-/// `post_id`, `author_id`, `created_at`, `lang`, `sentiment`, `is_repost`, `topics` of the post.
+/// The stream `keys` has one tuple for each hashtag, term, domain and mention of a post, and no
+/// tuple for deletions, gaps, and posts that were read again for their counts: `key_type`
+/// (`hashtag`, `term`, `domain`, `mention`), `key` (`#rust`, `storm`, `example.org`, `@ann`), and
+/// `platform`, `post_id`, `author_id`, `created_at`, `lang`, `sentiment`, `is_repost`, `topics` of
+/// the post.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
-    /// The source of the language: `Detect` tells it from the text where the platform doesn't
-    /// give it, `Given` leaves it unknown then.
+    /// The source of the language. If the platform doesn't give it, `Detect` detects it in the
+    /// text, and `Given` leaves it unknown.
     #[serde(default)]
     pub language: LanguageSource,
-    /// False leaves out the sentiment, which takes about a third of the time.
+    /// True to rate the sentiment, which takes about a third of the time.
     #[serde(default = "on")]
     pub sentiment: bool,
 }
@@ -75,23 +76,23 @@ impl Default for Features {
 /// The source of a post's language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LanguageSource {
-    /// From the platform, else from the text.
+    /// The platform, or else the text.
     #[default]
     Detect,
-    /// From the platform only.
+    /// Only the platform.
     Given,
 }
 
 impl Component for Features {
     const NAME: &'static str = "Features";
     const GUARANTEE: &'static str =
-        "keeps nothing: the features of a post go on with the tuple it came in";
+        "keeps no state: features are delivered as reliably as the posts they came from";
 }
 
-/// The stream of what a trend can be made of.
+/// The name of the stream of keys, from which trends can be made.
 const KEYS: &str = "keys";
 
-/// The position of `keys` among the streams, behind `default`.
+/// The position of `keys` among the streams, after `default`.
 const KEYS_STREAM: StreamId = StreamId(1);
 
 /// The fields of the stream `default`.
@@ -181,7 +182,7 @@ fn lacks_post(input: &Fields) -> String {
     format!("expected a field \"post\", but an input declares {input}")
 }
 
-/// The positions of what is read among the fields of an input.
+/// The positions of the needed fields of an input.
 struct InputFields {
     post: usize,
     topics: Option<usize>,
@@ -191,7 +192,7 @@ struct FeaturesBolt {
     inputs: Vec<InputFields>,
     extractor: Extractor,
     drifted: u64,
-    /// The list without values, which most lists are.
+    /// An empty list, which most lists are.
     empty: Value,
 }
 
@@ -208,7 +209,7 @@ impl FeaturesBolt {
         Ok(Self { inputs: positions, extractor, drifted: 0, empty: Value::List(Arc::new([])) })
     }
 
-    /// A list of texts.
+    /// Returns a list of texts.
     fn list(&self, texts: &[Text]) -> Value {
         if texts.is_empty() {
             return self.empty.clone();
@@ -216,7 +217,7 @@ impl FeaturesBolt {
         Value::List(texts.iter().map(|text| Value::Text(text.clone())).collect())
     }
 
-    /// The values of the stream `default`, in the order of [`FEATURES`].
+    /// Returns the values of the stream `default`, in the order of [`FEATURES`].
     fn values(
         &self,
         post: &Post,
@@ -315,7 +316,7 @@ impl FeaturesBolt {
     }
 }
 
-/// The values that both streams have.
+/// The values that tuples of both streams have.
 struct CommonValues {
     platform: Value,
     post_id: Value,
@@ -339,20 +340,20 @@ impl CommonValues {
     }
 }
 
-/// Reads the features of posts for whoever runs no topology.
+/// A reader of the features of posts without a topology.
 pub(crate) struct FeaturesReader(FeaturesBolt);
 
 impl FeaturesReader {
-    /// A reader, as `Features()` would read.
+    /// Creates a reader with the defaults of `Features()`.
     ///
     /// # Errors
-    /// None with these fields.
+    /// Never with these fields.
     pub fn new() -> Result<Self> {
         let config = Features { language: LanguageSource::Detect, sentiment: true };
         Ok(Self(FeaturesBolt::new(&config, &[Fields::new(["post"])])?))
     }
 
-    /// The values of the stream `default`, in the order of [`FEATURES`].
+    /// Returns the values of the stream `default`, in the order of [`FEATURES`].
     pub fn values(&mut self, post: &Post) -> [Value; FEATURES.len()] {
         let topics = self.0.empty.clone();
         let features = self.0.extractor.extract(post);
@@ -387,7 +388,7 @@ impl Bolt for FeaturesBolt {
     }
 }
 
-/// True for a post that says something for the first time, or anew.
+/// Returns true for a post with new or edited content.
 fn has_keys(features: &PostFeatures<'_>) -> bool {
     matches!(features.facts.stream, PostStream::Default | PostStream::Edits)
 }
@@ -400,7 +401,7 @@ fn text_or_null(text: Option<&str>) -> Value {
     text.map_or(Value::Null, |text| Value::Text(without_nul(text)))
 }
 
-/// The text without NUL, which no column of text can hold.
+/// Returns the text without NUL, which no text column can hold.
 fn without_nul(text: &str) -> Text {
     if memchr::memchr(0, text.as_bytes()).is_some() {
         Text::from(text.replace('\0', ""))
@@ -417,7 +418,7 @@ fn boolean(value: Option<bool>) -> Value {
     value.map_or(Value::Null, Value::Bool)
 }
 
-/// A time as `2015-12-18T00:00:00.123000Z`.
+/// Formats a time as `2015-12-18T00:00:00.123000Z`.
 fn time(time: Option<OffsetDateTime>) -> Value {
     let Some(time) = time.and_then(|time| time.checked_to_offset(UtcOffset::UTC)) else {
         return Value::Null;

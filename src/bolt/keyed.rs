@@ -1,14 +1,14 @@
-//! State that belongs to keys: found without an allocation, saved by what changed.
+//! The state of a task by key, which is found without an allocation, and saved as changes.
 //!
-//! What is saved for a key is, in the order of [`StateChange`]: its key group, the key's values in
-//! the encoding of [`value::encode`], and the state in the encoding of its [`KeyState`], with the
-//! number of the access that was the last to change it in eight bytes behind it (which states of
-//! before don't have).
+//! The saved entry of a key has, in the order of [`StateChange`]: its key group, the key's values
+//! in the encoding of [`value::encode`], and the state in the encoding of its [`KeyState`],
+//! followed by eight bytes with the number of the last access that changed it (missing in states of
+//! earlier versions).
 //!
-//! The number of keys may have a bound. The access that would pass it forgets the
-//! [`FORGOTTEN_SHARE`] of keys whose last access is the longest ago. That depends on the order of
-//! accesses alone: not on batches, checkpoints or clocks, and a restart knows the order from what
-//! was saved.
+//! The number of keys may have a bound. An access that would exceed it forgets the share
+//! [`FORGOTTEN_SHARE`] of the keys, those whose last access is the longest ago. The selection
+//! depends only on the order of accesses: not on batches, checkpoints or clocks, and a restart
+//! knows the order from the saved entries.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -21,7 +21,7 @@ use crate::value::{self, Value};
 
 /// The state of one key, with its encoding.
 pub trait KeyState: Sized {
-    /// Appends what [`decode`](Self::decode) reads back.
+    /// Appends the encoding that [`decode`](Self::decode) reads.
     fn encode(&self, into: &mut Vec<u8>);
 
     /// Reads the state back; `None` if [`encode`](Self::encode) didn't write these bytes.
@@ -38,7 +38,8 @@ impl KeyState for i64 {
     }
 }
 
-/// A key, detached from the buffers it was read in. Most keys are one value, held in place.
+/// A key, detached from the buffers it was read in. Most keys are a single value, which is stored
+/// without a list.
 enum Key {
     One(Value),
     Many(Box<[Value]>),
@@ -61,7 +62,7 @@ impl Key {
     }
 
     fn is<'a>(&self, mut other: impl Iterator<Item = &'a Value>) -> bool {
-        // The common key is one text.
+        // Most keys are one text.
         if let Self::One(Value::Text(text)) = self {
             let is_text = matches!(other.next(), Some(Value::Text(found)) if found == text);
             return is_text && other.next().is_none();
@@ -70,14 +71,14 @@ impl Key {
     }
 }
 
-/// One key in so many is forgotten in one go. A smaller share would go through all keys more often;
-/// a larger one forgets more than it must.
+/// The share of the keys that is forgotten at a time: one in this number. A smaller share would go
+/// through all keys more often; a larger one would forget more keys than necessary.
 pub const FORGOTTEN_SHARE: usize = 16;
 
-/// The bytes of a key group in a saved key.
+/// The number of bytes of a key group in a saved key.
 const GROUP_BYTES: usize = 2;
 
-/// The bytes of the number of an access behind a saved state.
+/// The number of bytes of an access number after a saved state.
 const ACCESS_BYTES: usize = 8;
 
 struct Entry<S> {
@@ -85,29 +86,30 @@ struct Entry<S> {
     state: S,
     /// The number of the last access.
     access: u64,
-    /// The bytes that the last snapshot had of it.
+    /// The number of bytes of the entry in the last snapshot.
     saved_bytes: u32,
-    /// True if this entry is among the changed ones already.
+    /// True if this entry is already among the changed ones.
     changed: bool,
 }
 
-/// The state of one task, by key. A key is a list of values, given as an iterator over them, so
-/// that it may lie anywhere in a tuple.
+/// The state of one task, by key. A key is a list of values, passed as an iterator over them, so
+/// that the values may be anywhere in a tuple.
 ///
-/// Entries stay at their index while they live, so that the table and the list of changes hold four
-/// bytes for each.
+/// Entries keep their index while they exist, so that the table and the list of changes need four
+/// bytes per entry.
 pub struct KeyedState<S> {
     hasher: DefaultHashBuilder,
     index: HashTable<u32>,
     entries: Vec<Option<Entry<S>>>,
     free: Vec<u32>,
     changed: Vec<u32>,
-    /// Keys that were removed since the last snapshot, with what it had of them in bytes.
+    /// Keys that were removed since the last snapshot, with the number of bytes that they had in
+    /// it.
     removed: Vec<(Key, u32)>,
     /// The number of the last access.
     access: u64,
     keys_max: Option<usize>,
-    /// So many values of a key decide which task has it.
+    /// The number of leading values of a key that decide which task has it.
     grouping_values: usize,
     /// The number of keys that were forgotten because of the bound.
     forgotten: u64,
@@ -135,7 +137,7 @@ impl<S> Default for KeyedState<S> {
 fn hash<'a>(hasher: &DefaultHashBuilder, mut key: impl Iterator<Item = &'a Value>) -> u64 {
     let mut state = hasher.build_hasher();
     match (key.next(), key.next()) {
-        // The common key is one text: its bytes alone are hashed.
+        // Most keys are one text, of which only the bytes are hashed.
         (Some(Value::Text(text)), None) => state.write(text.as_bytes()),
         (first, second) => {
             let values = first.into_iter().chain(second).chain(key);
@@ -150,14 +152,14 @@ fn live<S>(entries: &[Option<Entry<S>>], at: u32) -> &Entry<S> {
 }
 
 impl<S> KeyedState<S> {
-    /// Without any key, and with so many at most.
+    /// Creates a state without keys, with a maximum number of keys.
     pub fn bounded(keys_max: Option<usize>) -> Self {
         Self { keys_max, ..Self::default() }
     }
 
     /// Keeps all keys with the same first values in one task, for inputs that are grouped by these
-    /// values only: a window of a word, `[word, begin]`, has to be where the word's tuples go.
-    /// Without it a key's task follows from all its values.
+    /// values only: a window of a word, `[word, begin]`, has to be in the task that gets the word's
+    /// tuples. By default a key's task depends on all its values.
     #[must_use]
     pub fn grouped_by_first(mut self, values: usize) -> Self {
         self.grouping_values = values;
@@ -183,20 +185,20 @@ impl<S> KeyedState<S> {
         self.index.is_empty()
     }
 
-    /// All keys and their states, in no particular order.
+    /// Iterates over all keys and their states, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&[Value], &S)> {
         self.entries.iter().flatten().map(|entry| (entry.key.values(), &entry.state))
     }
 
-    /// The state of a key.
+    /// Returns the state of a key.
     pub fn get<'a>(&self, key: impl Iterator<Item = &'a Value> + Clone) -> Option<&S> {
         let hash = hash(&self.hasher, key.clone());
         let at = self.index.find(hash, |at| live(&self.entries, *at).key.is(key.clone()))?;
         Some(&live(&self.entries, *at).state)
     }
 
-    /// The state of a key, to be changed: it will be in the next snapshot. A key that isn't known
-    /// gets the state that `make` gives.
+    /// Returns the state of a key, to be changed: it will be in the next snapshot. An unknown key
+    /// gets the state that `make` returns.
     pub fn get_or_insert<'a>(
         &mut self,
         key: impl ExactSizeIterator<Item = &'a Value> + Clone,
@@ -205,8 +207,8 @@ impl<S> KeyedState<S> {
         self.get_or_insert_slot(key, make).1
     }
 
-    /// Does the same as [`get_or_insert`](Self::get_or_insert), and returns the slot of the key. A
-    /// slot stays the key's own until the key is gone; then another key may get the slot.
+    /// Does the same as [`get_or_insert`](Self::get_or_insert), and returns the slot of the key.
+    /// The slot belongs to the key until the key is removed; then another key may get it.
     pub fn get_or_insert_slot<'a>(
         &mut self,
         key: impl ExactSizeIterator<Item = &'a Value> + Clone,
@@ -229,8 +231,9 @@ impl<S> KeyedState<S> {
         (at, &mut entry.state)
     }
 
-    /// Returns the key and the state of a slot, to be changed: it will be in the next snapshot. This
-    /// isn't an access that counts for what is forgotten. `None` if the slot is free.
+    /// Returns the key and the state of a slot, to be changed: it will be in the next snapshot. The
+    /// call doesn't count as an access for the selection of forgotten keys. `None` if the slot is
+    /// free.
     pub fn slot_mut(&mut self, slot: u32) -> Option<(&[Value], &mut S)> {
         let entry = self.entries.get_mut(slot as usize)?.as_mut()?;
         if !entry.changed {
@@ -248,7 +251,7 @@ impl<S> KeyedState<S> {
         })
     }
 
-    /// Forgets the key of a slot, and gives the state that it had.
+    /// Removes the key of a slot, and returns its state.
     pub fn remove_slot(&mut self, slot: u32) -> Option<S> {
         let entry = self.entries.get(slot as usize)?.as_ref()?;
         let hash = hash(&self.hasher, entry.key.values().iter());
@@ -276,7 +279,7 @@ impl<S> KeyedState<S> {
         at
     }
 
-    /// Forgets a key, and gives the state that it had.
+    /// Removes a key, and returns its state.
     pub fn remove<'a>(&mut self, key: impl Iterator<Item = &'a Value> + Clone) -> Option<S> {
         let hash = hash(&self.hasher, key.clone());
         let found =
@@ -285,7 +288,7 @@ impl<S> KeyedState<S> {
         self.clear(at)
     }
 
-    /// Frees the place of an entry that the table doesn't know any more.
+    /// Frees the slot of an entry that was removed from the table.
     fn clear(&mut self, at: u32) -> Option<S> {
         let entry = self.entries[at as usize].take()?;
         self.free.push(at);
@@ -293,7 +296,7 @@ impl<S> KeyedState<S> {
         Some(entry.state)
     }
 
-    /// Forgets keys if one more would be too many.
+    /// Forgets keys if one more would exceed the bound.
     fn make_room(&mut self) {
         if let Some(keys_max) = self.keys_max
             && self.len() >= keys_max
@@ -308,13 +311,13 @@ impl<S> KeyedState<S> {
         for (at, entry) in (0..).zip(&self.entries) {
             accesses.extend(entry.as_ref().map(|entry| (entry.access, at)));
         }
-        // More than the share where the bound was larger when they came.
+        // More keys than the share are forgotten if the bound was larger when they were added.
         let excess = accesses.len() - keys_max;
         let forgotten = (excess + (keys_max / FORGOTTEN_SHARE).max(1)).min(accesses.len());
         if forgotten < accesses.len() {
             accesses.select_nth_unstable(forgotten);
         }
-        // In order, so that places are given away again in an order that the accesses alone decide.
+        // Sorted, so that slots are reused in an order that only depends on the accesses.
         let oldest = &mut accesses[..forgotten];
         oldest.sort_unstable();
         for (_, at) in oldest {
@@ -341,14 +344,13 @@ impl<S: KeyState> KeyedState<S> {
         };
         for (key, saved_bytes) in std::mem::take(&mut self.removed) {
             self.saved_bytes -= u64::from(saved_bytes);
-            // A key that came back is among the changed ones.
+            // A key that was added again is among the changed ones.
             if self.get(key.values().iter()).is_none() {
                 changes.push(change(&key, None));
             }
         }
         for at in self.changed.drain(..) {
-            // The index of a key that was forgotten may be free, or be listed once more for another
-            // key.
+            // The slot of a forgotten key may be free, or may be listed once more for another key.
             if let Some(entry) = self.entries[at as usize].as_mut().filter(|entry| entry.changed) {
                 entry.changed = false;
                 let mut value = Vec::new();
@@ -366,7 +368,7 @@ impl<S: KeyState> KeyedState<S> {
         changes
     }
 
-    /// Takes back one key as a snapshot gave it.
+    /// Restores one key from a snapshot.
     ///
     /// # Errors
     /// If a snapshot didn't write this.
@@ -386,8 +388,8 @@ impl<S: KeyState> KeyedState<S> {
     }
 }
 
-/// A state as a snapshot saved it: with the number of its last access, or as it was before there
-/// were such numbers.
+/// Decodes a saved state: with the number of its last access, or without it in states of earlier
+/// versions.
 fn decode<S: KeyState>(saved: &[u8]) -> Option<(S, u64)> {
     if let Some((state, access)) = saved.split_last_chunk::<ACCESS_BYTES>()
         && let Some(state) = S::decode(state)

@@ -1,11 +1,11 @@
-//! Tuples that come after their window had closed.
+//! Tuples that came after their window had closed.
 
 use crate::bolt::Output;
 use crate::event_time::EventTime;
 use crate::tuple::{Fields, StreamId, Tuple, to_json};
 use crate::value::Value;
 
-/// The stream that they go to.
+/// The name of the stream of late tuples.
 pub const LATE: &str = "late";
 
 /// The fields of that stream: the tuple's event time, null if it has none, and the tuple itself as
@@ -19,7 +19,7 @@ pub fn emit_late(stream: StreamId, fields: &Fields, tuple: Tuple<'_>, out: &mut 
     out.emit_to(stream, [time_text(tuple.time), Value::Json(json.into())]);
 }
 
-/// An event time as text; null where it has none, or none that can be written.
+/// Formats an event time; null if it is unknown or can't be formatted.
 pub fn time_text(time: EventTime) -> Value {
     let format = time::macros::format_description!(
         "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z"

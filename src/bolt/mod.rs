@@ -45,7 +45,7 @@ pub(crate) use late::time_text as late_time_text;
 #[cfg(test)]
 pub(crate) use words::tests::words_of_post;
 
-/// The surroundings that the bolt of one task is made for.
+/// The context in which the bolt of one task is built.
 #[derive(Clone, Debug, Default)]
 pub struct BoltContext {
     /// The id of its component.
@@ -54,7 +54,7 @@ pub struct BoltContext {
     pub task: usize,
     /// The fields of each of its inputs.
     pub inputs: Vec<Fields>,
-    /// The way for the bolt's own threads to have [`Bolt::idle`] called.
+    /// Lets the bolt's own threads have [`Bolt::idle`] called.
     pub waker: BoltWaker,
     /// The topology that it is part of.
     pub outline: Arc<TopologyOutline>,
@@ -106,10 +106,10 @@ impl fmt::Debug for LateFailures {
     }
 }
 
-/// The part of an input that each of several tasks of a bolt gets.
+/// The part of an input that each of several tasks of a bolt must get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputShare {
-    /// Any: every grouping does.
+    /// Any part: every grouping is allowed.
     Any,
     /// All tuples of some keys: `Fields` by [`BoltConfig::state_key`], or `Global`.
     ByKey,
@@ -119,104 +119,105 @@ pub enum InputShare {
 
 /// The configuration of a bolt.
 pub trait BoltConfig: Send + Sync {
-    /// The streams that it declares, given the fields of each of its inputs.
+    /// Returns the streams that it declares, given the fields of each of its inputs.
     ///
     /// # Errors
-    /// All problems with the configuration that the inputs' fields show.
+    /// If the configuration has problems with these fields: all of them.
     fn streams(&self, inputs: &[Fields]) -> Result<Streams, Vec<Problem>>;
 
-    /// Makes the bolt of one task.
+    /// Builds the bolt of one task.
     ///
     /// # Errors
-    /// If it can't be made from this configuration.
+    /// If it can't be built from this configuration.
     fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>>;
 
-    /// True if it blocks (a client without async, a long computation), and so needs a thread of its
-    /// own.
+    /// Returns true if it blocks (a client without async, a long computation), and so needs a
+    /// separate thread.
     fn blocks(&self) -> bool {
         false
     }
 
-    /// True if it looks at the event time of tuples, or implements [`Bolt::watermark`]. Sources
+    /// Returns true if it uses the event time of tuples, or implements [`Bolt::watermark`]. Sources
     /// only read their posts' times in a topology with such a bolt.
     fn uses_event_time(&self) -> bool {
         false
     }
 
-    /// The fields by whose values its state is kept, in the order of its keys. Where every input is
-    /// grouped by these, state can be shared out among another number of tasks. `None` for a bolt
-    /// without state, or with one that belongs to the task.
+    /// Returns the fields by whose values its state is kept, in the order of its keys. If every
+    /// input is grouped by these fields, the state can be distributed among another number of
+    /// tasks. `None` for a bolt without state, or with a state that belongs to the task.
     fn state_key(&self) -> Option<Vec<String>> {
         None
     }
 
-    /// The largest parallelism hint with which it does what it promises, and why, for the problem
-    /// with a larger one.
+    /// Returns the largest parallelism hint with which it keeps its guarantee, and the reason, for
+    /// the problem of a larger one.
     fn tasks_max(&self) -> Option<(usize, &'static str)> {
         None
     }
 
-    /// The part of an input with these fields that each of several tasks must get, for the results
-    /// to be the same with any number of tasks. Another grouping is a problem of the topology.
+    /// Returns the part of an input with these fields that each of several tasks must get, so that
+    /// the results are the same with any number of tasks. Another grouping is a problem of the
+    /// topology.
     fn input_share(&self, _input: &Fields) -> InputShare {
         InputShare::Any
     }
 
-    /// True if it has state at all. A bolt whose state belongs to the task, so that it has no
-    /// [`state_key`](Self::state_key), must say so.
+    /// Returns true if it has any state. A bolt whose state belongs to the task, and which
+    /// therefore has no [`state_key`](Self::state_key), must return true.
     fn keeps_state(&self) -> bool {
         self.state_key().is_some()
     }
 }
 
-/// A component that takes tuples and may emit more. All calls come from one thread at a time. What
-/// one call emits goes out when it returns `Ok`, and is discarded on an error.
+/// A component that takes tuples and may emit more. All calls come from one thread at a time.
+/// Tuples that a call emits are sent when it returns `Ok`, and discarded on an error.
 pub trait Bolt: Send {
-    /// Takes one tuple. On an error nothing that was emitted by this call goes out, and the state
-    /// must be as it was before: `on_error` decides whether the same tuple comes again.
+    /// Takes one tuple. On an error the tuples that this call emitted are discarded, and the state
+    /// must be as it was before: `on_error` decides if the same tuple comes again.
     ///
     /// # Errors
     /// If this tuple can't be processed, now or ever.
     fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()>;
 
-    /// Tells that no tuple older than `time` is expected any more: emits what waited for that.
-    /// `time` is the least over all inputs that aren't idle. It never goes back, also over restarts
-    /// and a rebalance; after a restart the time of the checkpoint comes first. An older tuple may
-    /// come all the same, and is late. When all sources have ended, `time` is [`EventTime::END`],
-    /// and `finish` follows. What is emitted here goes out before the watermark does, and has its
-    /// time unless [`Output::set_time`] says otherwise.
+    /// Handles a watermark: no tuple older than `time` is expected any more. Emits the tuples that
+    /// waited for it. `time` is the minimum over all inputs that aren't idle. It never goes back,
+    /// not even over restarts and a rebalance; after a restart the time of the checkpoint comes
+    /// first. An older tuple may still come, and is late. When all sources have ended, `time` is
+    /// [`EventTime::END`], and `finish` follows. Tuples that are emitted here are sent before the
+    /// watermark, and have its time unless [`Output::set_time`] sets another.
     ///
     /// # Errors
-    /// If that can't be emitted: `on_error` decides whether the same time is tried again.
+    /// If they can't be emitted: `on_error` decides if the same time is tried again.
     fn watermark(&mut self, _time: EventTime, _out: &mut Output) -> Result<()> {
         Ok(())
     }
 
-    /// The inboxes are empty: emits what should be seen at once, such as answers to earlier tuples.
-    /// It is called before the task sleeps, and after a [`BoltWaker::wake`].
+    /// Emits tuples that should be seen at once, such as answers to earlier tuples, when the
+    /// inboxes are empty. The call comes before the task sleeps, and after a [`BoltWaker::wake`].
     ///
     /// # Errors
-    /// If the bolt can't go on, which stops the topology.
+    /// If the bolt can't continue, which stops the topology.
     fn idle(&mut self, _out: &mut Output) -> Result<()> {
         Ok(())
     }
 
-    /// A barrier has come from all inputs: this is the last call before
-    /// [`snapshot`](Self::snapshot). A bolt with work under way (a child process, a request)
+    /// Handles a barrier that has come from all inputs: this is the last call before
+    /// [`snapshot`](Self::snapshot). A bolt with work in progress (a child process, a request)
     /// finishes it here and emits the answers, or keeps in its state what it needs to begin the
-    /// work again. While this waits, the checkpoint waits: such a bolt says that it
+    /// work again. The checkpoint waits for this call, so such a bolt says that it
     /// [blocks](BoltConfig::blocks).
     ///
     /// # Errors
-    /// If the work can't be finished: `on_error` decides whether the same barrier is tried again.
+    /// If the work can't be finished: `on_error` decides if the same barrier is tried again.
     fn barrier(&mut self, _epoch: u64, _out: &mut Output) -> Result<()> {
         Ok(())
     }
 
-    /// The input has ended for good: emits what was held back. `barrier` follows.
+    /// Emits the tuples that were held back, when the input has ended for good. `barrier` follows.
     ///
     /// # Errors
-    /// If that can't be emitted.
+    /// If they can't be emitted.
     fn finish(&mut self, _out: &mut Output) -> Result<()> {
         Ok(())
     }
@@ -237,34 +238,34 @@ pub trait Bolt: Send {
         None
     }
 
-    /// Returns the number of tuples that it has dropped because its options say so, since it was
-    /// made.
+    /// Returns the number of tuples that it has dropped according to its options, since it was
+    /// built.
     fn dropped(&self) -> u64 {
         0
     }
 
     /// Returns the number of tuples that came after their window had closed, since the bolt was
-    /// made, for people who watch; asked after each turn.
+    /// built. It is shown to users, and requested after each turn.
     fn late(&self) -> u64 {
         0
     }
 
-    /// Returns the size of the state, for people who watch; asked after each turn, so it is known and not
-    /// counted.
+    /// Returns the size of the state. It is shown to users, and requested after each turn, so it
+    /// must be known without counting.
     fn state_size(&self) -> Option<StateSize> {
         None
     }
 
-    /// Returns the number of posts so far that weren't as a post of their kind should be, for
-    /// people who watch: a platform may have changed what it sends.
+    /// Returns the number of posts so far that weren't as a post of their kind should be. It is
+    /// shown to users: a platform may have changed its format.
     fn drifted(&self) -> u64 {
         0
     }
 
-    /// Takes back one key of the state, before the first tuple.
+    /// Restores one key of the state, before the first tuple.
     ///
     /// # Errors
-    /// If this isn't what [`snapshot`](Self::snapshot) wrote.
+    /// If [`snapshot`](Self::snapshot) didn't write this.
     fn restore(&mut self, _key: &[u8], _value: &[u8]) -> Result<()> {
         Ok(())
     }

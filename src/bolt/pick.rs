@@ -1,4 +1,4 @@
-//! `Pick`: members of a post as fields of a tuple.
+//! `Pick`: copies members of a post to fields of a tuple.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,22 +16,22 @@ use crate::post::pointer::{PointerTree, parse_pointer};
 use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::{Text, Value};
 
-/// Takes members of a post out of it, as fields of a tuple. Each field is named with its place in
-/// the post, a JSON pointer (RFC 6901) that begins with the post's kind:
+/// Copies members of a post to fields of a tuple. Each field is named with its place in the post, a
+/// JSON pointer (RFC 6901) that begins with the post's kind:
 /// `Pick(fields: {"user": "/tweet/user/screen_name", "first_tag": "/tweet/entities/hashtags/0/text"})`.
-/// The post's bytes are passed over once, whatever the number of fields, and no tree is built:
-/// `Pick` is many times faster than `Jq`. What a post doesn't have is null. Of a key that an object
-/// has twice, the first counts.
+/// The post's bytes are read in one pass, whatever the number of fields, and no tree is built:
+/// `Pick` is many times faster than `Jq`. A member that a post doesn't have is null. If an object
+/// has a key twice, the first counts.
 ///
 /// A text, a boolean, a number and a list become values of the tuple; an object stays JSON, and so
-/// does a whole number beyond 64 bits, with all its digits. The fields come in the order of the
-/// file, behind those that `keep` names.
+/// does a whole number beyond 64 bits, with all its digits. The fields are in the order of the
+/// file, after those that `keep` names.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pick {
     /// The name of each field, and the JSON pointer to its value in the post.
     pub fields: NamedPointers,
-    /// Fields of the input that go on in front of the picked ones, such as `["post", "kind"]`.
+    /// Fields of the input that are kept before the picked ones, such as `["post", "kind"]`.
     #[serde(default)]
     pub keep: Vec<String>,
 }
@@ -92,7 +92,8 @@ impl JsonSchema for NamedPointers {
 
 impl Component for Pick {
     const NAME: &'static str = "Pick";
-    const GUARANTEE: &'static str = "keeps nothing: each tuple goes on with the picked fields";
+    const GUARANTEE: &'static str =
+        "keeps no state: each tuple is passed on with the picked fields";
 }
 
 /// The field that holds posts.
@@ -161,7 +162,7 @@ impl BoltConfig for Pick {
     }
 }
 
-/// Where one input has what is wanted.
+/// The positions of the needed fields in one input.
 struct PickPlaces {
     post: usize,
     keep: Vec<usize>,
@@ -192,7 +193,7 @@ impl Picker {
         Ok(Self { places, tree })
     }
 
-    /// The values that go on, one for each declared field.
+    /// Returns the values of the emitted tuple, one for each declared field.
     fn pick(&self, tuple: Tuple<'_>) -> Vec<Value> {
         let PickPlaces { post, keep } = &self.places[tuple.input];
         let mut values = Vec::with_capacity(keep.len() + self.tree.slots());
@@ -214,7 +215,7 @@ impl Bolt for Picker {
     }
 }
 
-/// JSON as a value of a tuple. `share` gives a slice of the post's own buffer.
+/// Converts JSON to a value of a tuple. `share` returns a slice of the post's own buffer.
 pub(super) fn value_of(json: &[u8], share: impl Fn(&[u8]) -> bytes::Bytes + Copy) -> Value {
     match json.first() {
         Some(b'"') => Value::Text(string(json).map_or_else(Text::default, Text::from)),
@@ -227,7 +228,7 @@ pub(super) fn value_of(json: &[u8], share: impl Fn(&[u8]) -> bytes::Bytes + Copy
     }
 }
 
-/// A whole number of 64 bits, or a number with a point or an exponent that a float can hold.
+/// Parses a whole number of 64 bits, or a number with a point or an exponent that a float can hold.
 fn number_of(json: &[u8]) -> Option<Value> {
     let digits = std::str::from_utf8(json).ok()?;
     if digits.contains(['.', 'e', 'E']) {

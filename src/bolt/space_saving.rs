@@ -1,11 +1,11 @@
-//! The values that come most often, with a fixed number of counters.
+//! Counts the most frequent values with a fixed number of counters.
 //!
 //! Space-Saving (Metwally, Agrawal and El Abbadi, "Efficient Computation of Frequent and Top-k
-//! Elements in Data Streams", 2005): a value without a counter takes over the smallest one, with
-//! the count of it as its error. So a count is too high by its error at most, and the error is at
-//! most the sum of all counts divided by the number of counters. While there are no more values
-//! than counters, all counts are exact, and don't depend on the order of the values; beyond that
-//! they do.
+//! Elements in Data Streams", 2005): a value without a counter takes over the smallest one, whose
+//! count becomes its error. So a count is too high by at most its error, and the error is at most
+//! the sum of all counts divided by the number of counters. As long as there are no more values
+//! than counters, all counts are exact, and don't depend on the order of the values; with more
+//! values they do.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,37 +15,37 @@ use crate::value::{self, Value};
 /// A value with its count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted {
-    /// The values of the fields, or the one value.
+    /// The values of the fields, or the single value.
     pub key: Vec<Value>,
     pub count: u64,
     /// The count may be too high by this much.
     pub error: u64,
 }
 
-/// Counters of the values that come most often.
+/// Counters of the most frequent values.
 #[derive(Clone, Debug)]
 pub struct SpaceSaving {
     counters_max: usize,
     /// The counters by the encoding of their values.
     counters: HashMap<Vec<u8>, (u64, u64)>,
-    /// The same, the smallest first. Of equal counts the smaller value is taken over first, so that
-    /// no table's order decides.
+    /// The same counters, the smallest first. Of equal counts the smaller value is taken over
+    /// first, so that the result doesn't depend on the order of a hash table.
     by_count: BTreeSet<(u64, Vec<u8>)>,
 }
 
 impl SpaceSaving {
-    /// So many counters without any value.
+    /// Creates this many counters without values.
     pub fn new(counters_max: usize) -> Self {
         let counters_max = counters_max.max(1);
         Self { counters_max, counters: HashMap::new(), by_count: BTreeSet::new() }
     }
 
-    /// True if nothing was counted.
+    /// Returns true if nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.counters.is_empty()
     }
 
-    /// Counts a value so many times.
+    /// Adds this count to a value.
     pub fn add<'a>(&mut self, key: impl IntoIterator<Item = &'a Value>, count: u64) {
         let mut encoded = Vec::new();
         value::encode(key, &mut encoded);
@@ -71,8 +71,9 @@ impl SpaceSaving {
         self.counters.insert(key, (total, known_error.saturating_add(error)));
     }
 
-    /// Adds the counts of another one. A value that only one of the two has may have been taken
-    /// over in the other, so the smallest count of that one is added to it, and to its error.
+    /// Adds the counts of another summary. A value that only one of the two has may have lost its
+    /// counter in the other, so the smallest count of the other is added to its count and its
+    /// error.
     pub fn merge(&mut self, other: &Self) {
         let least = |of: &Self| match of.by_count.first() {
             Some((count, _)) if of.counters.len() >= of.counters_max => *count,
@@ -90,7 +91,7 @@ impl SpaceSaving {
                 all.push((key.clone(), count.saturating_add(own), error.saturating_add(own)));
             }
         }
-        // The largest stay, and none takes another one's counter over.
+        // The largest counts stay, so no value takes over the counter of another.
         all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         all.truncate(self.counters_max);
         for (key, count, error) in all {
@@ -99,7 +100,7 @@ impl SpaceSaving {
         *self = merged;
     }
 
-    /// The `k` values that came most often, the most frequent first, and of equal counts in the
+    /// Returns the `k` most frequent values, the most frequent first, and with equal counts in the
     /// order of their encodings.
     pub fn top(&self, k: usize) -> Vec<Counted> {
         let mut all: Vec<(&Vec<u8>, &(u64, u64))> = self.counters.iter().collect();

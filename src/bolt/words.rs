@@ -1,4 +1,4 @@
-//! `Words`: the words of a text.
+//! `Words`: splits a text into words.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,17 +9,17 @@ use crate::error::{Error, Result};
 use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::{Text, Value};
 
-/// Splits a text at white space (Unicode's) and emits each `word` as it stands: with its case, its
-/// punctuation and its `#`. Scripts that are written without spaces come out as they are written. A
-/// value that isn't text, and a post without a text, give no words.
+/// Splits a text at white space (Unicode's) and emits each `word` unchanged: with its case, its
+/// punctuation and its `#`. Scripts without spaces are split only at their spaces. A value that
+/// isn't text, or a post without text, gives no words.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Words {
-    /// The field that holds the text. Where an input has no such field but has `post`, it is the
-    /// text of the post as people read it: the whole text of a tweet, a Facebook post's message or
-    /// story, a video's title and description, a Bluesky post's text, a toot's warning and content
-    /// without HTML, and the `text` of a post of any other kind. A repost has the words of what it
-    /// reposts, and a quote its own only.
+    /// The field with the text. If an input has no such field but has `post`, the text of the post
+    /// as people read it is used: the whole text of a tweet, a Facebook post's message or story, a
+    /// video's title and description, a Bluesky post's text, a toot's warning and content without
+    /// HTML, and the `text` of a post of any other kind. A repost gives the words of the reposted
+    /// post, and a quote only its own.
     #[serde(default = "text")]
     pub field: String,
 }
@@ -30,10 +30,11 @@ fn text() -> String {
 
 impl Component for Words {
     const NAME: &'static str = "Words";
-    const GUARANTEE: &'static str = "keeps nothing: each word goes on with the tuple it came in";
+    const GUARANTEE: &'static str =
+        "keeps no state: words are delivered as reliably as the tuples they came from";
 }
 
-/// Where an input's text is.
+/// The place of an input's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Field(usize),
@@ -70,7 +71,7 @@ impl BoltConfig for Words {
 }
 
 struct Splitter {
-    /// Of each input.
+    /// The place of the text in each input.
     places: Vec<Place>,
 }
 

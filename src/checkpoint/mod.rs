@@ -1,5 +1,5 @@
-//! The state store: what a topology needs to go on after it stopped, one ACID transaction for each
-//! epoch.
+//! The state store: everything that a topology needs to continue after a stop, with one ACID
+//! transaction per epoch.
 
 pub mod disk;
 mod memory;
@@ -19,7 +19,7 @@ use crate::event_time::EventTime;
 pub use disk::DiskStore;
 pub use memory::MemoryStore;
 
-/// What one epoch changed.
+/// The changes of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
     /// The epoch.
@@ -30,19 +30,19 @@ pub struct Changes {
     pub at: OffsetDateTime,
     /// Cursors that moved, by component and split.
     pub cursors: BTreeMap<(String, String), Cursor>,
-    /// The event time of the newest post of splits where that changed, by component and split.
+    /// The event time of the newest post of splits for which it changed, by component and split.
     pub split_times: BTreeMap<(String, String), EventTime>,
-    /// How far event time has come over the inputs of each bolt, where it is known.
+    /// The event time that the inputs of each bolt have reached, if known.
     pub watermarks: BTreeMap<String, EventTime>,
     /// Keyed state that changed, by component.
     pub state: Vec<(String, Vec<StateChange>)>,
-    /// All promises of each sink that aren't known to be delivered: they replace the ones before,
-    /// of all sinks.
+    /// All promises of each sink that aren't known to be delivered. They replace the stored ones of
+    /// all sinks.
     pub promises: BTreeMap<String, Vec<Promise>>,
 }
 
 impl Changes {
-    /// Of an epoch in which nothing changed.
+    /// Creates the changes of an epoch in which nothing changed.
     pub fn none(epoch: u64, boundary: OffsetDateTime, at: OffsetDateTime) -> Self {
         Self {
             epoch,
@@ -57,115 +57,116 @@ impl Changes {
     }
 }
 
-/// A component as far as its state depends on what it is.
+/// The properties of a component that its state depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// The name of its type, such as `Count`.
     pub type_name: String,
-    /// How its state is laid out: state of one shape means nothing under another. Empty for a
-    /// component without state of its own.
+    /// The layout of its state: state of one shape can't be read as another. Empty for a component
+    /// without state.
     pub shape: String,
-    /// A hash of its configuration, in hexadecimal: what it was in the last run. Empty in a state
-    /// of an earlier version.
+    /// A hash of its configuration in the last run, in hexadecimal. Empty in a state of an earlier
+    /// version.
     #[serde(default)]
     pub run: String,
 }
 
-/// The newest complete checkpoint but for the keyed state, which can be large.
+/// The newest complete checkpoint without the keyed state, which can be large.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
     /// The newest complete epoch; 0 before the first.
     pub epoch: u64,
-    /// The boundary of the partition that was open in it.
+    /// The boundary of the partition that was open in that epoch.
     pub boundary: Option<OffsetDateTime>,
-    /// When its barrier was made.
+    /// The time at which its barrier was made.
     pub at: Option<OffsetDateTime>,
-    /// What belongs to the state, for a person; see [`Started::about`].
+    /// The topology of the state, for users; see [`Started::about`].
     pub about: String,
-    /// Where each split can be resumed, by component and split.
+    /// The position at which each split can be resumed, by component and split.
     pub cursors: BTreeMap<(String, String), Cursor>,
-    /// The event time of the newest post of each split, where it is known, by component and split.
+    /// The event time of the newest post of each split, if known, by component and split.
     pub split_times: BTreeMap<(String, String), EventTime>,
-    /// How far event time had come over the inputs of each bolt, where it is known.
+    /// The event time that the inputs of each bolt had reached, if known.
     pub watermarks: BTreeMap<String, EventTime>,
-    /// What each sink has promised and not delivered, in order.
+    /// The promises of each sink that aren't delivered, in order.
     pub promises: BTreeMap<String, Vec<Promise>>,
     /// The components of the last run, by their ids.
     pub components: BTreeMap<String, Kept>,
-    /// Where tasks of each sink left what they hadn't promised or delivered; see
+    /// The places in which tasks of each sink left data that isn't promised or delivered; see
     /// [`Started::places`].
     pub places: BTreeMap<String, BTreeSet<String>>,
-    /// When all sources had ended and everything was delivered, if they have.
+    /// The time at which all sources had ended and everything was delivered; `None` if that didn't
+    /// happen.
     pub finished: Option<OffsetDateTime>,
-    /// True if whoever ran it has been told so: a run that was killed just before told nobody.
+    /// True if the user was told that the run finished. A run that was killed just before that
+    /// didn't tell the user.
     pub told: bool,
 }
 
-/// What is saved when tasks are about to start, before they write anything.
+/// The data that is saved before tasks start and write anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Started {
-    /// What belongs to the state, for a person who looks at many: the path of the topology's file.
+    /// The path of the topology's file, for users who look at many states.
     pub about: String,
-    /// The components of this run: they replace the ones before.
+    /// The components of this run. They replace the stored ones.
     pub components: BTreeMap<String, Kept>,
-    /// All places that may hold something of this topology that isn't delivered, by sink: they
-    /// replace the ones before.
+    /// All places that may hold undelivered data of this topology, by sink. They replace the stored
+    /// ones.
     pub places: BTreeMap<String, BTreeSet<String>>,
-    /// Components whose cursors, keyed state and promises are dropped.
+    /// Components whose cursors, keyed state and promises are deleted.
     pub dropped: BTreeSet<String>,
 }
 
-/// What takes a key and its value out of a store.
+/// A function that takes a key and its value out of a store.
 pub type Take<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
-/// Keeps the newest complete checkpoint. Writes come from one thread at a time; reads may come from
-/// several.
+/// The store of the newest complete checkpoint. One thread writes at a time; several may read.
 pub trait StateStore: Send + Sync {
-    /// The newest complete checkpoint, without the keyed state.
+    /// Reads the newest complete checkpoint, without the keyed state.
     ///
     /// # Errors
     /// If it can't be read, or is damaged.
     fn saved(&self) -> Result<Saved>;
 
-    /// Gives `take` each key and value of a component's state whose key group lies in the range.
+    /// Passes each key and value of a component's state to `take` if its key group is in the range.
     ///
     /// # Errors
-    /// If it can't be read, is damaged, or `take` fails, which ends it.
+    /// If the state can't be read, is damaged, or `take` fails, which ends the call.
     fn restore(&self, component: &str, groups: Range<u16>, take: &mut Take<'_>) -> Result<()>;
 
-    /// Whether there is any keyed state of a component.
+    /// Returns true if a component has keyed state.
     ///
     /// # Errors
-    /// If it can't be read.
+    /// If the state can't be read.
     fn has_state(&self, component: &str) -> Result<bool>;
 
-    /// The length of the file that it is kept in, if there is one.
+    /// Returns the length of the store's file, if it has one.
     fn file_bytes(&self) -> Option<u64> {
         None
     }
 
-    /// Tasks are about to start. What the store said to be finished no longer is.
+    /// Records that tasks are about to start: the state no longer counts as finished.
     ///
     /// # Errors
-    /// If it can't be made durable.
+    /// If the record can't be made durable.
     fn start(&self, started: &Started) -> Result<()>;
 
-    /// Makes an epoch complete, all of it or nothing.
+    /// Makes an epoch complete, with all of its changes or none.
     ///
     /// # Errors
-    /// If an epoch as late as this one is complete, or it can't be made durable: then it may be
-    /// complete or not, and the same changes can be saved again.
+    /// If this epoch or a later one is already complete, or if the changes can't be made durable:
+    /// then the epoch may be complete or not, and the same changes can be saved again.
     fn save(&self, changes: &Changes) -> Result<()>;
 
-    /// A run has ended, and everything that it promised is delivered: promises and places are
-    /// forgotten. `finished` is when that was, if all its sources had ended.
+    /// Records that a run has ended, and everything that it promised is delivered: promises and
+    /// places are deleted. `finished` is the time of that, if all its sources had ended.
     ///
     /// # Errors
-    /// If it can't be made durable.
+    /// If the record can't be made durable.
     fn end(&self, finished: Option<OffsetDateTime>) -> Result<()>;
 
-    /// Looks whether what is saved still goes where the next start will find it; cheap enough for
-    /// every second.
+    /// Checks that saved data still goes to the files that the next start will open. The check is
+    /// cheap enough for every second.
     ///
     /// # Errors
     /// If it doesn't.
@@ -173,10 +174,10 @@ pub trait StateStore: Send + Sync {
         Ok(())
     }
 
-    /// Whoever ran it has been told that it finished.
+    /// Records that the user was told that the run finished.
     ///
     /// # Errors
-    /// If it can't be made durable.
+    /// If the record can't be made durable.
     fn tell(&self) -> Result<()>;
 }
 

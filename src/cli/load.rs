@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::exit::Failure;
+use super::stderr;
 use crate::error::Error;
 use crate::registry::Registry;
 use crate::topology::{self, LoadOptions, Topology};
@@ -54,5 +55,8 @@ fn load_with(file: &Path, registry: &Registry, options: &LoadOptions) -> Result<
     std::fs::File::open(file).map_err(|error| {
         Error::fatal(format!("can't read \"{}\"", file.display())).because(error)
     })?;
-    topology::load(file, registry, options).map_err(Failure::problems)
+    topology::load(file, registry, options).map_err(|problems| {
+        let fits = stderr::is_terminal();
+        Failure::problems(if fits { problems.fitting(stderr::width()) } else { problems })
+    })
 }

@@ -19,11 +19,11 @@ const LEVEL_VARIABLE: &str = "WATERSPOUT_LOG";
 /// Options of every command.
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
-    /// How much is told on standard error: off, error, warn, info, debug or trace [default: info,
+    /// Level of the log on standard error: off, error, warn, info, debug or trace [default: info,
     /// or what WATERSPOUT_LOG says]
     #[arg(long, global = true, value_name = "LEVEL", hide_short_help = true)]
     log_level: Option<LogLevel>,
-    /// How it is told [default: plain on a terminal, json otherwise]
+    /// Form of the log [default: plain on a terminal, json otherwise]
     #[arg(long, global = true, value_name = "FORMAT", value_enum, hide_short_help = true)]
     log_format: Option<LogFormat>,
 }

@@ -43,7 +43,27 @@ pub fn run(args: &Args) -> Outcome {
     };
     let file = format!("{name}.ron");
     write(Path::new(&file), text, args.force)?;
-    stdout::print(&format!("wrote {file}; try: waterspout run {file}\n"))
+    stdout::print(&format!("wrote {file}; {}\n", next_step(&file, text)))
+}
+
+/// What to do with the file that was written.
+fn next_step(file: &str, text: &str) -> String {
+    let variables: Vec<_> = variables(text).collect();
+    if variables.is_empty() {
+        return format!("try: waterspout run {file}");
+    }
+    let set: Vec<_> = variables.iter().map(|name| format!("{name}=…")).collect();
+    format!(
+        "it needs {}; then try: waterspout validate --online {file}, and: {} waterspout run {file}",
+        variables.join(" and "),
+        set.join(" ")
+    )
+}
+
+/// The variables of the environment that a topology needs, outside of its comments.
+fn variables(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.filter_map(|line| line.split_once("Env(\"")?.1.split_once('"').map(|(name, _)| name))
 }
 
 fn write(file: &Path, text: &str, force: bool) -> Result<(), Failure> {
@@ -65,6 +85,21 @@ fn write_new(file: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_topology_needs_is_said() {
+        let step = |name: &str| {
+            let (_, text) = TEMPLATES.iter().find(|(known, _)| *known == name).unwrap();
+            next_step("a.ron", text)
+        };
+        assert_eq!(step("demo"), "try: waterspout run a.ron");
+        assert_eq!(step("bluesky"), "try: waterspout run a.ron");
+        assert_eq!(
+            step("x"),
+            "it needs X_BEARER_TOKEN; then try: waterspout validate --online a.ron, and: \
+             X_BEARER_TOKEN=… waterspout run a.ron"
+        );
+    }
 
     #[test]
     fn what_is_there_is_only_overwritten_by_force() {

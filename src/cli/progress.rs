@@ -13,13 +13,13 @@ use crate::error::Result;
 use crate::printable::printable_line;
 use crate::progress;
 
-/// How often the bar is drawn. More often can't be read.
+/// The time between two drawings of the bar. What changes faster can't be read.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
-/// How many characters the bar itself has.
+/// The length of the bar itself, in characters.
 const BAR_CHARS: usize = 20;
 
-/// What is counted.
+/// The unit of what is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes that are read.

@@ -17,10 +17,10 @@ use crate::registry::Registry;
 use crate::topology::{self, LoadOptions, TestCase, Topology};
 use crate::units::Interval;
 
-/// How long a test may take unless it is told otherwise.
+/// The longest time that a test may take unless an option says otherwise.
 const TIMEOUT_DEFAULT: &str = "60s";
 
-/// How many characters of a row are shown; `--json` has all of them.
+/// The most characters of a row that are shown; `--json` has all of them.
 const ROW_CHARS_MAX: usize = 400;
 
 /// Run the tests that stand in topology files under `tests:`
@@ -68,7 +68,7 @@ pub struct Args {
     /// `Ordered([…])` may then come in another order
     #[arg(long)]
     with_parallelism: bool,
-    /// How long one test may take
+    /// The longest time that one test may take
     #[arg(long, value_name = "TIME", default_value = TIMEOUT_DEFAULT)]
     timeout: Interval,
     /// Print a JSON object for each test, one a line

@@ -1,11 +1,13 @@
 //! `validate FILE…`: all problems of topology files, without running them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::exit::{Code, Failure, Outcome};
 use super::load::{self, Sets};
+use super::run::state_dir;
 use super::stdout;
 use crate::component::Role;
+use crate::lake::disk::check_writable;
 use crate::printable::printable_line;
 use crate::registry::{Config, Registry};
 use crate::topology::{Checkpoint, Topology};
@@ -19,9 +21,10 @@ pub struct Args {
     /// Print each topology with every default written out
     #[arg(long)]
     explain: bool,
-    /// Also check that what Env and File name is there, ask each source, with the fewest calls,
-    /// whether credentials and topics are good, and each S3 sink whether its bucket is there and
-    /// can be written to (by an object below _probe/, which is deleted again)
+    /// Also check everything that `run` will need: what Env and File name, files and lakes that are
+    /// read, folders that are written to, addresses that are listened at. Each source is asked,
+    /// with the fewest calls, whether credentials and topics are good, each database whether it can
+    /// be written to, and each bucket too (by an object below _probe/, which is deleted again)
     #[arg(long)]
     online: bool,
     #[command(flatten)]
@@ -38,7 +41,7 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
                 stdout::print(&crate::topology::explain(&topology))?
             }
             Ok(topology) => {
-                let asked = if args.online { ask(&topology) } else { Ok(String::new()) };
+                let asked = if args.online { ask(file, &topology) } else { Ok(String::new()) };
                 match asked {
                     Ok(answers) => {
                         let file = file.to_string_lossy();
@@ -77,9 +80,15 @@ fn notes(topology: &Topology, prefix: &str) -> String {
 }
 
 /// What sources say of credentials and topics, and sinks of where they write, a line each.
-fn ask(topology: &Topology) -> Result<String, Failure> {
+fn ask(file: &Path, topology: &Topology) -> Result<String, Failure> {
     let mut answers = String::new();
     let mut refused = Vec::new();
+    if topology.checkpoint != Checkpoint::Off {
+        match check_writable(&state_dir::of(None, file, &topology.name)?) {
+            Ok(answer) => answers.push_str(&format!("  state: {}\n", printable_line(&answer))),
+            Err(error) => refused.push(format!("the state's folder: {}", error.chain())),
+        }
+    }
     for component in &topology.components {
         let asked = match &component.config {
             Config::Spout(spout) => spout.check_online(),

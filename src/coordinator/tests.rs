@@ -370,6 +370,23 @@ fn a_stop_stops_the_sources_and_its_last_barrier_does_not_finish() {
     assert_eq!(rig.reports(SLOW, delivered(&[])), [Action::End(Outcome::Finished { all: false })]);
 }
 
+#[test]
+fn all_spouts_of_an_inactive_topology_pause_until_it_is_active_again() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.happens(Event::SetInactive(true)), [Action::Pause([SPOUT].into())]);
+    assert_eq!(rig.happens(Event::SetInactive(true)), [], "it is so already");
+    assert_eq!(rig.happens(Event::SetInactive(false)), [Action::Pause([].into())]);
+}
+
+#[test]
+fn a_drain_takes_the_time_that_it_is_told() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.happens(Event::DrainWithin(Duration::from_secs(2 * DEADLINE))), []);
+    rig.happens(Event::Stop);
+    assert_eq!(rig.tick_after(2 * DEADLINE - 1), []);
+    assert!(matches!(&rig.tick_after(1)[..], [Action::End(Outcome::NotClean(_))]));
+}
+
 /// How the run ends when the drain deadline goes by.
 fn late(rig: &mut Rig) -> String {
     assert_eq!(rig.tick_after(DEADLINE - 1), []);

@@ -33,7 +33,7 @@ use crate::protocol::{Doing, Message, Messages, Meter, RunLife, log};
 use crate::registry::Config;
 use crate::sink::SinkConfig;
 use crate::topology::{
-    Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology, check_shares,
+    Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology, check_shares, nearest_name,
 };
 
 /// How a topology is run.
@@ -598,7 +598,9 @@ fn check_hint(components: &[ComponentSpec], id: &str, hint: NonZeroU16) -> Resul
     let visible = || components.iter().filter(|spec| !spec.id.starts_with('_'));
     let Some(spec) = visible().find(|spec| spec.id == id) else {
         let known: Vec<_> = visible().map(|spec| format!("\"{}\"", spec.id)).collect();
-        return Err(format!("there is no component \"{id}\", but {}", known.join(", ")));
+        let near = nearest_name(id, visible().map(|spec| spec.id.as_str()));
+        let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+        return Err(format!("there is no component \"{id}\", but {}{hint}", known.join(", ")));
     };
     let max = match &spec.config {
         Config::Spout(config) => config.tasks_max(),

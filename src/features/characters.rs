@@ -1,5 +1,5 @@
-//! Classes of characters that the rules of entities and terms name, and the standard library
-//! doesn't.
+//! Classes of characters that the rules of entities and terms need, and the standard library
+//! doesn't have.
 
 use std::sync::LazyLock;
 
@@ -9,9 +9,9 @@ const ALPHABETIC: u8 = 1;
 const NUMERIC: u8 = 2;
 const MARK: u8 = 4;
 
-/// The classes of the characters up to U+FFFF, which are nearly all that posts have. The standard
-/// library and `unicode_normalization` search for each character; a look costs a tenth of that, and
-/// the table 64 KiB.
+/// The classes of the characters up to U+FFFF, which are nearly all characters of posts. The
+/// standard library and `unicode_normalization` search for each character; a lookup in this table
+/// costs a tenth of that, and the table 64 KiB.
 static CLASSES: LazyLock<Box<[u8]>> = LazyLock::new(|| {
     let class = |code: u32| char::from_u32(code).map_or(0, search_class);
     (0..=0xffff).map(class).collect()
@@ -30,17 +30,17 @@ fn class(char: char) -> u8 {
     known.copied().unwrap_or_else(|| search_class(char))
 }
 
-/// True for a letter, as [`char::is_alphabetic`] tells it.
+/// Returns true for a letter, with the same result as [`char::is_alphabetic`].
 pub(super) fn is_alphabetic(char: char) -> bool {
     class(char) & ALPHABETIC != 0
 }
 
-/// True for a letter or a number, and for a mark that isn't ASCII.
+/// Returns true for a letter or a number, and for a mark that isn't ASCII.
 pub(super) fn is_in_word(char: char) -> bool {
     if char.is_ascii() { char.is_ascii_alphanumeric() } else { class(char) != 0 }
 }
 
-/// The zeros of all scripts (Unicode's `Nd`): nine digits follow each.
+/// The zeros of all scripts (Unicode's `Nd`); each is followed by nine digits.
 const ZEROS: [u32; 66] = [
     0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66,
     0xde6, 0xe50, 0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90,
@@ -50,7 +50,7 @@ const ZEROS: [u32; 66] = [
     0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e950, 0x1fbf0,
 ];
 
-/// True for a decimal digit of any script, and not for a number such as `½` or `Ⅷ`.
+/// Returns true for a decimal digit of any script, and false for a number such as `½` or `Ⅷ`.
 pub(super) fn is_digit(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_digit();
@@ -60,7 +60,7 @@ pub(super) fn is_digit(char: char) -> bool {
     behind > 0 && code - ZEROS[behind - 1] < 10
 }
 
-/// True for a letter or a mark that belongs to one, and not for a letter in a circle.
+/// Returns true for a letter or a mark that belongs to one, and false for a letter in a circle.
 pub(super) fn is_letter_or_mark(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_alphabetic();
@@ -71,7 +71,7 @@ pub(super) fn is_letter_or_mark(char: char) -> bool {
     is_letter && !is_sign || class & MARK != 0
 }
 
-/// True for what may stand in a hashtag beside letters, marks and digits.
+/// Returns true for a character that may be in a hashtag and isn't a letter, mark or digit.
 pub(super) fn is_hashtag_special(char: char) -> bool {
     matches!(
         char,
@@ -94,7 +94,7 @@ pub(super) fn is_hashtag_special(char: char) -> bool {
     )
 }
 
-/// True for a Latin letter with an accent, or an accent.
+/// Returns true for a Latin letter with an accent, or an accent.
 pub(super) fn is_latin_accent(char: char) -> bool {
     matches!(
         char,
@@ -119,7 +119,7 @@ pub(super) fn is_latin_accent(char: char) -> bool {
     )
 }
 
-/// True for a Chinese character.
+/// Returns true for a Chinese character.
 pub(super) fn is_han(char: char) -> bool {
     matches!(
         char,
@@ -128,13 +128,13 @@ pub(super) fn is_han(char: char) -> bool {
     )
 }
 
-/// True for a character of the Japanese syllabary that grammar is written in.
+/// Returns true for a character of the Japanese syllabary in which grammatical forms are written.
 pub(super) fn is_hiragana(char: char) -> bool {
     matches!(char, '\u{3041}'..='\u{309f}')
 }
 
-/// True for the scripts in which only a dictionary tells where words end: Thai, Lao, Burmese,
-/// Khmer.
+/// Returns true for a script in which words can only be separated with a dictionary: Thai, Lao,
+/// Burmese, Khmer.
 pub(super) fn needs_dictionary(char: char) -> bool {
     matches!(
         char,

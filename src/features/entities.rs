@@ -1,14 +1,15 @@
-//! Hashtags, cashtags, mentions and addresses in a text, by the rules that twitter-text publishes.
+//! Finds hashtags, cashtags, mentions and addresses in a text, by the rules that twitter-text
+//! publishes.
 //!
-//! It differs from them in one point: an address that begins with `http://` or `https://` may have
-//! any host with a dot in it, also one whose last part isn't a known top-level domain.
+//! There is one difference: an address that begins with `http://` or `https://` may have any host
+//! with a dot in it, even one whose last part isn't a known top-level domain.
 
 use std::ops::Range;
 
 use super::characters::{is_digit, is_hashtag_special, is_latin_accent, is_letter_or_mark};
 use super::links::{address_with_scheme, bare_address, is_public};
 
-/// What stands at a place of a text.
+/// The kind of an entity in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EntityKind {
     /// `#storm`
@@ -17,18 +18,18 @@ pub(crate) enum EntityKind {
     Cashtag,
     /// `@ann`
     Mention,
-    /// `@ann/friends`, `@ann@example.org`: what these rules don't take for a mention.
+    /// `@ann/friends`, `@ann@example.org`: handles that these rules don't count as mentions.
     OtherHandle,
     /// `https://example.org/a`, `example.org`
     Address,
 }
 
-/// Something that a text marks.
+/// An entity in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entity {
     pub kind: EntityKind,
-    /// Its bytes, with the sign, and with what belongs to it and not to its name: of
-    /// `@ann.example.org` the rules take `ann` for the name.
+    /// Its bytes, with the sign, and with parts that aren't in its name: in `@ann.example.org` the
+    /// name is only `ann` according to the rules.
     pub range: Range<usize>,
     /// The bytes of the name.
     name: Range<usize>,
@@ -39,7 +40,7 @@ impl Entity {
         Self { kind: EntityKind::Address, name: range.clone(), range }
     }
 
-    /// What stands behind the sign.
+    /// Returns the text after the sign.
     pub fn name<'t>(&self, text: &'t str) -> &'t str {
         &text[self.name.clone()]
     }
@@ -51,15 +52,15 @@ const USER_BYTES_MAX: usize = 20;
 /// The longest name of a user's list, in bytes.
 const LIST_BYTES_MAX: usize = 25;
 
-/// How many letters a cashtag has at most, and how many behind its dot.
+/// The maximum number of letters of a cashtag, and of letters after its dot.
 const CASHTAG_BYTES_MAX: usize = 6;
 const CASHTAG_SUFFIX_BYTES_MAX: usize = 2;
 
-/// Finds all entities of a text, in order; none overlaps another.
+/// Finds all entities of a text, in order and without overlaps.
 pub(crate) fn find_entities(text: &str, found: &mut Vec<Entity>) {
     found.clear();
     let bytes = text.as_bytes();
-    // Where the last entity ends.
+    // The end of the last entity.
     let mut begin = 0;
     let mut at = 0;
     while at < bytes.len() {
@@ -97,7 +98,7 @@ fn hashtag(text: &str, at: usize, sign: usize) -> Option<Entity> {
         matches!(before, '\u{fe0e}' | '\u{fe0f}') || before != '&' && !is_hashtag_char(before)
     });
     let name = &text[at + sign..];
-    // A `#` in a key cap is no sign.
+    // In a key cap, `#` isn't the sign of a hashtag.
     if !may_begin || name.starts_with(['\u{fe0f}', '\u{20e3}']) {
         return None;
     }
@@ -140,8 +141,8 @@ fn mention(text: &str, at: usize, sign: usize) -> Option<Entity> {
     Some(Entity { kind, range: at..host.unwrap_or(name.end + list), name })
 }
 
-/// Where a handle of Bluesky or the Fediverse ends, if a user's name begins one: `ann.example.org`,
-/// `ann@example.org`.
+/// Returns the end of a handle of Bluesky or the Fediverse that begins with a user's name:
+/// `ann.example.org`, `ann@example.org`.
 fn host_end(text: &str, name: Range<usize>) -> Option<usize> {
     let from = match text[name.end..].chars().next() {
         Some('.') => name.start,
@@ -154,8 +155,8 @@ fn host_end(text: &str, name: Range<usize>) -> Option<usize> {
     is_public(host).then_some(from + host.len())
 }
 
-/// True if a mention may stand behind a text: not in a word or an address, unless that word is
-/// `RT`.
+/// Returns true if a mention may follow a text: not within a word or an address, unless that word
+/// is `RT`.
 fn may_mention(before: &str) -> bool {
     let inside = |char: char| {
         char.is_ascii_alphanumeric()
@@ -169,7 +170,7 @@ fn may_mention(before: &str) -> bool {
     rt.eq_ignore_ascii_case(b"rt") && !word.last().is_some_and(is_in_word)
 }
 
-/// The bytes of `/friends` behind a user's name; 0 if there is no list.
+/// Returns the number of bytes of `/friends` after a user's name; 0 if no list follows.
 fn list_length(behind: &[u8]) -> usize {
     let [b'/', first, ..] = behind else { return 0 };
     if !first.is_ascii_alphabetic() {
@@ -214,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    /// All entities of a text, each as a letter for its kind and its name.
+    /// Returns all entities of a text, each as a letter for its kind and its name.
     fn found(text: &str) -> String {
         let mut entities = Vec::new();
         find_entities(text, &mut entities);

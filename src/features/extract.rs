@@ -1,4 +1,4 @@
-//! All features of one post.
+//! Extracts all features of a post.
 
 use std::borrow::Cow;
 
@@ -12,18 +12,18 @@ use super::text::{fold_case, normalised};
 use crate::post::{Post, PostFacts};
 use crate::value::Text;
 
-/// The language whose texts can be rated.
+/// The language of the texts that can be rated.
 const RATED_LANGUAGE: &str = "en";
 
-/// The features of a post, beside what the post says itself.
+/// The features of a post, together with the facts that it states itself.
 pub(crate) struct PostFeatures<'p> {
-    /// What the post says.
+    /// The facts that the post states.
     pub facts: PostFacts<'p>,
     /// Its text in normal form.
     pub text: Option<Cow<'p, str>>,
     /// The language of the text.
     pub language: Option<LanguageCode>,
-    /// True if the language was detected, and not given.
+    /// True if the language was detected, and isn't given by the platform.
     pub is_language_detected: bool,
     /// The rating of the text.
     pub sentiment: Option<f64>,
@@ -49,7 +49,7 @@ impl FeatureLists {
     }
 }
 
-/// Finds the features of posts, and keeps its buffers from one to the next.
+/// An extractor of the features of posts, which reuses its buffers.
 #[derive(Default)]
 pub(crate) struct Extractor {
     detects_language: bool,
@@ -63,19 +63,19 @@ pub(crate) struct Extractor {
 }
 
 impl Extractor {
-    /// One that detects languages where a platform doesn't give them, and rates English texts, if
-    /// it is asked to.
+    /// Creates an extractor. It detects languages that a platform doesn't give if
+    /// `detects_language` is true, and rates English texts if `rates_sentiment` is true.
     pub fn new(detects_language: bool, rates_sentiment: bool) -> Self {
         Self { detects_language, rates_sentiment, ..Self::default() }
     }
 
-    /// The features of a post; its lists are in `lists` until the next call.
+    /// Returns the features of a post; its lists are in `lists` until the next call.
     pub fn extract<'p>(&mut self, post: &'p Post) -> PostFeatures<'p> {
         let mut facts = post.facts();
         self.lists.clear();
         self.entities.clear();
         let text = facts.content.text.take().map(normalised);
-        // A text of white space alone says nothing.
+        // A text that only has white space counts as no text.
         let words = text.as_deref().filter(|text| !text.trim_start().is_empty());
         find_entities(words.unwrap_or_default(), &mut self.entities);
         let tag = facts.content.labels.langs.first();
@@ -100,7 +100,7 @@ impl Extractor {
         PostFeatures { facts, text, language, is_language_detected, sentiment }
     }
 
-    /// What the platform found, else what the text tells.
+    /// Takes the entities that the platform found, or else finds them in the text.
     fn fill_lists(&mut self, facts: &PostFacts<'_>, text: &str) {
         let marked = &facts.entities;
         let entities = &self.entities;
@@ -135,7 +135,7 @@ impl Extractor {
     }
 }
 
-/// Adds what `fold` makes of each name, unless it is there already.
+/// Adds the result of `fold` for each name, unless it is already in the list.
 fn add_each<'n, N: AsRef<str> + 'n>(
     names: impl IntoIterator<Item = N>,
     fold: fn(&str) -> Text,

@@ -1,26 +1,27 @@
-//! The language of a text: as the platform gives it, else detected.
+//! Determines the language of a text: the platform's language, or else a detected one.
 
 use whatlang::Lang;
 
 use super::entities::Entity;
 use super::stop_words::most_stop_words;
 
-/// How sure the detection by letters must be, 0 to 1, unless the stop words agree with it. A lower
-/// bound finds the language of more short texts, and takes more of them for a wrong one; see the
-/// measurement in ARCHITECTURE.md.
+/// The minimum confidence, 0 to 1, of the detection by letters, unless the stop words give the same
+/// language. A lower value finds the language of more short texts, and a wrong one for more of
+/// them; see the measurement in ARCHITECTURE.md.
 const CONFIDENCE_MIN: f64 = 0.5;
 
-/// How many bytes of a text are looked at: more make the detection slower, and hardly surer.
+/// The number of bytes of a text that are examined. With more the detection is slower, and hardly
+/// more reliable.
 const DETECTED_BYTES_MAX: usize = 1_000;
 
-/// What a platform says about a language.
+/// The language that a platform gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GivenLanguage {
-    /// It names the language.
+    /// The platform names the language.
     Named(LanguageCode),
-    /// It says that there is no language in the text: links or mentions only.
+    /// The platform says that the text has no language: only links or mentions.
     NoLanguage,
-    /// It says nothing.
+    /// The platform gives no language.
     Unknown,
 }
 
@@ -32,7 +33,7 @@ pub(crate) struct LanguageCode {
 }
 
 impl LanguageCode {
-    /// The primary language of a tag such as `en-GB`.
+    /// Returns the primary language of a tag such as `en-GB`.
     fn of_tag(tag: &str) -> Option<Self> {
         let primary = tag.split(['-', '_']).next()?.as_bytes();
         if !(2..=8).contains(&primary.len()) || !primary.iter().all(u8::is_ascii_alphabetic) {
@@ -48,7 +49,7 @@ impl LanguageCode {
         Self::of_tag(code)
     }
 
-    /// The code of today for one that was replaced, which X still gives.
+    /// Returns the current code for a replaced one, which X still uses.
     fn renamed(self) -> Self {
         let today = match self.as_str() {
             "in" => "id",
@@ -60,25 +61,26 @@ impl LanguageCode {
         Self::new(today).unwrap_or(self)
     }
 
-    /// The letters.
+    /// Returns the letters.
     pub fn as_str(&self) -> &str {
         let letters = &self.letters[..usize::from(self.length)];
         std::str::from_utf8(letters).expect("only ASCII letters are taken")
     }
 }
 
-/// Reads the first of the tags that a platform gives.
+/// Returns the language of the first tag that a platform gives.
 pub(crate) fn given_language(tag: Option<&str>) -> GivenLanguage {
     let Some(code) = tag.and_then(LanguageCode::of_tag) else { return GivenLanguage::Unknown };
     match code.as_str() {
-        // X's own codes, for mentions, cashtags, hashtags, links, short texts and media alone.
+        // X's own codes, for texts that only have mentions, cashtags, hashtags, links or media, and
+        // for short texts.
         "qam" | "qct" | "qht" | "qlk" | "qme" | "qst" | "zxx" => GivenLanguage::NoLanguage,
         "und" | "mul" | "mis" | "art" | "unknown" => GivenLanguage::Unknown,
         _ => GivenLanguage::Named(code),
     }
 }
 
-/// The language of a text without its entities, if it can be told.
+/// Detects the language of a text without its entities; `None` if it isn't certain.
 pub(crate) fn detect_language(
     text: &str,
     entities: &[Entity],
@@ -107,7 +109,7 @@ pub(crate) fn detect_language(
     if is_sure { LanguageCode::new(code) } else { None }
 }
 
-/// The code of ISO 639-1, where there is one.
+/// Returns the code of ISO 639-1, or another code if it has none.
 fn two_letters(lang: Lang) -> &'static str {
     match lang.code() {
         "afr" => "af",

@@ -1,4 +1,4 @@
-//! Addresses in a text, and the domains that somebody has registered.
+//! Finds addresses in a text, and the registrable domains of addresses.
 
 use super::characters::is_latin_accent;
 use super::entities::{Entity, char_before};
@@ -6,10 +6,10 @@ use super::entities::{Entity, char_before};
 /// The longest host, in bytes.
 const HOST_BYTES_MAX: usize = 253;
 
-/// The country codes that are used as if they were no country's: `example.co` is an address.
+/// The country codes that are used as generic domains: `example.co` is an address.
 const GENERIC_COUNTRY_CODES: [&str; 2] = ["co", "tv"];
 
-/// The address with `://` at `at`, which begins at `begin` or later.
+/// Returns the address that has `://` at `at`, and begins at `begin` or later.
 pub(super) fn address_with_scheme(text: &str, begin: usize, at: usize) -> Option<Entity> {
     let bytes = text.as_bytes();
     let before = &bytes[begin..at];
@@ -29,7 +29,7 @@ pub(super) fn address_with_scheme(text: &str, begin: usize, at: usize) -> Option
     Some(Entity::address(start..address_end(text, host_end)))
 }
 
-/// The address without a scheme that has a dot at `at`, and begins at `begin` or later.
+/// Returns the address without a scheme that has a dot at `at`, and begins at `begin` or later.
 pub(super) fn bare_address(text: &str, begin: usize, at: usize) -> Option<Entity> {
     let bytes = text.as_bytes();
     let is_inside = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
@@ -70,8 +70,9 @@ fn may_precede(char: char) -> bool {
         && !('\u{202a}'..='\u{202e}').contains(&char)
 }
 
-/// How long the host is that a text begins with. A letter that isn't ASCII belongs to it, unless
-/// what stands before is a whole host: text without spaces may go on behind an address.
+/// Returns the length of the host at the beginning of a text. A letter that isn't ASCII belongs to
+/// it, unless the part before is a complete host: in a text without spaces, text may follow an
+/// address directly.
 fn host_length(text: &str) -> usize {
     for (at, char) in text.char_indices() {
         if char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_') {
@@ -85,19 +86,19 @@ fn host_length(text: &str) -> usize {
     text.len()
 }
 
-/// True if all parts between dots are there, and there are two or more.
+/// Returns true if a host has at least two parts separated by dots, none of them empty.
 fn is_host(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     host.contains('.') && host.split('.').all(|label| !label.is_empty())
 }
 
-/// True if the last part of a host is a top-level domain, or another known public suffix.
+/// Returns true if the last part of a host is a top-level domain, or another known public suffix.
 pub(super) fn is_public(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     is_host(&host) && psl::domain(host.as_bytes()).is_some_and(|domain| domain.suffix().is_known())
 }
 
-/// Where an address ends whose host ends at `host_end`.
+/// Returns the end of an address whose host ends at `host_end`.
 fn address_end(text: &str, host_end: usize) -> usize {
     let mut end = host_end;
     let rest = &text[end..];
@@ -123,7 +124,7 @@ fn may_be_in_address(char: char) -> bool {
         || ('\u{400}'..='\u{4ff}').contains(&char)
 }
 
-/// Leaves out punctuation at the end, and a closing bracket that nothing in the address opens.
+/// Cuts off punctuation at the end, and a closing bracket that isn't opened in the address.
 fn trimmed_end(text: &str, host_end: usize, end: usize) -> usize {
     let path = &text[host_end..end];
     let opened = path.matches('(').count();
@@ -143,9 +144,8 @@ fn trimmed_end(text: &str, host_end: usize, end: usize) -> usize {
     host_end + trimmed.len()
 }
 
-/// The domain of an address that somebody has registered: `example.co.uk` of
-/// `https://www.example.co.uk/a`. `None` for a number, for a name without a dot, and for a public
-/// suffix itself.
+/// Returns the registrable domain of an address: `example.co.uk` of `https://www.example.co.uk/a`.
+/// `None` for a number, for a name without a dot, and for a public suffix itself.
 pub(crate) fn registrable_domain(address: &str) -> Option<String> {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#', '\\']).next()?;

@@ -1,4 +1,4 @@
-//! Features of posts: what can be told from a post alone, without a state.
+//! Features of posts: facts that are derived from a post alone, without a state.
 
 mod characters;
 mod entities;

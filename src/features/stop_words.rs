@@ -1,4 +1,4 @@
-//! Words that say nothing about what a text is about, by language.
+//! Words that say nothing about the subject of a text, by language.
 
 use std::sync::LazyLock;
 
@@ -27,7 +27,7 @@ const LISTS: [(&str, &str); 13] = [
 /// The list for texts in an unknown language: most of them are in English.
 const FALLBACK: &str = "en";
 
-/// How many words of one language a text must have at least to be taken for one in it.
+/// The minimum number of stop words of one language in a text that counts as written in it.
 const VOTES_MIN: usize = 2;
 
 /// The stop words of one language.
@@ -35,7 +35,7 @@ const VOTES_MIN: usize = 2;
 pub(crate) struct StopWords(HashSet<String>);
 
 impl StopWords {
-    /// True if a word without case is a stop word.
+    /// Returns true if a case-folded word is a stop word.
     pub fn contains(&self, word: &str) -> bool {
         self.0.contains(word)
     }
@@ -48,12 +48,12 @@ static STOP_WORDS: LazyLock<HashMap<&str, StopWords>> = LazyLock::new(|| {
 
 static NONE: LazyLock<StopWords> = LazyLock::new(StopWords::default);
 
-/// The stop words of a language; none of a language without a list.
+/// Returns the stop words of a language; empty for a language without a list.
 pub(crate) fn stop_words(language: Option<&str>) -> &'static StopWords {
     STOP_WORDS.get(language.unwrap_or(FALLBACK)).unwrap_or(&NONE)
 }
 
-/// The lists that have a word, one bit for each, in the order of [`LISTS`].
+/// The lists that contain a word, one bit for each, in the order of [`LISTS`].
 static LISTS_OF_WORDS: LazyLock<HashMap<String, u16>> = LazyLock::new(|| {
     let mut lists_of_words = HashMap::new();
     for (number, (_, list)) in LISTS.iter().enumerate() {
@@ -64,7 +64,8 @@ static LISTS_OF_WORDS: LazyLock<HashMap<String, u16>> = LazyLock::new(|| {
     lists_of_words
 });
 
-/// The language of which a text has the most stop words, if no other has as many.
+/// Returns the language of which a text has the most stop words; `None` if two languages have
+/// equally many.
 pub(super) fn most_stop_words(text: &str) -> Option<&'static str> {
     let mut votes = [0_usize; LISTS.len()];
     let mut folded = String::new();

@@ -1,4 +1,4 @@
-//! The words of a text that a trend can be made of.
+//! Finds the words of a text that can become trends.
 
 use hashbrown::HashTable;
 use unicode_segmentation::UnicodeSegmentation;
@@ -10,22 +10,23 @@ use super::stop_words::StopWords;
 use super::text::fold_case_into;
 use crate::value::Text;
 
-/// How many terms of one post are taken: those of a long description of a video are many, and each
-/// is a tuple of the stream `keys`.
+/// The maximum number of terms of one post. A long description of a video has many, and each is a
+/// tuple of the stream `keys`.
 const TERMS_MAX: usize = 500;
 
-/// Finds the terms of texts, and keeps its buffers from one to the next.
+/// A finder of the terms of texts, which reuses its buffers.
 #[derive(Default)]
 pub(crate) struct Terms {
-    /// Where each term stands in the list, by its hash.
+    /// The position of each term in the list, by its hash.
     places: HashTable<usize>,
     folded: String,
 }
 
 impl Terms {
-    /// The terms of a text, each once, in order: its words by Unicode's rules, without case, and
-    /// without stop words, numbers and single letters. Of Chinese and Japanese, which are written
-    /// without spaces, two neighbouring characters are a term, of which one is Chinese.
+    /// Finds the terms of a text, each once, in order: its words by Unicode's rules, case-folded,
+    /// and without stop words, numbers and single letters. In Chinese and Japanese, which are
+    /// written without spaces, two neighbouring characters are a term if at least one of them is
+    /// Chinese.
     pub fn find(
         &mut self,
         text: &str,
@@ -83,7 +84,7 @@ impl Terms {
         self.end_run(&run, text, found);
     }
 
-    /// A Chinese character that stands alone is a term, too.
+    /// Ends a run of characters. A single Chinese character is a term, too.
     fn end_run(&mut self, run: &Run, text: &str, found: &mut Vec<Text>) {
         if let Some(last) = run.last
             && run.length == 1
@@ -130,14 +131,15 @@ impl Terms {
 #[derive(Default)]
 struct Run {
     last: Option<char>,
-    /// Where the last one begins in the text, which may have marks behind its character.
+    /// The offset of the last character in the text; marks may follow the character.
     last_at: usize,
-    /// Where the last one ends in the text.
+    /// The end of the last character in the text.
     end: usize,
     length: usize,
 }
 
-/// Calls `take` with each word of ASCII text: what Unicode's rules give, for a tenth of the time.
+/// Calls `take` with each word of ASCII text. The words are those of Unicode's rules, for a tenth
+/// of the time.
 fn each_ascii_word(text: &str, mut take: impl FnMut(&str)) {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -153,7 +155,7 @@ fn each_ascii_word(text: &str, mut take: impl FnMut(&str)) {
     }
 }
 
-/// True if the byte belongs to the word that begins at `start`.
+/// Returns true if the byte belongs to the word that begins at `start`.
 fn goes_on(bytes: &[u8], start: usize, at: usize) -> bool {
     let byte = bytes[at];
     if byte.is_ascii_alphanumeric() || byte == b'_' {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use caseless::Caseless;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// The text in Unicode's form C, without NUL, which Postgres can't hold.
+/// Returns the text in Unicode's form C, without NUL, which PostgreSQL can't hold.
 pub(crate) fn normalised(text: Cow<'_, str>) -> Cow<'_, str> {
     let text = if memchr::memchr(0, text.as_bytes()).is_some() {
         Cow::Owned(text.replace('\0', ""))
@@ -18,8 +18,7 @@ pub(crate) fn normalised(text: Cow<'_, str>) -> Cow<'_, str> {
     text.nfc().collect::<String>().into()
 }
 
-/// Appends a text without the difference of capitals and small letters, by Unicode's full case
-/// folding, in form C.
+/// Appends a case-folded text, by Unicode's full case folding, in form C.
 pub(super) fn fold_case_into(text: &str, folded: &mut String) {
     if text.is_ascii() {
         let before = folded.len();
@@ -30,7 +29,7 @@ pub(super) fn fold_case_into(text: &str, folded: &mut String) {
     }
 }
 
-/// See [`fold_case_into`].
+/// Returns a case-folded text; see [`fold_case_into`].
 pub(crate) fn fold_case(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     fold_case_into(text, &mut folded);

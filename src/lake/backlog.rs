@@ -82,7 +82,7 @@ impl Backlog {
     }
 }
 
-/// Decides which tuples are written if a full outbox drops tuples.
+/// The decision about each tuple, if a full outbox drops tuples.
 #[derive(Debug)]
 pub struct Admission {
     backlog: Arc<Backlog>,

@@ -29,11 +29,11 @@ pub enum Decision {
 /// The reason for closing a micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It holds the maximum number of posts.
+    /// The micro-batch holds the maximum number of posts.
     Posts,
     /// The next post would make it larger than the maximum.
     Bytes,
-    /// It has reached the maximum age.
+    /// The micro-batch has reached the maximum age.
     Age,
     /// Its partition ends.
     Rollover,

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{Access, CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::error::Error;
@@ -77,6 +77,36 @@ fn make_missing(path: &Path, builder: &DirBuilder, changed: &mut Vec<PathBuf>) -
         changed.push(parent.unwrap_or(Path::new(".")).to_path_buf());
     }
     Ok(())
+}
+
+/// Checks that a folder can be written to, or can be made; says which. Nothing is written.
+///
+/// # Errors
+/// If it can't.
+pub fn check_writable(folder: &Path) -> Result<String, Error> {
+    for there in folder.ancestors() {
+        match there.metadata() {
+            Ok(found) if !found.is_dir() => {
+                let what = format!("\"{}\" is no folder", there.display());
+                return Err(Error::fatal(what));
+            }
+            Ok(_) => {
+                let access = Access::WRITE_OK | Access::EXEC_OK;
+                rustix::fs::access(there, access).map_err(|cause| {
+                    Error::file(format!("can't write to \"{}\"", there.display()), cause.into())
+                })?;
+                let state = if there == folder {
+                    "can be written to"
+                } else {
+                    "isn't there yet, and can be made"
+                };
+                return Ok(format!("\"{}\" {state}", folder.display()));
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(failed("look at", there, cause)),
+        }
+    }
+    Err(Error::fatal(format!("\"{}\" can't be made", folder.display())))
 }
 
 /// Removes a folder if it is empty. A folder that isn't empty or doesn't exist is no error.

@@ -208,8 +208,8 @@ mod tests {
         matches!(read(&LocalStore::new(root), partition).unwrap(), Found::Index(index) if index.posts() == 1)
     }
 
-    /// The partitions that one crash left are in the note of the next run, and the run after that
-    /// makes their indexes, even if everything failed in between.
+    /// Tests that the partitions that one crash left are in the note of the next run, and that the
+    /// run after that makes their indexes, even if everything failed in between.
     #[test]
     fn what_was_left_is_indexed_once_it_is_visible_also_after_another_crash() {
         let root = tempfile::tempdir().unwrap();

@@ -1,16 +1,17 @@
 //! Lists a lake: the partitions that count at one moment, and their files. Every reader of a lake
 //! lists it with this module, in any store.
-//! `compact` and `erase` may be at work beside it, and no listing shows one moment: names that come
+//!
 //! `compact` and `erase` may run at the same time, and no listing shows a single moment: names at
 //! its end are read later than names at its beginning. So the journal and the notes on replaced
 //! partitions are read before the names and after them, and the journal, not the names, tells what
 //! changed in between. Of an old partition and its replacement exactly one is listed.
+//!
 //! ```text
 //! notes ─▶ journal ─▶ names ─▶ journal ─▶ notes ─▶ (journal ─▶ notes, while new ones come)
 //! ```
 //!
-//! The order matters. A note comes before the first old file goes, and stays; the journal says
-//! `done` before the note comes, and until the last old file is gone.
+//! The order matters. A note is put before the first old file is deleted, and stays; the journal
+//! says `done` from before the note is put until the last old file is deleted.
 
 use std::collections::BTreeSet;
 

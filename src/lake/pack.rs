@@ -75,7 +75,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Counts the bytes that pass through it.
+/// A writer that counts the bytes that pass through it.
 struct Counted<W> {
     to: W,
     length: u64,

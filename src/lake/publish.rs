@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-/// Publishes within a file system, by renaming files.
+/// The publisher within a file system, which renames files.
 pub struct Rename;
 
 impl Publish for Rename {

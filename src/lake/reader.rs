@@ -59,9 +59,9 @@ pub trait Input {
     fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble>;
 }
 
-/// Splits one file into posts, chunk after chunk. Files of other tools are accepted, too: any array
-/// of objects, also with line breaks between and within them, which become spaces, and compressed
-/// files with several members or frames.
+/// A reader that splits one file into posts, chunk after chunk. Files of other tools are accepted,
+/// too: any array of objects, also with line breaks between and within them, which become spaces,
+/// and compressed files with several members or frames.
 pub struct Chunks {
     form: Form,
     columns: Columns,
@@ -118,7 +118,7 @@ impl Chunks {
     /// error.
     ///
     /// # Errors
-    /// The errors of `input`; or a damage, with its offset.
+    /// If `input` fails, or the file is damaged; the error has the offset of the damage.
     pub fn next_posts(&mut self, input: &mut dyn Input) -> Result<Option<Vec<Post>>, Trouble> {
         if self.form == Form::Parquet {
             return self.columns.next_posts(input);
@@ -249,8 +249,9 @@ impl Chunks {
 /// # Errors
 /// If there isn't enough memory for it.
 pub fn unpacker(compression: Compression) -> Result<Option<Unpacker>, Trouble> {
-    Unpacker::of(compression)
-        .map_err(|cause| Trouble::Store(Error::transient("can't begin to unpack").because(cause)))
+    Unpacker::of(compression).map_err(|cause| {
+        Trouble::Store(Error::transient("can't start to decompress").because(cause))
+    })
 }
 
 /// Appends the next bytes of a file to a chunk, as many as it has room for. Returns false at the

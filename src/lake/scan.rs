@@ -83,7 +83,7 @@ impl Trouble {
     }
 }
 
-/// Reads one object from its beginning to its end, and counts its bytes and posts.
+/// A reader of one object from its beginning to its end, which counts its bytes and posts.
 pub struct ObjectReader<'a> {
     bytes: ObjectBytes<'a>,
     chunks: Chunks,

@@ -38,7 +38,7 @@ enum State {
     LineEnd,
 }
 
-/// Splits one text that comes in chunks.
+/// A splitter of one text that comes in chunks.
 #[derive(Debug)]
 pub struct Splitter(State);
 
@@ -125,11 +125,11 @@ fn unexpected(state: State, found: Option<&u8>) -> String {
     let expected = match state {
         State::Start => "the \"[\" of an array of posts",
         State::FirstOrEnd => "a post or \"]\"",
-        State::CommaOrEnd => "\",\" or \"]\" behind a post",
+        State::CommaOrEnd => "\",\" or \"]\" after a post",
         State::Post => "a post",
-        State::End => "nothing behind the array",
+        State::End => "nothing after the array",
         State::Line => "a post on each line",
-        State::LineEnd => "the end of the line behind a post",
+        State::LineEnd => "the end of the line after a post",
     };
     match found {
         None => format!("expected {expected}, found the end of the file"),
@@ -195,11 +195,11 @@ mod tests {
     fn damage_has_an_offset_and_an_expectation() {
         damaged("", 0, "\"[\"");
         damaged(r#"{"a":1}"#, 0, "\"[\" of an array of posts, found \"{\"");
-        damaged(r#"[{"a":1}"#, 8, "\",\" or \"]\" behind a post, found the end");
+        damaged(r#"[{"a":1}"#, 8, "\",\" or \"]\" after a post, found the end");
         damaged(r#"[{"a":1},]"#, 9, "a post");
         damaged(r#"[1]"#, 1, "a post");
         damaged(r#"[{"a":1}{"b":2}]"#, 8, "\",\" or \"]\"");
-        damaged(r#"[{"a":1}]]"#, 9, "nothing behind");
+        damaged(r#"[{"a":1}]]"#, 9, "nothing after");
         damaged(r#"[{"a":"#, 6, "found the end");
         damaged(r#"[{"a":01}]"#, 7, "expected \"}\"");
         damaged(r#"[{"a":tru}]"#, 6, "a value");
@@ -234,7 +234,7 @@ mod tests {
             let damage = lines(text).unwrap_err();
             assert!(damage.at == at && damage.what.contains(what), "{text}: {damage:?}");
         };
-        damaged("{\"a\":1}{\"b\":2}\n", 7, "the end of the line behind a post, found \"{\"");
+        damaged("{\"a\":1}{\"b\":2}\n", 7, "the end of the line after a post, found \"{\"");
         damaged("[{\"a\":1}]\n", 0, "a post on each line, found \"[\"");
         damaged("{\"a\":1}\n{\"b\":", 13, "found the end");
         damaged("{\"a\":1}\n{\"b\":\n2}\n", 8, "a post on one line");

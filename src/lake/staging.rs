@@ -81,9 +81,9 @@ impl Staging {
     }
 }
 
-/// Moves closed files from the staging folder to the place where they are visible: by renaming them
-/// in a folder, or by uploading them. A place is a text that says where files are staged and where
-/// they go; see [`Promise::place`].
+/// A way to move closed files from the staging folder to the place where they are visible: by
+/// renaming them in a folder, or by uploading them. A place is a text that says where files are
+/// staged and where they go; see [`Promise::place`].
 pub trait Publish: Send + Sync {
     /// Returns the staging folder of a place.
     ///
@@ -160,7 +160,7 @@ impl Staged {
             .and_then(|()| point("lake.synced"))
             .map_err(|cause| {
                 Error::fatal(format!(
-                    "can't sync \"{}\", so what was written may be lost",
+                    "can't sync \"{}\", so written data may be lost",
                     self.path.display()
                 ))
                 .because(cause)
@@ -279,8 +279,8 @@ pub fn named(promise: &Promise) -> Result<(Segment, &Promise)> {
     Ok((segment, promise))
 }
 
-/// The second phase: publishes the promised files that the last commit hasn't published. Files in
-/// other places than the task's `own` were left by tasks that have ended.
+/// Publishes, in the second phase, the promised files that the last commit hasn't published. Files
+/// in other places than the task's `own` were left by tasks that have ended.
 ///
 /// # Errors
 /// As [`Publish::publish`].

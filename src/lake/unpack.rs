@@ -15,7 +15,7 @@ use super::scan::{Spot, Trouble};
 /// The default number of bytes of text that are produced at a time.
 const TEXT_BYTES: usize = 256 << 10;
 
-/// Decompresses one file that comes in chunks.
+/// A decompressor of one file that comes in chunks.
 pub struct Unpacker(Kind);
 
 enum Kind {
@@ -61,7 +61,7 @@ impl Unpacker {
     /// the end. `more` appends the next bytes of the file, and returns false at its end.
     ///
     /// # Errors
-    /// The errors of `more`; or a damage, with its offset in the file.
+    /// If `more` fails, or the file is damaged; the error has the offset of the damage in the file.
     pub fn fill(
         &mut self,
         text: &mut Vec<u8>,
@@ -197,7 +197,7 @@ impl BufRead for Input {
 /// Passes the text of a file to `take`, piece by piece.
 ///
 /// # Errors
-/// The errors of `more` and `take`, or a damage.
+/// If `more` or `take` fails, or the file is damaged.
 pub fn unpack(
     compression: Compression,
     mut more: impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>,

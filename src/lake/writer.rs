@@ -39,7 +39,7 @@ pub struct Start {
     pub form: Form,
 }
 
-/// Writes posts into the lake for one task, in the two phases of a sink.
+/// A writer of one task's posts into the lake, in the two phases of a sink.
 pub struct Writer {
     publisher: Arc<dyn Publish>,
     /// The name of the place in promises.
@@ -132,8 +132,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The first phase. Closes the files that the barrier ends, and hands everything to the
-    /// operating system; the returned job makes it durable.
+    /// Prepares a barrier, which is the first phase. Closes the open file if the barrier ends it,
+    /// and hands everything to the operating system; the returned job makes it durable.
     ///
     /// # Errors
     /// If the operating system refuses it; then preparing the same barrier can be tried again.
@@ -155,7 +155,8 @@ impl Writer {
         Ok(Box::new(move || prepare.run(&staging, &ledger)))
     }
 
-    /// The second phase: the returned job publishes closed files. It can be repeated.
+    /// Commits promises, which is the second phase: the returned job publishes closed files, and
+    /// can be repeated.
     pub fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
         let (publisher, ledger) = (Arc::clone(&self.publisher), Arc::clone(&self.ledger));
         let (place, durable) = (self.place.clone(), self.durable);
@@ -255,7 +256,8 @@ impl Writer {
         }
     }
 
-    /// Closes the files that the barrier ends, and hands the rest to the operating system.
+    /// Closes the open file if the barrier ends it, and otherwise hands its bytes to the operating
+    /// system.
     fn settle(&mut self, barrier: &Barrier) -> Result<()> {
         self.close_what_is_closing()?;
         match self.open_now().map(|open| closing::at_barrier(&open, barrier, &self.limits)) {

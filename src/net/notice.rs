@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The time that a request may take before a person is told what is being waited for.
+/// The time that a request may take before a note says what the program waits for.
 pub const NOTICE_AFTER: Duration = Duration::from_secs(2);
 
 static TELL: OnceLock<fn(&str)> = OnceLock::new();

@@ -72,8 +72,8 @@ impl Proxy {
         request += "\r\n";
         io.write_all(request.as_bytes())
             .await
-            .map_err(|error| format!("lost the proxy: {error}"))?;
-        io.flush().await.map_err(|error| format!("lost the proxy: {error}"))?;
+            .map_err(|error| format!("lost the connection to the proxy: {error}"))?;
+        io.flush().await.map_err(|error| format!("lost the connection to the proxy: {error}"))?;
         // The answer is read byte by byte, since the bytes behind its empty line belong to the
         // tunnel.
         let mut answer = Vec::new();
@@ -81,7 +81,7 @@ impl Proxy {
             match io.read_u8().await {
                 Ok(byte) if answer.len() < ANSWER_BYTES_MAX => answer.push(byte),
                 Ok(_) => return Err("the answer of the proxy has no end".into()),
-                Err(error) => return Err(format!("lost the proxy: {error}")),
+                Err(error) => return Err(format!("lost the connection to the proxy: {error}")),
             }
         }
         let status = answer

@@ -17,7 +17,7 @@ const PACKED: [(&[u8], &str, &str); 5] = [
 /// Describes bytes that aren't a post and the command to convert them, if they are recognised.
 pub(crate) fn hint(bytes: &[u8]) -> Option<String> {
     if let Some((_, name, command)) = PACKED.iter().find(|(begins, ..)| bytes.starts_with(begins)) {
-        return Some(format!("this is compressed with {name}: `{command}` gives the lines in it"));
+        return Some(format!("this is compressed with {name}: `{command}` writes its lines"));
     }
     let looked_at = &bytes[..bytes.len().min(LOOKED_AT_MAX)];
     let zeros = looked_at.iter().filter(|byte| **byte == 0).count();
@@ -25,12 +25,12 @@ pub(crate) fn hint(bytes: &[u8]) -> Option<String> {
         || bytes.starts_with(b"\xfe\xff")
         || zeros > 0 && zeros * 4 >= looked_at.len()
     {
-        return Some("this is UTF-16: `iconv -f UTF-16 -t UTF-8` makes it UTF-8".into());
+        return Some("this is UTF-16: `iconv -f UTF-16 -t UTF-8` converts it to UTF-8".into());
     }
     let text = looked_at.strip_prefix(b"\xef\xbb\xbf").unwrap_or(looked_at).trim_ascii();
     match text {
         [b'[', ..] => Some(
-            "this is a JSON array: one post a line is read (NDJSON), which `jq -c '.[]'` makes of it; files of a lake \
+            "this is a JSON array: expected one post per line (NDJSON), which `jq -c '.[]'` gives; files of a lake \
              are read by LocalReplay"
                 .into(),
         ),
@@ -41,7 +41,7 @@ pub(crate) fn hint(bytes: &[u8]) -> Option<String> {
 }
 
 fn over_lines() -> String {
-    "this is an object over several lines: one post a line is read (NDJSON), which `jq -c .` makes of it".into()
+    "this is an object over several lines: expected one post per line (NDJSON), which `jq -c .` gives".into()
 }
 
 /// Describes text that begins as an object.
@@ -51,14 +51,14 @@ fn of_object(text: &[u8]) -> Option<String> {
         && (is_there(b"\"includes\":") || is_there(b"\"meta\":") || is_there(b"\"paging\":"))
     {
         return Some(
-            "this is a page of an API's results: one post a line is read (NDJSON), which `jq -c '.data[]'` makes of it"
+            "this is a page of an API's results: expected one post per line (NDJSON), which `jq -c '.data[]'` gives"
                 .into(),
         );
     }
     let follows = [&b"}{"[..], b"} {", b"},{", b"}\t{"].iter().any(|between| is_there(between));
     follows.then(|| {
-        "if these are several objects without a line break between them: one post a line is read (NDJSON), which \
-         `jq -c .` makes of them"
+        "if these are several objects without a line break between them: expected one post per line (NDJSON), which \
+         `jq -c .` gives"
             .into()
     })
 }
@@ -80,7 +80,7 @@ mod tests {
             (b"\xff\xfe{\x00", "UTF-16"),
             (&utf16, "UTF-16"),
             (b"[{\"tweet\":{\"id\":1}}]", "jq -c '.[]'"),
-            (b"{\"tweet\":{\"id\":1}}{\"tweet\":{\"id\":2}}", "one post a line"),
+            (b"{\"tweet\":{\"id\":1}}{\"tweet\":{\"id\":2}}", "one post per line"),
             (b"{\"data\":[{\"id\":\"1\"}],\"meta\":{}}", "jq -c '.data[]'"),
             (b"{", "over several lines"),
         ] {

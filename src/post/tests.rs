@@ -175,7 +175,7 @@ fn is_a_post(line: &[u8]) -> bool {
     serde_json::from_slice::<Value>(line).is_ok() && std::str::from_utf8(line).is_ok_and(one_key)
 }
 
-/// Counts keys before duplicates are merged.
+/// A count of keys before duplicates are merged.
 struct OneKey;
 
 impl<'de> serde::Deserialize<'de> for OneKey {

@@ -31,7 +31,7 @@ const OWN_TARGET: &str = "waterspout";
 /// The name of the span that a topology's threads are in.
 const TOPOLOGY_SPAN: &str = "topology";
 
-/// Where events outside of topologies go.
+/// The receiver of events outside of topologies.
 pub type Outlet = fn(LogLevel, &str);
 
 static OUTLET: OnceLock<Outlet> = OnceLock::new();

@@ -18,6 +18,7 @@ mod history;
 mod keeper;
 mod log_book;
 mod options;
+mod page;
 mod places;
 mod record;
 mod serve;

@@ -70,10 +70,10 @@ mod tests {
 
     #[test]
     fn names_that_look_alike_have_folders_of_their_own() {
-        let of = |name| TopologyFolder::of(Path::new("/s"), name);
+        let of = |name: &str| TopologyFolder::of(Path::new("/s"), name);
         assert_ne!(of("a b"), of("a_b"));
-        let (long, longer) = ("x".repeat(65), "x".repeat(66));
-        assert_ne!(of(&long), of(&longer));
+        let long = ["x".repeat(65), "x".repeat(66)];
+        assert_ne!(of(&long[0]), of(&long[1]));
         assert_eq!(of("../../etc").0.parent(), Some(Path::new("/s/topologies")));
     }
 

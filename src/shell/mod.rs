@@ -32,8 +32,6 @@ mod spout;
 mod spout_child;
 mod streams;
 mod task;
-#[cfg(test)]
-mod tests;
 mod tracked;
 mod warden;
 

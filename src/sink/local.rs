@@ -11,6 +11,7 @@ use super::{Sink, SinkConfig, SinkContext};
 use crate::component::{Component, Problem};
 use crate::epoch::Promise;
 use crate::error::{Error, Result};
+use crate::lake::disk::check_writable;
 use crate::lake::form::{Compression, Format};
 use crate::lake::left::LeftPartitions;
 use crate::lake::names::Names;
@@ -76,6 +77,10 @@ impl SinkConfig for Local {
         }
         problems.extend(without_posts(Self::NAME, inputs));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn check_online(&self) -> Result<Option<String>> {
+        check_writable(&self.absolute_root()?).map(Some)
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {

@@ -204,7 +204,7 @@ pub trait SinkConfig: Send + Sync {
         None
     }
 
-    /// Where tuples with these fields go, for people, if not all of them go to the same place:
+    /// The place that tuples with these fields go to, for people, if not all go to the same one:
     /// `table trends`.
     fn destination(&self, _fields: &Fields) -> Option<&'static str> {
         None

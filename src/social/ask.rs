@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// The meaning of an answer.
 pub enum Verdict<T> {
-    /// The answer is what was asked for: the part works.
+    /// The answer has the requested data: the part works.
     Good(T),
     /// The answer is final: another attempt would change nothing.
     Stays(T),

@@ -76,7 +76,7 @@ pub trait Source {
     async fn run(&mut self, feed: &Feed) -> Result<()>;
 }
 
-/// Reads posts again for their counts. A refresher runs beside the source, on the same thread.
+/// A reader of posts' counts. A refresher runs beside the source, on the same thread.
 #[async_trait(?Send)]
 pub trait Refresher {
     /// Returns the number of posts that one call can read.

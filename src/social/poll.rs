@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(plan.pause(s(5), 9, 1), s(10), "what a read took counts");
         assert_eq!(plan.pause(s(60), 1, 1), Duration::ZERO);
         assert_eq!(plan.pause(Duration::ZERO, 1, 8), s(120), "near a limit reads get rarer");
-        // 200 calls an hour are one call in 18 s, whatever the number of parts.
+        // 200 calls an hour are one call in 18 s, for any number of parts.
         let plan = Plan::new(100, s(60), s(3600) / 200);
         assert_eq!(plan.pause(Duration::ZERO, 1, 1), s(18));
         assert_eq!(plan.pause(s(4), 3, 1), s(50));

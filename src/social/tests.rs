@@ -67,7 +67,7 @@ impl Process {
         block_on(self.feed.flush()).unwrap().unwrap();
     }
 
-    /// The texts of all posts that are in the spool.
+    /// Returns the texts of all posts in the spool.
     fn texts(&self) -> Vec<String> {
         let records = self.spool.records_from_oldest(0).map(Result::unwrap);
         let records = records.filter(|record| record.cursor.first() == Some(&b'+'));
@@ -83,7 +83,7 @@ fn common(topics: &[&str]) -> Common {
     Common { topics, spool: Options::default(), budget: None, refresh: Vec::new() }
 }
 
-/// A tweet whose id is its text.
+/// Returns a tweet whose id is its text.
 fn tweet(text: &str) -> Post {
     let object = serde_json::json!({ "id": text, "text": text }).to_string();
     post("tweet", object.as_bytes(), &[], NOW).unwrap()

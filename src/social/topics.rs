@@ -17,7 +17,7 @@ use super::facts::{Facts, facts};
 ///
 /// | written | means |
 /// |---|---|
-/// | `"rust lang"` | both words, anywhere in the text, whatever their case |
+/// | `"rust lang"` | both words, anywhere in the text, in any case |
 /// | `"\"rust lang\""` | this phrase |
 /// | `"#storm"`, `"@user"`, `"$TSLA"` | a hashtag, a mention, a cashtag |
 /// | `"from:user"` | an author: a user name, an account `user@host`, a DID, a page's or channel's id |

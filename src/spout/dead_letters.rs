@@ -1,5 +1,5 @@
-//! The source of a run that sends dead letters again: each of its splits is what one component
-//! refused by one way, in one partition of the dead letters.
+//! The source of a run that resends dead letters. Each of its splits has the letters that one
+//! component refused from one input (or as raw bytes), in one partition of the dead letters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,10 +22,10 @@ use crate::tuple::{Fields, Streams};
 /// The text between the reasons in the `error` of a letter that was refused again.
 const BEFORE: &str = "; refused before: ";
 
-/// The number of pieces that are read ahead, of some hundred kilobytes each.
+/// The number of pieces of some hundred kilobytes each that are read ahead.
 const PIECES_AHEAD: usize = 2;
 
-/// The most letters that are handed over in one go.
+/// The maximum number of letters that are handed over at a time.
 const EMIT_LETTERS_MAX: usize = 100;
 
 /// The letters of one split.
@@ -35,18 +35,18 @@ pub struct Job {
     pub place: Place,
     /// The partition that they were written into.
     pub partition: String,
-    /// Behind what an earlier version sent; a cursor counts more.
+    /// The position after the letters that an earlier version sent; a cursor takes precedence.
     pub after: Option<Position>,
-    /// The last file that is read: what comes behind it was refused later.
+    /// The last file that is read: letters in later files were refused after the start of this run.
     pub last: FileNumber,
-    /// Whose they are.
+    /// The selection of the letters.
     pub wanted: Wanted,
 }
 
-/// Which letters are sent, and where.
+/// The letters that are sent, and their destination.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Who refused them.
+    /// The component that refused them.
     pub component: String,
     /// The way in which they are sent.
     pub way: Way,
@@ -57,19 +57,19 @@ pub struct Wanted {
 pub enum Way {
     /// The spout reads the raw bytes again.
     Raw,
-    /// The tuple comes by an input of the bolt.
+    /// The tuple comes from an input of the bolt.
     Input {
         /// The input's name, `component` or `component:stream`.
         from: String,
-        /// The fields that it has now.
+        /// The fields that the input has now.
         fields: Fields,
-        /// The stream to send it on.
+        /// The stream on which the tuple is sent.
         stream: String,
     },
 }
 
 impl Wanted {
-    /// Returns true if a letter is one of these.
+    /// Returns true if a letter is among the wanted ones.
     pub fn is(&self, letter: &Letter) -> bool {
         self.component == letter.component
             && match (&self.way, &letter.refused) {
@@ -79,7 +79,7 @@ impl Wanted {
             }
     }
 
-    /// Why one of these can't be sent after all.
+    /// Returns the reason why a wanted letter can't be sent; `None` if it can.
     pub fn objection(&self, letter: &Letter) -> Option<String> {
         match (&self.way, &letter.refused) {
             (Way::Input { from, fields, .. }, Refused::Tuple { fields: had, .. }) => {
@@ -96,10 +96,10 @@ impl Wanted {
     }
 }
 
-/// The place up to which a split has been read, and the number of its letters that were sent.
+/// The position up to which a split has been read, and the number of its letters that were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LetterPlace {
-    /// Behind the last letter that was read.
+    /// The position after the last letter that was read.
     pub position: Position,
     /// The number of letters that were sent, in all runs.
     pub sent: u64,
@@ -109,7 +109,7 @@ impl LetterPlace {
     /// Returns the place of a cursor; `None` at the start.
     ///
     /// # Errors
-    /// If the cursor is none of these.
+    /// If the cursor is malformed.
     pub fn of(cursor: &Cursor) -> Result<Option<Self>> {
         match cursor {
             Cursor::Start => Ok(None),
@@ -142,8 +142,8 @@ impl FromStr for LetterPlace {
     }
 }
 
-/// The number of letters that were sent in this run. A split's count goes back with its cursor, so
-/// that what is read again after a panic counts once.
+/// The number of letters that were sent in this run. The count of a split is reset together with
+/// its cursor, so that letters that are read again after a panic count once.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<BTreeMap<(String, String), (u64, u64)>>);
 
@@ -163,16 +163,16 @@ impl Tally {
     }
 }
 
-/// Reads dead letters instead of a source.
+/// The configuration of a spout that reads dead letters in place of a source.
 #[derive(Clone)]
 pub struct DeadLetters {
     /// The streams of the component.
     pub streams: Streams,
     /// The letters, by the ids of their splits.
     pub jobs: Arc<BTreeMap<String, Job>>,
-    /// The source that is to read its own letters again.
+    /// The source that reads its own letters again.
     pub source: Option<Arc<dyn SpoutConfig>>,
-    /// Counts them.
+    /// Counts the sent letters.
     pub tally: Arc<Tally>,
 }
 
@@ -199,7 +199,7 @@ struct Reader {
     component: String,
 }
 
-/// Letters of one split, and where it stands behind them.
+/// Letters of one split, and the position after them.
 struct Piece {
     split: usize,
     posts: Vec<Post>,
@@ -222,7 +222,7 @@ impl Spout for Reader {
         }
         let wanted: Vec<_> = jobs.iter().map(|(job, _)| job.wanted.clone()).collect();
         let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
-        // It ends with its work, or as soon as nobody takes its pieces any more.
+        // The thread ends with its work, or as soon as the receiver is dropped.
         let reader = thread::Builder::new()
             .name("dead letters".into())
             .spawn(move || read_jobs(&jobs, |piece| sender.blocking_send(piece).is_ok()))
@@ -251,7 +251,7 @@ impl Spout for Reader {
 }
 
 impl Reader {
-    /// Sends one letter, if it is wanted; whether it was.
+    /// Sends one letter, if it is wanted. Returns true if it was.
     fn push(&self, wanted: &Wanted, post: &Post, out: &mut SpoutOutput) -> Result<bool> {
         let Some(letter) = Letter::read(post).filter(|letter| wanted.is(letter)) else {
             return Ok(false);
@@ -261,7 +261,7 @@ impl Reader {
         }
         match (letter.refused, &wanted.way) {
             (Refused::Tuple { values, .. }, Way::Input { stream, .. }) => {
-                let missing = || Error::fatal(format!("there is no stream \"{stream}\""));
+                let missing = || Error::fatal(format!("the stream \"{stream}\" doesn't exist"));
                 out.push_to(self.config.streams.id(stream).ok_or_else(missing)?, values);
             }
             (Refused::Raw { bytes, .. }, Way::Raw) => {
@@ -285,8 +285,8 @@ impl Reader {
     }
 }
 
-/// Returns the reason in a letter that was refused again: the reason now, and the first one, which
-/// knows the place.
+/// Returns the reason for a letter that was refused again: the new reason, followed by the first
+/// one, which names the place.
 fn again(what: &str, before: &str) -> String {
     let first = before.rsplit_once(BEFORE).map_or(before, |(_, first)| first);
     format!("{what}{BEFORE}{first}")

@@ -1,4 +1,4 @@
-//! Spouts: components that make tuples from outside.
+//! Spouts: components that read or make tuples from outside of the topology.
 
 pub(crate) mod dead_letters;
 pub mod generate;
@@ -24,17 +24,17 @@ use crate::value::Value;
 pub use crate::epoch::{Cursor, Split};
 pub use crate::flow::SpoutOutput;
 
-/// What a spout's task is made with.
+/// The context in which a spout's task is built.
 #[derive(Clone, Default)]
 pub struct SpoutContext {
     /// The id of its component.
     pub component: String,
-    /// Where spools are kept; none under `checkpoint: Off`, since nothing is resumed then.
+    /// The folder of spools; `None` under `checkpoint: Off`, since nothing is resumed then.
     pub state: Option<PathBuf>,
-    /// What the checkpoint knows of its component: cursors by split, also of splits that it doesn't
-    /// name any more.
+    /// The cursors of its component in the checkpoint, by split, including splits that no longer
+    /// exist.
     pub cursors: Arc<BTreeMap<String, Cursor>>,
-    /// When the checkpoint was made; `None` without one.
+    /// The time of the checkpoint; `None` without one.
     pub saved_at: Option<OffsetDateTime>,
     /// The number of the task, from 0.
     pub task: usize,
@@ -46,120 +46,122 @@ pub struct SpoutContext {
     pub run_watch: RunWatch,
 }
 
-/// Where a post of a source belongs, told from the post alone, so that it is the same live and in a
-/// replay.
+/// The assignment of a source's posts to streams. It depends on the post alone, so that it is the
+/// same live and in a replay.
 pub trait Route: Send + Sync {
-    /// Which of the source's streams the post belongs to, one with the fields of posts, and the
-    /// list of topics that it matched.
+    /// Returns the source's stream for the post, which has the fields of posts, and the list of
+    /// topics that the post matched.
     fn route(&self, post: &Post) -> (StreamId, Value);
 }
 
 /// The configuration of a spout.
 pub trait SpoutConfig: Send + Sync {
-    /// The streams that it declares. Sources of posts keep the default.
+    /// Returns the streams that it declares. Sources of posts keep the default.
     fn streams(&self) -> Streams {
         Streams::default_with(Fields::of_posts())
     }
 
-    /// The ids of its splits, in a stable order; the coordinator shares them out among the tasks.
-    /// It may look outside (list files), and is called once for each start of its tasks. **The
-    /// splits tell what the input is**: a split that no run has read is new input, and one that was
-    /// read is read on behind its cursor. What would make posts of another input needs another id.
+    /// Returns the ids of its splits, in a stable order; the coordinator distributes them among the
+    /// tasks. The function may access the outside (list files), and is called once for each start
+    /// of its tasks. **The splits identify the input**: a split that no run has read is new input,
+    /// and reading of a known one continues after its cursor. A configuration that would make other
+    /// posts needs other ids.
     ///
     /// # Errors
-    /// If the source isn't there or can't be read.
+    /// If the source doesn't exist or can't be read.
     fn splits(&self) -> Result<Vec<String>>;
 
-    /// The ids of its splits where earlier runs have read some of them: those that have a cursor.
-    /// A source whose parts are joined or renamed from outside keeps the ids that have one.
+    /// Returns the ids of its splits after earlier runs have read some of them: those that have a
+    /// cursor. A source whose parts may be joined or renamed from outside keeps the ids that have
+    /// one.
     ///
     /// # Errors
-    /// As [`splits`](Self::splits), or if what was read in part is gone.
+    /// As [`splits`](Self::splits), or if a split that was partly read is gone.
     fn splits_after(&self, _cursors: &BTreeMap<String, Cursor>) -> Result<Vec<String>> {
         self.splits()
     }
 
-    /// The largest parallelism hint that the source can use, where that doesn't depend on the
+    /// Returns the largest parallelism hint that the source can use, if that doesn't depend on the
     /// outside.
     fn tasks_max(&self) -> Option<usize> {
         None
     }
 
-    /// The name that a split had in a state of an earlier version, if it had another one.
+    /// Returns the name that a split had in a state of an earlier version, if it was another one.
     fn former_split<'a>(&self, _split: &'a str) -> Option<&'a str> {
         None
     }
 
-    /// True if the source holds nothing by itself: each run asks it for posts. A run that gets
-    /// none, since an earlier one had them all, ends with an exit code of its own.
+    /// Returns true if the source has no stored data of its own, so that each run asks for posts.
+    /// If a run gets none, because an earlier one had them all, it ends with a separate exit code.
     fn makes_up(&self) -> bool {
         false
     }
 
-    /// True if its input is handed to the process, as standard input is: two runs never read the
-    /// same.
+    /// Returns true if its input is passed to the process, as standard input is: two runs never
+    /// have the same.
     fn is_handed_in(&self) -> bool {
         false
     }
 
-    /// Whether a source that has ended is done with for ever. Not so standard input, which is
-    /// another stream with each start: a topology that reads one is never said to have finished.
+    /// Returns true if a source that has ended is finished for ever. Standard input isn't, since
+    /// each start has another one: a topology that reads it never counts as finished.
     fn ends_for_good(&self) -> bool {
         true
     }
 
-    /// What it makes, under this configuration, of the raw bytes of a dead letter that it once
-    /// wrote: the values of a tuple of its stream `default`, or why it refuses them again. `None`
-    /// if it takes no letters again.
+    /// Reads the raw bytes of a dead letter again that this source wrote: returns the values of a
+    /// tuple of its stream `default`, or the reason for refusing them again. `None` if the source
+    /// doesn't take letters back.
     fn reread(&self, _raw: &Bytes) -> Option<Result<Vec<Value>, String>> {
         None
     }
 
-    /// The order of event time in what it reads. `None` if its tuples have no event time: then it
-    /// never holds back windows that other sources drive.
+    /// Returns the order of event time in its input. `None` if its tuples have no event time: then
+    /// it never holds back windows that other sources drive.
     fn event_time(&self) -> Option<EventTimeOrder> {
         None
     }
 
-    /// The kinds of the posts that it makes: a replay in its place sends those. `None` if it can be
-    /// any.
+    /// Returns the kinds of the posts that it makes: a replay in its place sends only these. `None`
+    /// if it may make any kind.
     fn kinds(&self) -> Option<Vec<String>> {
         None
     }
 
-    /// Which of its streams a post belongs to, and which topics it matched: a replay in its place
-    /// asks it of each post. `None` if all are on the first stream, without topics.
+    /// Returns the router of its posts to streams and topics, which a replay in its place uses,
+    /// too. `None` if all posts are on the first stream, without topics.
     fn router(&self) -> Option<Arc<dyn Route>> {
         None
     }
 
-    /// What is wrong with the configuration, as far as that can be said without the outside.
+    /// Checks the configuration, as far as that is possible without the outside.
     ///
     /// # Errors
-    /// All problems.
+    /// If the configuration has problems: all of them.
     fn check(&self) -> Result<(), Vec<Problem>> {
         Ok(())
     }
 
-    /// Returns what a person should know of a configuration that is valid: options that limit each
-    /// other. `is_durable` is false under `checkpoint: Off`.
+    /// Returns notes for the user on a valid configuration, such as options that limit each other.
+    /// `is_durable` is false under `checkpoint: Off`.
     fn notes(&self, _is_durable: bool) -> Vec<String> {
         Vec::new()
     }
 
-    /// Asks the outside, with the fewest calls, whether it would give what this configuration
-    /// wants; says what was found to be good, or nothing if there is nothing to ask. Blocks.
+    /// Checks with the fewest requests that the source would get what this configuration asks for.
+    /// Returns a text on the successful checks, or `None` if there is nothing to check. Blocks.
     ///
     /// # Errors
-    /// What isn't good, and what to do.
+    /// If a check fails: the error says what to do.
     fn check_online(&self) -> Result<Option<String>> {
         Ok(None)
     }
 
-    /// Makes the spout of one task.
+    /// Builds the spout of one task.
     ///
     /// # Errors
-    /// If it can't be made from this configuration.
+    /// If it can't be built from this configuration.
     fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>>;
 }
 
@@ -169,14 +171,14 @@ pub trait SpoutConfig: Send + Sync {
 /// for each of out.splits(), from its cursor, until it is read:
 ///     read something from outside
 ///     out.push(values)                          for each tuple of it
-///     out.emit(split, cursor behind it).await   hands them over as one, and waits for room
+///     out.emit(split, cursor after it).await    hands them over as one, and waits for room
 /// ```
 ///
 /// Between two awaits it must only work for a short time (a few milliseconds), since it shares its
-/// thread. What was pushed but not yet emitted is forgotten when the topology stops.
+/// thread. Tuples that were pushed but not yet emitted are dropped when the topology stops.
 #[async_trait(?Send)]
 pub trait Spout {
-    /// Runs until the source has ended (`Ok`), or can't go on. The engine may drop this future at
-    /// any await to stop the spout.
+    /// Runs until the source has ended (`Ok`), or can't continue. The engine may drop this future
+    /// at any await to stop the spout.
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()>;
 }

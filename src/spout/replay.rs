@@ -1,4 +1,4 @@
-//! `LocalReplay` and `S3Replay`: a lake as a source.
+//! `LocalReplay` and `S3Replay`: sources that replay a lake.
 
 mod lakes;
 mod strays;
@@ -26,8 +26,8 @@ use crate::units::{ByteSize, Interval};
 pub use lakes::{Lake, LakeReplay};
 pub use strays::Strays;
 
-/// Adds the fields that say what is replayed and how, behind those of a place, and the method
-/// `replay_of`. The macro `$with_place` writes the configuration; it may add fields, too.
+/// Adds the fields that configure a replay, after those of a place, and the method `replay_of`. The
+/// macro `$with_place` writes the configuration; it may add fields, too.
 macro_rules! with_replay_fields {
     (
         $with_place:ident;
@@ -40,49 +40,50 @@ macro_rules! with_replay_fields {
             $(#[$about])*
             pub struct $name {
                 $($place)*
-                /// Which partitions: a glob over their names, such as `2015-12-18T00:00:00-*`.
+                /// The selected partitions: a glob over their names, such as
+                /// `2015-12-18T00:00:00-*`.
                 #[serde(default = "every")]
                 pub partitions: String,
                 /// Only partitions that begin at this time or later: `2015-12-18T00:00:00`, in UTC.
-                /// It is the time in a partition's name that counts, not that of each post.
+                /// The time in a partition's name counts, not that of each post.
                 #[serde(default)]
                 pub from: Option<Moment>,
                 /// Only partitions that begin before this time.
                 #[serde(default)]
                 pub to: Option<Moment>,
-                /// As the partitions lie there, or sorted by the posts' own time within `disorder`
-                /// and `buffer`.
+                /// The order of the posts: as they are stored in the partitions, or sorted by their
+                /// own time within the limits of `disorder` and `buffer`.
                 #[serde(default)]
                 pub order: Order,
-                /// How far a post may stand behind a newer one. What comes later is handed over at
-                /// once, and counted.
+                /// The maximum time by which a post may come after a newer one. A post that comes
+                /// later is handed over at once, and counted.
                 #[serde(default = "disorder")]
                 pub disorder: Interval,
-                /// How many bytes of posts a task holds to sort them.
+                /// The number of bytes of posts that a task holds in memory to sort them.
                 #[serde(default = "buffer")]
                 pub buffer: ByteSize,
-                /// As fast as posts are taken, or a factor of the original tempo by the posts' own
-                /// times, such as `60.0`; then it can have one task.
+                /// `Max` for as fast as posts are taken, or a factor of the original tempo by the
+                /// posts' own times, such as `60.0`. With a factor only one task is possible.
                 #[serde(default)]
                 pub speed: Speed,
-                /// With a `speed`: how long a pause is at most, where the next post was written
-                /// much later.
+                /// With a `speed`: the longest pause before a post that was written much later than
+                /// the previous one.
                 #[serde(default = "max_pause")]
                 pub max_pause: Interval,
                 /// Only posts that were written at this time or later, by the time in each post.
-                /// One without is left out.
+                /// Posts without a time are left out.
                 #[serde(default)]
                 pub posts_from: Option<Moment>,
                 /// Only posts that were written before this time.
                 #[serde(default)]
                 pub posts_to: Option<Moment>,
-                /// Which share of the partitions, `(i, n)` with i from 0, where several instances
-                /// replay one lake.
+                /// The share of the partitions, `(i, n)` with i from 0, if several instances replay
+                /// one lake.
                 #[serde(default)]
                 #[schemars(with = "Option<(u32, u32)>")]
                 pub shard: Option<Shard>,
-                /// Whether a damaged file stops it, or the rest of that file is passed over and
-                /// named.
+                /// The handling of a damaged file: the replay stops, or the rest of the file is
+                /// skipped and reported.
                 #[serde(default)]
                 pub on_damage: OnDamage,
             }
@@ -107,7 +108,7 @@ macro_rules! with_replay_fields {
     };
 }
 
-/// Writes a configuration as it is.
+/// Writes a configuration unchanged.
 macro_rules! as_written {
     ($($configuration:tt)*) => {
         $($configuration)*
@@ -116,7 +117,7 @@ macro_rules! as_written {
 
 with_replay_fields! {
     as_written;
-    /// Reads the posts of a lake in a folder again. Several tasks share the partitions out.
+    /// Replays the posts of a lake in a folder. Several tasks share the partitions.
     #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     pub struct LocalReplay {
@@ -128,14 +129,14 @@ with_replay_fields! {
 
 with_replay_fields! {
     with_bucket_access;
-    /// Reads the posts of a lake on S3 again, several objects ahead. Several tasks share the
-    /// partitions out.
+    /// Replays the posts of a lake on S3, and reads several objects ahead. Several tasks share the
+    /// partitions.
     #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     pub struct S3Replay {
         /// The bucket's name.
         pub bucket: String,
-        /// What all keys begin with, without the `/` behind it.
+        /// The prefix of all keys, without the `/` after it.
         #[serde(default)]
         pub prefix: String,
     }
@@ -157,8 +158,8 @@ fn buffer() -> ByteSize {
     ByteSize(Sorting::default().buffer)
 }
 
-/// What becomes of posts that are replayed.
-pub(crate) const GUARANTEE: &str = "resumes behind the last post of the checkpoint, so each post is read once, in either order; \
+/// The guarantee for replayed posts.
+pub(crate) const GUARANTEE: &str = "resumes after the last post of the checkpoint, so each post is read once, in either order; \
      a damaged file stops it, unless `on_damage: Skip` says otherwise";
 
 impl Component for LocalReplay {
@@ -204,6 +205,12 @@ impl SpoutConfig for LocalReplay {
         lakes::tasks_max(self.speed)
     }
 
+    fn check_online(&self) -> Result<Option<String>> {
+        let partitions = self.splits()?.len();
+        let s = if partitions == 1 { "" } else { "s" };
+        Ok(Some(format!("{partitions} partition{s} to read")))
+    }
+
     fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
         self.lake()?.build(context)
     }
@@ -224,6 +231,12 @@ impl SpoutConfig for S3Replay {
 
     fn tasks_max(&self) -> Option<usize> {
         lakes::tasks_max(self.speed)
+    }
+
+    fn check_online(&self) -> Result<Option<String>> {
+        let partitions = self.splits()?.len();
+        let s = if partitions == 1 { "" } else { "s" };
+        Ok(Some(format!("{partitions} partition{s} to read")))
     }
 
     fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {

@@ -41,6 +41,9 @@ const MESSAGES_PER_NEXT: usize = 50;
 /// How often Storm hears that this process is alive while its topology takes no more.
 const ALIVE_EVERY: Duration = Duration::from_millis(500);
 
+/// How long the end of a source may wait for Storm.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
+
 /// How long is waited before a full topology is tried again.
 const FULL_WAIT: Duration = Duration::from_millis(2);
 
@@ -266,7 +269,10 @@ impl Builder<'_> {
         };
         fs::create_dir_all(&state)
             .map_err(|cause| Error::file(format!("can't make {state:?}"), cause))?;
-        let running = start(topology, RunOptions::new(store, state))?;
+        let mut options = RunOptions::new(store, state);
+        // At its end a source waits for Storm's acknowledgements for as long as it takes.
+        options.drain_deadline = DRAIN_DEADLINE;
+        let running = start(topology, options)?;
         watch(Arc::clone(&running), to_storm.clone());
         Ok(Inside { bridge, inputs, ways, running })
     }

@@ -122,7 +122,7 @@ fn notes(topology: &Topology, groups: &[Group]) -> Vec<String> {
         let id = &spec.id;
         match (spec.type_name, &spec.config) {
             ("Local" | "S3", _) => notes.push(format!(
-                "sink \"{id}\": posts that come again are twice in the lake; `replay --dedup` or the bolt `Dedup` removes them by id"
+                "sink \"{id}\": posts that come again are twice in the lake; the bolt `Dedup` in a replay removes them by id"
             )),
             ("Postgres" | "Redshift", _) => notes.push(format!(
                 "sink \"{id}\": each row once, by its keys"

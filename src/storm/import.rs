@@ -492,7 +492,32 @@ mod tests {
         let registry = crate::components::standard();
         crate::topology::parse("flux", &imported.ron, &registry, &options)
             .unwrap_or_else(|problems| panic!("{problems}\n{}", imported.ron));
-        expect![[r#""#]].assert_eq(&imported.ron);
+        expect![[r#"
+            Topology(
+                name: "words",
+                spouts: {
+                    "sentence_spout": Spout(
+                        run: Shell(command: ["node", "randomsentence.js"], fields: ["sentence"], conf: {"my.option": {"a": [1, 2.5, None, true], "b": "x"}, "topology.workers": 2}, max_pending: 500),
+                        parallelism_hint: 1,
+                    ),
+                },
+                bolts: {
+                    "split": Bolt(
+                        run: Shell(command: ["python3", "split.py"], fields: ["word"], streams: {"errors": ["line", "why"]}, conf: {"my.option": {"a": [1, 2.5, None, true], "b": "x"}, "rabbitmq.configfile": "etc/rabbit.yml", "topology.workers": 2}, ticks: "5s", ack_within: "60s"),
+                        inputs: [Shuffle("sentence_spout")],
+                        parallelism_hint: 2,
+                    ),
+                    "count": Bolt(
+                        run: Shell(command: ["python3", "count.py"], fields: ["word", "count"], conf: {"my.option": {"a": [1, 2.5, None, true], "b": "x"}, "topology.workers": 2}, ack_within: "60s"),
+                        inputs: [Fields("split", ["word"])],
+                        parallelism_hint: 4,
+                    ),
+                    // What no other component takes is dropped, as on Storm; `Stdout()` would print it.
+                    "end": Bolt(run: Null(), inputs: [Shuffle("split:errors"), Shuffle("count")]),
+                },
+            )
+        "#]]
+        .assert_eq(&imported.ron);
     }
 
     #[test]

@@ -86,11 +86,19 @@ pub(super) fn read_all<'t>(
 }
 
 fn id(values: &mut Values<'_>, key: &Node) -> Option<String> {
-    let Some(id) = key.as_text() else {
-        values
-            .report
-            .add(key.head(), format!("expected an id in quotes, found {}", key.describe()));
-        return None;
+    let id = match (&key.kind, key.as_text()) {
+        (_, Some(id)) => id,
+        // Read as what was meant, it isn't missing where others take input from it.
+        (Kind::Name(name), None) => {
+            let what = format!("expected an id in quotes, \"{0}\", found `{0}`", name.text);
+            values.report.add(key.span, what);
+            return Some(name.text.clone());
+        }
+        _ => {
+            let what = format!("expected an id in quotes, found {}", key.describe());
+            values.report.add(key.head(), what);
+            return None;
+        }
     };
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if !id.starts_with(|c: char| c.is_ascii_lowercase()) || !id.chars().all(good) {

@@ -9,7 +9,7 @@ use crate::component::Role;
 use crate::printable::{printable_line, printable_text};
 
 /// Components in the order in which the data flows, each with its inputs; a sink with its
-/// guarantee.
+/// guarantee, and so a component behind which tuples may come again.
 ///
 /// ```text
 /// topology "wordcount"
@@ -49,7 +49,7 @@ pub fn graph_text(topology: &Topology) -> String {
                 into_tables(topology, component, input)
             );
         }
-        if *role == Role::Sink {
+        if shows_guarantee(component) {
             let _ = writeln!(out, "       guarantee: {}", component.guarantee);
         }
     }
@@ -115,6 +115,14 @@ fn tasks(component: &ComponentSpec) -> String {
     if hint.get() == 1 { "1 task".into() } else { format!("{hint} tasks") }
 }
 
+/// True for a sink, and for what weakens the guarantee of all sinks behind it.
+fn shows_guarantee(component: &ComponentSpec) -> bool {
+    component.role == Role::Sink || component.guarantee.starts_with(AT_LEAST_ONCE)
+}
+
+/// The beginning of the guarantee of a component that makes tuples come again.
+const AT_LEAST_ONCE: &str = "at least once";
+
 /// The lines of a component's label.
 fn label(component: &ComponentSpec) -> Vec<String> {
     let mut lines =
@@ -122,7 +130,7 @@ fn label(component: &ComponentSpec) -> Vec<String> {
     if let Some(sink) = &component.in_front_of {
         lines.push(format!("put in front of {sink}"));
     }
-    if component.role == Role::Sink {
+    if shows_guarantee(component) {
         lines.push(component.guarantee.into());
     }
     lines
@@ -147,7 +155,7 @@ fn grouping(topology: &Topology, input: &InputSpec) -> String {
     if keys.is_empty() { name.into() } else { format!("{name}({})", keys.join(", ")) }
 }
 
-/// What a sink says of where the tuples of an input go: `, into table trends`.
+/// The place that a sink puts the tuples of an input into: `, into table trends`.
 fn into_tables(topology: &Topology, component: &ComponentSpec, input: &InputSpec) -> String {
     let into = component.destination(topology, input);
     into.map_or_else(String::new, |into| format!(", into {into}"))

@@ -66,8 +66,13 @@ impl<'a> Files<'a> {
                 return None;
             }
         };
-        if !looks_like_a_topology(&String::from_utf8_lossy(&bytes)) {
-            self.problem(&shown, from, format!("\"{shown}\" {NO_TOPOLOGY}"));
+        let text = String::from_utf8_lossy(&bytes);
+        if !looks_like_a_topology(&text) {
+            let other = other_format(&text).map(|format| {
+                format!("; it looks like {format}, and a topology is written in RON: see `waterspout new demo`")
+            });
+            let other = other.unwrap_or_default();
+            self.problem(&shown, from, format!("\"{shown}\" {NO_TOPOLOGY}{other}"));
             return None;
         }
         self.open.push((real, shown.clone()));
@@ -166,6 +171,28 @@ impl<'a> Files<'a> {
 /// What is said of a file that is none: nothing of what is in it, since it may be any file of this
 /// machine.
 const NO_TOPOLOGY: &str = "is no topology file: expected it to begin with `Topology(`";
+
+/// The format that people may have taken a topology's for. Only the beginning of the text is looked
+/// at, and nothing of it is told.
+fn other_format(text: &str) -> Option<&'static str> {
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    if text.starts_with('{') || text.starts_with("[{") {
+        return Some("JSON");
+    }
+    let mut lines = text.lines().map(str::trim_end);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    let is_name = |name: &str| {
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        !name.is_empty() && name.chars().all(good)
+    };
+    let key_before =
+        |sign: char| first.split_once(sign).is_some_and(|(name, _)| is_name(name.trim_end()));
+    if first == "---" || first.starts_with("- ") || key_before(':') {
+        return Some("YAML");
+    }
+    let is_table = first.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    (is_table.is_some_and(is_name) || key_before('=')).then_some("TOML")
+}
 
 /// Whether a text begins as a topology does, behind comments and attributes. An empty one is a
 /// topology without anything.

@@ -45,7 +45,7 @@ pub use guard::{Guard, PathVerdict};
 pub use input_share::check_shares;
 pub use load::{LoadOptions, load, load_united, parse};
 pub use plan::{Plan, TaskPlan};
-pub use problem::{Problems, TopologyProblem};
+pub use problem::{Problems, TopologyProblem, nearest as nearest_name};
 pub use test_cases::{
     ExpectedKind, ExpectedRow, ExpectedRows, ExpectedStream, FieldDifference, Pattern, TestCase,
     TestInput, TestPlace, TestStep, tuple_of_json,
@@ -123,7 +123,7 @@ pub struct InputSpec {
 }
 
 impl ComponentSpec {
-    /// Where a sink puts the tuples of an input, for people, if it tells its inputs apart.
+    /// The place that a sink puts the tuples of an input into, for people, if it tells inputs apart.
     pub fn destination(&self, topology: &Topology, input: &InputSpec) -> Option<&'static str> {
         let Config::Sink(sink) = &self.config else { return None };
         sink.destination(topology.components[input.from].streams.fields(input.stream))

@@ -87,6 +87,29 @@ impl fmt::Display for TopologyProblem {
     }
 }
 
+/// How much stands in front of the line of a source: its number and a bar.
+const MARGIN_CHARS: usize = 8;
+
+/// How few characters of a line are shown at least, however narrow the window is.
+const LINE_CHARS_MIN: usize = 16;
+
+impl TopologyProblem {
+    /// The same for a window of this width: of a longer line the part around the place is shown, so
+    /// that it isn't wrapped and the carets stand below what they mark.
+    #[must_use]
+    pub fn fitting(mut self, window: usize) -> Self {
+        let room = window.saturating_sub(MARGIN_CHARS).max(LINE_CHARS_MIN);
+        if self.source_line.chars().count() <= room {
+            return self;
+        }
+        let indent = self.marker.chars().take_while(|c| *c == ' ').count();
+        let skipped = if indent < room / 2 { 0 } else { indent - room / 2 };
+        self.source_line = self.source_line.chars().skip(skipped).take(room).collect();
+        self.marker = self.marker.chars().skip(skipped).take(room).collect();
+        self
+    }
+}
+
 /// Everything that is wrong with a topology file, in the order of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<TopologyProblem>);
@@ -97,6 +120,14 @@ impl fmt::Display for Problems {
             write!(f, "{}{problem}", if i > 0 { "\n" } else { "" })?;
         }
         Ok(())
+    }
+}
+
+impl Problems {
+    /// The same for a window of this width; see [`TopologyProblem::fitting`].
+    #[must_use]
+    pub fn fitting(self, window: usize) -> Self {
+        Self(self.0.into_iter().map(|problem| problem.fitting(window)).collect())
     }
 }
 
@@ -202,7 +233,7 @@ impl Report {
 
 /// Which of the known names was probably meant: case counts little, a third of the letters may be
 /// wrong.
-pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     const NAME_BYTES_MAX: usize = 64;
     // A comparison costs a microsecond, and a file of 16 MiB has room for very many names.
     const KNOWN_MAX: usize = 10_000;
@@ -244,6 +275,25 @@ mod tests {
         assert_eq!(near("nowhere"), None);
         assert_eq!(near(""), None);
         assert_eq!(near("x"), None);
+    }
+
+    #[test]
+    fn in_a_narrow_window_the_carets_stand_below_what_they_mark() {
+        let mut report = Report::default();
+        let text = format!("{}bad{}", "a".repeat(90), "b".repeat(40));
+        let span = report.sources.add("long.ron", text);
+        report.add(span.at(90, 93), "no");
+        let problem = report.finish().0.remove(0);
+        assert_eq!(problem.clone().fitting(200), problem);
+        for window in [20, 40, 60, 100] {
+            let narrow = problem.clone().fitting(window);
+            let text = narrow.to_string();
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= window.max(LINE_CHARS_MIN + MARGIN_CHARS), "{text}");
+            let at = narrow.marker.find('^').unwrap();
+            assert_eq!(narrow.source_line[at..at + 3], *"bad", "{text}");
+            assert_eq!(narrow.marker[at..], *"^^^", "{text}");
+        }
     }
 
     #[test]

@@ -199,6 +199,12 @@ pub(super) fn choice<'t>(
     known: &[&str],
 ) -> Option<&'t Name> {
     let Some(name) = node.name() else {
+        if let Some(text) = node.as_text().filter(|text| nearest(text, known.to_vec()).is_some()) {
+            let what =
+                format!("{what}: expected {} without quotes, found \"{text}\"", words(known));
+            report.add_unknown(node.span, what, text, known.iter().copied());
+            return None;
+        }
         report.add(
             node.span,
             format!("{what}: expected {}, found {}", words(known), node.describe()),

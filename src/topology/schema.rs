@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::env::{CALLS, Call, Env};
 use super::print::Changes;
 use super::problem::{Report, nearest, quoted};
-use super::record::report_duplicates;
+use super::record::{report_duplicates, words};
 use super::source::Span;
 use super::syntax::{Field, Kind, Node};
 use crate::secret::{names_a_secret, secret_in_address};
@@ -113,6 +113,16 @@ impl<'a> Walk<'a> {
             self.report.add(node.head(), text);
             return self.conceal(node);
         }
+        if let Some((text, variants)) = node.as_text().zip(schema.and_then(Variants::of)) {
+            let expected = words(&variants.names);
+            let what = format!("{what}: expected {expected} without quotes, found \"{text}\"");
+            self.report.add_unknown(node.span, what, text, variants.names);
+            // Read as one of them, it isn't reported once more.
+            if let Some(unit) = variants.unit {
+                self.changes.instead.insert(node.span, unit.into());
+            }
+            return;
+        }
         match &node.kind {
             Kind::List(items) => {
                 let of = schema.and_then(|schema| schema.get("items"));
@@ -207,6 +217,37 @@ fn resolve<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
         };
     }
     schema
+}
+
+/// The names of an enum's variants.
+struct Variants<'s> {
+    names: Vec<&'s str>,
+    /// One that holds nothing.
+    unit: Option<&'s str>,
+}
+
+impl<'s> Variants<'s> {
+    /// Those of an enum, as serde tags it; `None` for anything else, such as a text.
+    fn of(schema: &'s Value) -> Option<Self> {
+        let mut found = Variants { names: Vec::new(), unit: None };
+        let alternatives = match schema["oneOf"].as_array() {
+            Some(alternatives) => alternatives.iter().collect(),
+            None => vec![schema],
+        };
+        for alternative in alternatives {
+            let constant = alternative["const"].as_str();
+            let units: Vec<_> = names(&alternative["enum"]).chain(constant).collect();
+            found.unit = found.unit.or(units.first().copied());
+            let held = alternative["properties"].as_object().filter(|held| held.len() == 1);
+            let held = held.filter(|_| schema["oneOf"].is_array());
+            let held = held.and_then(|held| held.keys().next()).map(String::as_str);
+            if units.is_empty() && held.is_none() {
+                return None;
+            }
+            found.names.extend(units.into_iter().chain(held));
+        }
+        Some(found)
+    }
 }
 
 /// What an enum's variant holds, as serde tags it: `{"Name": …}`.

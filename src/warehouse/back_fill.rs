@@ -1,7 +1,7 @@
 //! Loads the posts of a lake, which can be repeated: what is there already stays as it is.
 //!
 //! ```text
-//! thread: lake ─▶ features ─▶ batch ──(one ahead)──▶ load, with patience for the server
+//! thread: lake ─▶ features ─▶ batch ──(hand to hand)──▶ load, with patience for the server
 //! ```
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,12 +21,13 @@ use crate::lake::replay::{Split, Tempo};
 use crate::post::Post;
 use crate::value::Value;
 
-/// The posts of one transaction, in bytes. More cost memory: a batch is there three times, once as
-/// it is loaded, once waiting, and once as it is read.
-const BATCH_BYTES: usize = 8 << 20;
+/// The posts of one transaction, in bytes. A batch is there twice, as it is loaded and as the next
+/// one is read, each with features and rows of several times this size; smaller ones make more
+/// transactions, each with a sync of the server's disk.
+const BATCH_BYTES: usize = 4 << 20;
 
-/// The posts of one transaction.
-const BATCH_POSTS: usize = 10_000;
+/// The posts of one transaction: of short ones the features take more room than the posts.
+const BATCH_POSTS: usize = 3_000;
 
 /// How often a load is tried before the back-fill gives up, and how long it waits in between: about
 /// two minutes, in which a server is started again.
@@ -115,7 +116,7 @@ impl BackFill<'_> {
             filled.partitions_in_all += names.len() as u64;
             lakes.push((place, names));
         }
-        let (batches, taken) = sync_channel(1);
+        let (batches, taken) = sync_channel(0);
         let on_damage = self.on_damage;
         thread::scope(|scope| {
             let reading = scope.spawn(move || {
@@ -149,8 +150,9 @@ impl BackFill<'_> {
             }
             let reading = RowReading { now: self.clock.now(), keeps_raw: self.keeps_raw };
             let mut rows = LoadRows::default();
-            for (number, values) in batch.rows.iter().enumerate() {
-                let row = read(layout, values, reading);
+            // Features that were read into a row aren't needed any more.
+            for (number, values) in batch.rows.into_iter().enumerate() {
+                let row = read(layout, &values, reading);
                 rows.add(RowPosition { segment: 0, number }, row, None);
             }
             let loaded = self.load_patiently(&mut session, &rows, source, news)?;

@@ -5,7 +5,7 @@ use super::trend::TrendLayout;
 use crate::tuple::Fields;
 use crate::value::Value;
 
-/// Where the fields of an input stand.
+/// The positions of the fields of an input.
 #[derive(Clone, Debug)]
 pub enum InputLayout {
     /// Tuples of `Features`: posts, deletions, gaps.

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::failure::{Done, Failure};
 use super::ledger::{Ledger, RefusedPosition, RowPosition};
 use super::months::{Micros, Month};
-use super::row::{PostKey, WarehouseRow};
+use super::row::{AuthorRow, PostKey, WarehouseRow};
 use super::session::Session;
 use super::units::{Attempt, Unit, units};
+use crate::error::Error;
 use crate::fault;
 
 /// How often a load is tried whose months are dropped by others while it runs.
@@ -109,9 +110,12 @@ impl Session {
             self.wait(self.stage())?;
             self.is_staged = true;
         }
-        for attempts_left in (0..ATTEMPTS).rev() {
+        let mut checks = Checks::AtCommit;
+        let mut attempts_left = ATTEMPTS;
+        loop {
+            attempts_left -= 1;
             self.make_months(months.clone())?;
-            let failure = match self.wait(self.load_in_transaction(load, ledger)) {
+            let failure = match self.wait(self.load_in_transaction(load, ledger, checks)) {
                 Ok(loaded) => return Ok(loaded),
                 Err(failure) => failure,
             };
@@ -123,17 +127,34 @@ impl Session {
                     self.months.clear();
                     months.extend(month);
                 }
+                // A row that is refused behind its part: by a deferred constraint or trigger, or by
+                // the table of authors. The next attempt finds it.
+                Failure::Row { .. } if checks == Checks::AtCommit => {
+                    checks = Checks::OfEachPart;
+                    attempts_left = ATTEMPTS;
+                }
+                // It would come again each time.
+                Failure::Row { text, .. } => {
+                    return Err(Failure::Own(Error::fatal(format!(
+                        "the server refuses a whole load, and none of its rows alone: {text}; remove the \
+                         constraint or trigger of the table that it names"
+                    ))));
+                }
                 other => return Err(other),
             }
         }
-        Ok(None)
     }
 
     fn roll_back(&self) -> Done<()> {
         self.wait(async { Ok(self.client().batch_execute("rollback").await?) })
     }
 
-    async fn load_in_transaction(&self, load: &LoadRows, ledger: &Ledger) -> Done<Option<Loaded>> {
+    async fn load_in_transaction(
+        &self,
+        load: &LoadRows,
+        ledger: &Ledger,
+        checks: Checks,
+    ) -> Done<Option<Loaded>> {
         self.client().batch_execute("begin").await?;
         if !self.note_begun(ledger).await? {
             self.client().batch_execute("rollback").await?;
@@ -144,7 +165,7 @@ impl Session {
             let lock = format!("select {lock}(hashtextextended('waterspout names ' || $1, 0))");
             self.client().execute(&lock, &[&schema]).await?;
         }
-        let refused = self.write_all_but_bad(load).await?;
+        let refused = self.write_all_but_bad(load, checks).await?;
         let rows = load.rows.len() + load.refused.len() - refused.len();
         let loaded = Loaded { rows, refused };
         self.note_done(ledger, load, &loaded).await?;
@@ -158,7 +179,11 @@ impl Session {
     ///
     /// All keys are locked before anything else, and authors are written behind everything else: so
     /// writers that split their loads at different rows still wait for each other in one order.
-    async fn write_all_but_bad(&self, load: &LoadRows) -> Done<Vec<RefusedPosition>> {
+    async fn write_all_but_bad(
+        &self,
+        load: &LoadRows,
+        checks: Checks,
+    ) -> Done<Vec<RefusedPosition>> {
         let mut refused = load.refused.clone();
         let all = units(&load.rows, 0..load.rows.len());
         let mut locked = self.lock_units(load, all, &mut refused).await?;
@@ -172,7 +197,12 @@ impl Session {
             // Another version of a post comes in a later part only if it is alone in this one.
             let alone =
                 attempt.posts.first().filter(|_| part.len() == 1).map(|post| post.key.clone());
-            let written = self.write(attempt, &locked.known, is_staged).await;
+            let mut written = self.write(attempt, &locked.known, is_staged).await;
+            if checks == Checks::OfEachPart
+                && let Ok(of_part) = written
+            {
+                written = self.check_part(of_part).await;
+            }
             is_staged = false;
             match written {
                 Ok(of_part) => {
@@ -209,6 +239,13 @@ impl Session {
         self.write_authors(authors).await?;
         refused.sort_by_key(|refused| refused.at);
         Ok(refused)
+    }
+
+    /// Writes the authors of a part, and has the server check what it would check at the commit.
+    async fn check_part(&self, authors: Vec<AuthorRow>) -> Done<Vec<AuthorRow>> {
+        self.write_authors(authors).await?;
+        self.client().batch_execute("set constraints all immediate").await?;
+        Ok(Vec::new())
     }
 
     /// Locks the keys of units in their order. One whose key the server refuses is left out.
@@ -249,6 +286,15 @@ impl Session {
     }
 }
 
+/// The moment at which the server checks what may be deferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checks {
+    /// At the commit, and of all authors at once: as many statements as need be, and no more.
+    AtCommit,
+    /// Behind each part, so that a row that is refused can be found by halving.
+    OfEachPart,
+}
+
 /// Units whose keys are locked.
 struct LockedUnits {
     units: Vec<Unit>,
@@ -259,7 +305,7 @@ struct LockedUnits {
 }
 
 fn commit_failed(cause: std::io::Error) -> Failure {
-    Failure::Own(crate::error::Error::transient("can't commit").because(cause))
+    Failure::Own(Error::transient("can't commit").because(cause))
 }
 
 /// The row of a part that has only one.

@@ -43,7 +43,7 @@ pub fn trend_columns() -> Vec<&'static str> {
     names
 }
 
-/// Where the fields of a stream of trends stand.
+/// The positions of the fields of a stream of trends.
 #[derive(Clone, Debug)]
 pub struct TrendLayout {
     key: [usize; 3],

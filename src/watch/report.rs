@@ -31,6 +31,9 @@ pub struct Report {
     pub epoch: u64,
     /// Seconds since that was completed; `null` before the first.
     pub checkpoint_age_s: Option<f64>,
+    /// Seconds that it took, from its barrier until it was durable; `null` before the first.
+    #[serde(default)]
+    pub checkpoint_took_s: Option<f64>,
     /// The boundary of the open partition, UTC.
     #[serde(with = "time::serde::rfc3339")]
     pub partition: OffsetDateTime,
@@ -141,6 +144,7 @@ impl Report {
             uptime_s: round(uptime, 3),
             epoch: after.epoch,
             checkpoint_age_s: after.checkpoint_age.map(|age| round(age.as_secs_f64(), 3)),
+            checkpoint_took_s: after.checkpoint_took.map(|took| round(took.as_secs_f64(), 6)),
             partition: after.partition,
             rolls_over: after.rolls_over,
             rss_bytes,
@@ -278,6 +282,7 @@ mod tests {
         expect![[r#"
             {
               "checkpoint_age_s": 0.412,
+              "checkpoint_took_s": null,
               "components": [
                 {
                   "behind_s": null,

@@ -171,3 +171,47 @@ fn completions_know_the_commands() {
     assert!(bash.contains("_waterspout()") && bash.contains("validate"));
     sandbox.run(&["completions", "abacus"]).with(2);
 }
+
+#[test]
+fn a_file_of_another_format_is_told_by_its_name_and_never_quoted() {
+    let sandbox = Sandbox::new();
+    for (name, text, format) in [
+        ("a.json", "{\"name\": \"secret\"}", "JSON"),
+        ("a.yaml", "# secret\nname: secret\n", "YAML"),
+        ("a.toml", "[secret]\nname = 1\n", "TOML"),
+    ] {
+        sandbox.write(name, text);
+        let ended = sandbox.run(&["validate", name]).with(3);
+        let hint = format!("it looks like {format}, and a topology is written in RON");
+        assert!(ended.err.contains(&hint), "{}", ended.err);
+        assert!(!ended.err.contains("secret"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn validate_online_looks_at_everything_that_run_needs() {
+    let sandbox = Sandbox::new();
+    let topology = |path: &str, root: &str| {
+        format!(
+            r#"Topology(
+                name: "t",
+                spouts: {{"in": Spout(run: Lines(paths: ["{path}"]))}},
+                bolts: {{"lake": Bolt(run: Local(root: "{root}"), inputs: [Shuffle("in")])}},
+            )"#
+        )
+    };
+    sandbox.write("in.ndjson", "{\"note\":1}\n");
+    sandbox.write("t.ron", topology("in.ndjson", "lake"));
+    let ended = sandbox.run(&["validate", "--online", "t.ron"]).with(0);
+    for part in ["state: ", "in: 1 path can be read", "lake\" isn't there yet, and can be made"] {
+        assert!(ended.out.contains(part), "{part}: {}", ended.out);
+    }
+    assert!(!sandbox.path("lake").exists() && !sandbox.path("state").exists());
+
+    sandbox.write("t.ron", topology("none.ndjson", "in.ndjson/lake"));
+    sandbox.run(&["validate", "t.ron"]).with(0);
+    let ended = sandbox.run(&["validate", "--online", "t.ron"]).with(1);
+    for part in ["spout \"in\": ", "none.ndjson", "sink \"lake\": ", "in.ndjson\" is no folder"] {
+        assert!(ended.err.contains(part), "{part}: {}", ended.err);
+    }
+}

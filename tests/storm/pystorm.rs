@@ -10,6 +10,16 @@ use super::support::{Ended, Running, Sandbox, total};
 
 const POSTS: usize = 1_000;
 
+#[test]
+fn a_drawing_says_that_tuples_may_come_again() {
+    let sandbox = Sandbox::new();
+    topology(&sandbox, "command: [\"x\"], fields: [\"id\"]", "");
+    let drawn = sandbox.run(&["graph", "shell.ron"]).with(0).out;
+    assert!(drawn.contains("guarantee: at least once"), "{drawn}");
+    let shown = sandbox.run(&["components", "show", "Shell"]).with(0).out;
+    assert!(shown.contains("Shell, a spout") && shown.contains("Shell, a bolt"), "{shown}");
+}
+
 /// Runs a bolt of parts/bolts.py over all posts.
 fn run_bolt(sandbox: &Sandbox, class: &str, options: &str, more: &str) -> Ended {
     input(sandbox, POSTS);

@@ -81,7 +81,8 @@ impl Play {
     pub fn start(&self) -> Running {
         let token = self.platform.token(self.kind);
         self.started.set(Instant::now());
-        self.sandbox.start_with(&self.arguments(&["run"]), &[(self.token, &token)])
+        self.sandbox
+            .start_with(&self.arguments(&["run", "--interval", "1s"]), &[(self.token, &token)])
     }
 
     /// Starts the program, and waits for its streams.

@@ -65,7 +65,12 @@ impl<'d> Capture<'d> {
     }
 
     pub fn start(&self) -> Running {
-        self.sandbox.start_with(&ARGUMENTS, &[("DATABASE_URL", &self.database.url())])
+        self.start_at(&self.database.url())
+    }
+
+    /// The same with another address of the server.
+    pub fn start_at(&self, url: &str) -> Running {
+        self.sandbox.start_with(&ARGUMENTS, &[("DATABASE_URL", url)])
     }
 
     pub fn run(&self) -> Ended {

@@ -1,6 +1,8 @@
 //! What rows become, whatever order they come in.
 
+use waterspout::error::Kind;
 use waterspout::value::Value;
+use waterspout::warehouse::ledger::Ledger;
 
 use crate::support::postgres_server::PostgresServer;
 use crate::tuples::{Row, load, numbers, session};
@@ -293,4 +295,56 @@ fn times_far_away_have_partitions_of_their_own() {
         database.ask("select tableoid::regclass from posts order by created_at"),
         "posts_early\nposts_early\nposts_2000_01\nposts_late"
     );
+}
+
+/// A constraint that the server checks at the commit alone: the row is found, and the rest written.
+#[test]
+fn a_row_that_is_refused_at_the_commit_is_found() {
+    let database = PostgresServer::shared().database();
+    let mut session = session(&database);
+    database.ask(
+        "create function refuses() returns trigger language plpgsql as $$ begin \
+         if to_jsonb(new)->>'post_id' = '3' or to_jsonb(new)->>'author_id' = 'bad' then \
+         raise exception 'not this one' using errcode = '23514'; end if; return null; end $$; \
+         create constraint trigger refuses after insert on posts deferrable initially deferred \
+         for each row execute function refuses(); \
+         create constraint trigger refuses after insert on authors deferrable initially deferred \
+         for each row execute function refuses()",
+    );
+    let mut rows: Vec<Row> = (0..8).map(|id| Row::tweet(&id.to_string())).collect();
+    rows[5] = rows[5].clone().with("author_id", "bad");
+    rows[6] = rows[6].clone().with("author_id", "good");
+    let loaded = load(&mut session, &rows);
+    assert_eq!((numbers(&loaded.refused), loaded.rows), (vec![3, 5], 6));
+    assert!(loaded.refused[0].error.contains("not this one"), "{:?}", loaded.refused);
+    let posts = database.ask("select string_agg(post_id, '' order by post_id) from posts");
+    assert_eq!(posts, "012467");
+    assert_eq!(database.ask("select author_id from authors"), "good");
+    // A load that is refused each time ends, instead of being tried for ever.
+    database.ask(
+        "create function never() returns trigger language plpgsql as $$ begin \
+         raise exception 'never' using errcode = '23514'; end $$; \
+         create constraint trigger never after insert on load_history deferrable initially deferred \
+         for each row execute function never()",
+    );
+    let failed =
+        session.load(&crate::tuples::rows(&[Row::tweet("9")]), &Ledger::History("other".into()));
+    let error = failed.unwrap_err().transient("load");
+    assert_eq!(error.kind(), Kind::Fatal, "{}", error.chain());
+    assert!(error.chain().contains("refuses a whole load"), "{}", error.chain());
+}
+
+/// A deletion of all posts of an id doesn't mean one that has that id as its other one.
+#[test]
+fn a_deletion_by_the_own_id_leaves_posts_with_that_other_id() {
+    let database = PostgresServer::shared().database();
+    let mut session = session(&database);
+    let deleted =
+        Row::new("deletes", "mastodon", "77", "{\"delete\":{\"kind\":\"tweet\",\"id\":\"77\"}}");
+    load(&mut session, &[deleted]);
+    let toot = "{\"toot\":{\"id\":\"77\",\"uri\":\"https://a.example/1\",\"content\":\"rain\"}}";
+    let row = Row::new("default", "mastodon", "https://a.example/1", toot).with("text", "rain");
+    load(&mut session, &[row]);
+    let kept = "select k.other_id, p.deleted_at is null from posts p join post_keys k using (platform, post_id)";
+    assert_eq!(database.ask(kept), "77|t");
 }

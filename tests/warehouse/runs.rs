@@ -30,7 +30,7 @@ fn last_lines(text: &str) -> String {
 
 /// Asks until an answer is as wanted.
 #[track_caller]
-fn until(database: &Database<'_>, query: &str, wanted: impl Fn(&str) -> bool) {
+pub fn until(database: &Database<'_>, query: &str, wanted: impl Fn(&str) -> bool) {
     let began = Instant::now();
     loop {
         match database.try_ask(query) {
@@ -144,7 +144,7 @@ fn restarts_of_the_server_and_ends_of_sessions_repeat_the_same_segment() {
 
 /// All ids of the lake are in the warehouse, each once, and no others.
 #[track_caller]
-fn is_equal(capture: &Capture<'_>) {
+pub fn is_equal(capture: &Capture<'_>) {
     let lake: Vec<String> = capture.lake_ids().into_iter().collect();
     let found = capture.database.ask("select post_id from posts order by post_id");
     let found: Vec<&str> = found.lines().collect();

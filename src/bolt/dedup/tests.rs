@@ -35,9 +35,9 @@ fn a_tuple_passes_again_once_enough_time_lies_between() {
     assert!(!passes(&mut bolt, "storm", at(100)));
     assert!(!passes(&mut bolt, "storm", at(159)));
     assert!(passes(&mut bolt, "rain", at(159)));
-    // A copy that was dropped doesn't count.
+    // A dropped copy doesn't count.
     assert!(passes(&mut bolt, "storm", at(160)));
-    // Nor does the order matter, within the disorder of the source.
+    // The order within the disorder of the source makes no difference, either.
     assert!(!passes(&mut bolt, "storm", at(101)));
     assert_eq!(bolt.dropped, 3);
 }
@@ -132,7 +132,8 @@ fn problems_name_the_field() {
 }
 
 proptest! {
-    /// With saves and restores anywhere, exactly those pass that a plain model lets pass.
+    /// Tests that exactly those tuples pass that a simple model lets pass, with saves and restores
+    /// at any point.
     #[test]
     fn a_restart_changes_nothing(
         words in prop::collection::vec((0_u8..4, 0_i64..40, any::<bool>()), 0..60),
@@ -149,7 +150,7 @@ proptest! {
                 model.insert(word, time);
             }
             prop_assert_eq!(passed, expected, "{} at {}", word, time);
-            // No tuple is older than this by more than 4 s.
+            // No later tuple is older than this one by more than 4 s.
             advance(&mut bolt, at(time - 4));
             for change in bolt.snapshot() {
                 match change.value {

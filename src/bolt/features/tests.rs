@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// What the bolt tells of a post, by the names of the fields.
+/// Returns the features of a post, by the names of the fields.
 pub(crate) fn features_of_post(post: Post) -> BTreeMap<&'static str, Value> {
     told(post, &Features::default()).0
 }
 
-/// What the bolt tells of a post, its keys, and whether the post counts as drifted.
+/// Returns the features of a post, its keys, and true if the post counts as drifted.
 fn told(post: Post, config: &Features) -> (BTreeMap<&'static str, Value>, Vec<String>, bool) {
     let mut bolt = FeaturesBolt::new(config, &[Fields::of_posts()]).unwrap();
     let features = bolt.extractor.extract(&post);
@@ -27,15 +27,15 @@ fn post(json: &str) -> Post {
     Post::check(json.as_bytes().to_vec().into()).unwrap()
 }
 
-/// A value as JSON.
+/// Formats a value as JSON.
 fn json(value: &Value) -> String {
     let mut json = Vec::new();
     crate::tuple::value_to_json(value, &mut json);
     String::from_utf8(json).unwrap()
 }
 
-/// Checks the fields that are known: `name value`, one a line, in order. Fields that are null or
-/// an empty list are left out, as are `post`, `kind` and `topics`.
+/// Checks the known fields: `name value`, one per line, in order. Fields that are null or an empty
+/// list are left out, and so are `post`, `kind` and `topics`.
 #[track_caller]
 fn check(text: &str, expected: &str) {
     let (features, ..) = told(post(text), &Features::default());

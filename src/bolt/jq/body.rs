@@ -1,4 +1,4 @@
-//! A jq expression as the template of what a sink sends.
+//! A jq expression as the template of the data that a sink sends.
 
 use std::num::NonZeroU32;
 
@@ -15,35 +15,35 @@ use crate::tuple::{Fields, Tuple};
 /// A compiled template, for tuples of these inputs.
 pub struct BodyTemplate {
     program: Program,
-    /// Of each input.
+    /// The positions of the fields of each input.
     places: Vec<InputPlaces>,
 }
 
-/// What a template gives for a tuple.
+/// The result of a template for a tuple.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// Any value but a text.
+    /// Any value except a text, as JSON.
     Json(Vec<u8>),
     /// A text.
     Text(Vec<u8>),
 }
 
 impl BodyTemplate {
-    /// What is wrong with an expression that stands in this field, and where.
+    /// Returns the problem of an expression in this field, with its place.
     pub fn problem(field: &'static str, code: &str, max_steps: NonZeroU32) -> Option<Problem> {
         Program::compile(code, max_steps.get()).err().map(|flaw| flaw.problem(field))
     }
 
-    /// Compiles an expression that validation has let through.
+    /// Compiles an expression that was validated before.
     ///
     /// # Errors
-    /// Fatal if it has a flaw all the same.
+    /// If it has a flaw nevertheless: a fatal error.
     pub fn compile(code: &str, max_steps: NonZeroU32, inputs: &[Fields]) -> Result<Self> {
         let places = inputs.iter().map(InputPlaces::of).collect();
         Ok(Self { program: compile_checked(code, max_steps)?, places })
     }
 
-    /// What the expression gives for a tuple; `None` if it gives no value.
+    /// Returns the value of the expression for a tuple; `None` if it gives no value.
     ///
     /// # Errors
     /// Rejected if it fails on this tuple, or gives several values.
@@ -51,7 +51,7 @@ impl BodyTemplate {
         let places = self
             .places
             .get(tuple.input)
-            .ok_or_else(|| Error::fatal("a tuple came by an input that isn't there"))?;
+            .ok_or_else(|| Error::fatal("a tuple came from an input that doesn't exist"))?;
         let mut body = None;
         let several = || Error::rejected("the jq filter gives several values, expected one");
         let rest = places.tuple(&self.program, tuple)?;

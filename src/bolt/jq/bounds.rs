@@ -1,5 +1,5 @@
-//! The bounds of a jq expression while it runs: what counts its steps, and the native filters that it
-//! can call. `tree` puts the calls of those that count into the expression.
+//! The bounds of a jq expression while it runs: the counter of its steps, and the native filters
+//! that it can call. `tree` inserts the calls of the filters that count into the expression.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -13,31 +13,31 @@ use jaq_std::ValT as _;
 use crate::post::DEPTH_MAX;
 use crate::post::check::is_one_value;
 
-/// The steps that an expression may take for one tuple where a topology says nothing else. A post
-/// has some hundred parts, so that an expression that looks at each of them stays far below. More
-/// would let a bad expression hold up its task for longer than a quarter of a second a tuple, and
-/// hold more than some 64 MiB.
+/// The default for the steps that an expression may take per tuple. A post has some hundred parts,
+/// so an expression that looks at each of them needs far fewer. A larger number would let a bad
+/// expression hold up its task for more than a quarter of a second per tuple, and use more than
+/// about 64 MiB.
 pub const STEPS_USUAL: u32 = 250_000;
 
-/// The elements of a list that count as one step when the list is made or passed on. Fewer would
-/// forbid lists of some thousand elements that are made one by one.
+/// The number of elements of a list that count as one step when the list is made or passed on. A
+/// smaller number would forbid lists of some thousand elements that are built one by one.
 const ELEMENTS_A_STEP: usize = 16;
 
-/// The bytes of a text that count as one step.
+/// The number of bytes of a text that count as one step.
 const BYTES_A_STEP: usize = 256;
 
-/// The stack that an expression may use, of the 2 MiB that a thread has. Less would forbid
-/// expressions that call themselves some hundred times; more would leave too little for what jq's
-/// own filters use on top.
+/// The stack that an expression may use, out of the 2 MiB of a thread. With less, expressions that
+/// call themselves some hundred times would be refused; with more, too little would be left for
+/// jq's own filters.
 const STACK_BYTES_MAX: usize = 1 << 20;
 
-/// The largest text that `*` may make, so that it isn't made before it is counted.
+/// The largest text that `*` may make. It is checked before the text is made and counted.
 const REPEATED_BYTES_MAX: f64 = 1e7;
 
-/// The bound that an expression ran into.
+/// The bound that an expression exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// Its steps.
+    /// The number of steps.
     Steps,
     /// The depth of a value.
     Depth,
@@ -47,7 +47,7 @@ pub enum Bound {
     Size,
 }
 
-/// What one run of an expression shares with the native filters.
+/// The state that a run of an expression shares with the native filters.
 pub struct Run<'a> {
     pub lut: &'a Lut<Bounded>,
     pub tuple: Val,
@@ -67,7 +67,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Ends the run: unlike an error, this can't be caught by `try`.
+    /// Ends the run. Unlike an error, that can't be caught by `try`.
     fn exceed(&self, bound: Bound) -> Exn<'a, Val> {
         self.exceeded.set(Some(bound));
         Exn::halt(1)
@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A step, in which this value is passed on.
+    /// Counts a step that passes on this value.
     fn tick(&self, value: &Val) -> Result<(), Exn<'a, Val>> {
         if self.stack_base.abs_diff(stack_pointer()) > STACK_BYTES_MAX {
             return Err(self.exceed(Bound::Stack));
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         self.spend(1 + own_steps(value))
     }
 
-    /// Counts all parts of a value, and refuses one that is nested too deep.
+    /// Counts all parts of a value, and refuses one that is nested too deeply.
     pub fn measure(&self, value: &Val, levels: usize) -> Result<(), Exn<'a, Val>> {
         self.spend(1 + own_steps(value))?;
         let Some(levels) = levels.checked_sub(1) else { return Err(self.exceed(Bound::Depth)) };
@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The product, unless it is too large to be made.
+    /// Returns the product, unless it would be too large.
     fn product(&self, left: Val, right: Val) -> Result<Val, Exn<'a, Val>> {
         let too_large = match (&left, &right) {
             (Val::Num(_), Val::Num(_)) => {
@@ -131,14 +131,14 @@ impl<'a> Run<'a> {
     }
 }
 
-/// About where the stack ends now.
+/// Returns the approximate position of the end of the stack.
 #[inline(never)]
 fn stack_pointer() -> usize {
     let local = 0_u8;
     std::ptr::from_ref(black_box(&local)).addr()
 }
 
-/// The steps for the size of a value, without its parts.
+/// Returns the steps for the size of a value, without its parts.
 fn own_steps(value: &Val) -> usize {
     match value {
         Val::TStr(text) | Val::BStr(text) => text.len() / BYTES_A_STEP,
@@ -148,7 +148,7 @@ fn own_steps(value: &Val) -> usize {
     }
 }
 
-/// jq's values, with the bounds of a run beside them.
+/// jq's values, with access to the bounds of a run.
 pub struct Bounded;
 
 impl DataT for Bounded {
@@ -162,18 +162,18 @@ impl<'a> data::HasLut<'a, Bounded> for &'a Run<'a> {
     }
 }
 
-// No filter of a topology file can have one of these names.
+// No filter in a topology file can have one of these names.
 pub const TICK: &str = "!tick";
 pub const MEASURED: &str = "!measured";
 pub const PRODUCT: &str = "!product";
 pub const TUPLE: &str = "!tuple";
 
-/// Natives of jq that would let an expression see or change the outside, or a clock: a filter is a
-/// function of its tuple.
+/// jq's native filters that would let an expression see or change its environment, or read a clock:
+/// a filter must be a function of its tuple.
 const WITHHELD: [&str; 7] =
     ["env", "now", "localtime", "strflocaltime", "halt", "debug_empty", "stderr_empty"];
 
-/// The native filters that an expression can call.
+/// Returns the native filters that an expression can call.
 pub fn natives() -> impl Iterator<Item = Fun<Bounded>> {
     let library = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
     let replaced = ["range", "fromjson"];
@@ -223,7 +223,7 @@ fn own_natives() -> [Fun<Bounded>; 6] {
     ]
 }
 
-/// `range`, a step for each number.
+/// `range`, with a step for each number.
 fn range<'a>(
     run: &'a Run<'a>,
     from: Val,
@@ -256,7 +256,7 @@ fn range<'a>(
     })
 }
 
-/// `fromjson` of one strict JSON value, nested no deeper than a post may be: the parser uses stack
+/// `fromjson` for one strict JSON value, nested no deeper than a post may be: the parser uses stack
 /// for each level.
 fn from_json(value: &Val) -> Result<Val, jaq_json::Error> {
     let text = value.try_as_utf8_bytes_owned()?;

@@ -1,4 +1,4 @@
-//! Values of tuples as values of jq, and back.
+//! Converts values of tuples to values of jq, and back.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::post::DEPTH_MAX;
 use crate::post::check::is_one_value;
 use crate::value::{Text, Value};
 
-/// Reads JSON of a tuple.
+/// Parses JSON of a tuple.
 ///
 /// # Errors
 /// If jq's parser refuses it.
@@ -19,19 +19,19 @@ pub fn from_json(json: &[u8]) -> Result<Val> {
     if let Ok(value) = jaq_json::read::parse_single(json) {
         return Ok(value);
     }
-    // Half of a surrogate pair is well-formed JSON, and no text.
+    // JSON with half of a surrogate pair is well-formed, but isn't valid text.
     let mended = without_lone_surrogates(json);
     jaq_json::read::parse_single(&mended)
         .map_err(|error| Error::rejected("jq can't read the JSON").because(error))
 }
 
-/// The JSON with U+FFFD in the place of each half of a surrogate pair.
+/// Returns the JSON with U+FFFD in place of each half of a surrogate pair.
 fn without_lone_surrogates(json: &[u8]) -> Cow<'_, [u8]> {
     let mut mended = Vec::with_capacity(json.len());
     let mut at = 0;
     while at < json.len() {
         let Some(unit) = escaped_unit(json, at) else {
-            // A backslash takes the byte behind it along.
+            // A backslash and the next byte belong together.
             let length = if json[at] == b'\\' { 2 } else { 1 };
             mended.extend_from_slice(&json[at..(at + length).min(json.len())]);
             at += length;
@@ -51,16 +51,16 @@ fn without_lone_surrogates(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(mended)
 }
 
-/// The number in `\uXXXX`.
+/// Returns the number in `\uXXXX`.
 fn escaped_unit(json: &[u8], at: usize) -> Option<u16> {
     let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// A value of a tuple as a value of jq.
+/// Converts a value of a tuple to a value of jq.
 ///
 /// # Errors
-/// If it holds JSON that jq can't read.
+/// If it has JSON that jq can't parse.
 pub fn from_value(value: &Value) -> Result<Val> {
     Ok(match value {
         Value::Null => Val::Null,
@@ -77,10 +77,10 @@ pub fn from_value(value: &Value) -> Result<Val> {
     })
 }
 
-/// Fields of a tuple as an object of jq.
+/// Converts fields of a tuple to an object of jq.
 ///
 /// # Errors
-/// If one of them can't be read.
+/// If one of them can't be converted.
 pub fn from_fields<'a>(fields: impl Iterator<Item = (&'a String, &'a Value)>) -> Result<Val> {
     let mut object = Map::default();
     for (name, value) in fields {
@@ -89,11 +89,11 @@ pub fn from_fields<'a>(fields: impl Iterator<Item = (&'a String, &'a Value)>) ->
     Ok(Val::obj(object))
 }
 
-/// A value of jq as a value of a tuple: an object becomes JSON, and so does a whole number beyond
-/// 64 bits, with all its digits.
+/// Converts a value of jq to a value of a tuple: an object becomes JSON, and so does a whole number
+/// beyond 64 bits, with all its digits.
 ///
 /// # Errors
-/// If it is nothing that JSON can say.
+/// If JSON can't represent it.
 pub fn into_value(value: &Val) -> Result<Value> {
     Ok(match value {
         Val::Null => Value::Null,
@@ -113,7 +113,7 @@ pub fn into_value(value: &Val) -> Result<Value> {
     })
 }
 
-/// A value of jq as JSON on one line.
+/// Converts a value of jq to JSON on one line.
 ///
 /// # Errors
 /// If it has an object with keys that aren't texts.
@@ -167,7 +167,7 @@ fn write_text(text: &[u8], json: &mut Vec<u8>) {
     serde_json::to_writer(json, &text).expect("text is written into memory");
 }
 
-/// A number as it was written, with all its digits. NaN and the infinities become `null`.
+/// Writes a number as it was written, with all its digits. NaN and the infinities become `null`.
 fn write_number(number: &Num, json: &mut Vec<u8>) {
     let float = match number {
         Num::Float(float) => *float,
@@ -184,7 +184,7 @@ fn write_number(number: &Num, json: &mut Vec<u8>) {
     serde_json::to_writer(json, &float).expect("a number is written into memory");
 }
 
-/// True if a strict reader takes these digits: jq itself also takes `+1.0`.
+/// Returns true if a strict reader accepts these digits: jq itself also accepts `+1.0`.
 fn is_json_number(digits: &str) -> bool {
     let begins = digits.starts_with(|first: char| first.is_ascii_digit() || first == '-');
     begins && is_one_value(digits.as_bytes(), DEPTH_MAX)

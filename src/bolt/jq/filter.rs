@@ -1,4 +1,4 @@
-//! `Filter`: the tuples for which a jq expression is true.
+//! `Filter`: passes the tuples for which a jq expression is true.
 
 use std::num::NonZeroU32;
 
@@ -13,25 +13,25 @@ use crate::component::{Component, Problem};
 use crate::error::{Error, Result};
 use crate::tuple::{Fields, Streams, Tuple};
 
-/// Passes the tuples on, unchanged, for which a jq expression is true, such as
+/// Passes on the tuples, unchanged, for which a jq expression is true, such as
 /// `Filter(where: ".tweet.lang == \"en\"")`. The expression gets the post (`{"tweet": {…}}`), or an
-/// object of all fields where the input has no field `post`; `$tuple` is an object of the other
-/// fields, as in `$tuple.kind == "tweet"`. As in jq's own `select`, each value but `null` and
-/// `false` is true. An expression that gives several values passes the tuple once if one of them is
-/// true, and one that gives none doesn't pass it. All inputs must declare the same fields.
+/// object of all fields if the input has no field `post`; `$tuple` is an object of the other
+/// fields, as in `$tuple.kind == "tweet"`. As in jq's own `select`, every value except `null` and
+/// `false` is true. If an expression gives several values, the tuple passes once if one of them is
+/// true; without a value it doesn't pass. All inputs must declare the same fields.
 ///
-/// The expression is checked before anything starts. It sees nothing but its tuple: no files, no
-/// environment (`env`, `$ENV`), no other input (`input`), no clock (`now`). A tuple on which it
-/// fails goes the way of `on_error`.
+/// The expression is checked before anything starts. It only has access to its tuple: no files, no
+/// environment (`env`, `$ENV`), no other input (`input`), no clock (`now`). If it fails on a tuple,
+/// `on_error` decides what happens.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// The jq expression.
     pub r#where: String,
-    /// The steps that the expression may take for one tuple: about one for each call, round of a
-    /// loop, and part of a value that is made. An expression that takes more fails on this tuple.
-    /// The usual number is a fraction of a second and at most some 64 MiB; each million more is
-    /// about a second and 256 MiB.
+    /// The maximum number of steps of the expression per tuple. Each call, each round of a loop,
+    /// and each part of a value that is made takes about one step. An expression that needs more
+    /// fails on this tuple. The default allows a fraction of a second and at most about 64 MiB;
+    /// each further million allows about a second and 256 MiB.
     #[serde(default = "steps_usual")]
     pub max_steps: NonZeroU32,
 }
@@ -39,7 +39,7 @@ pub struct Filter {
 impl Component for Filter {
     const NAME: &'static str = "Filter";
     const GUARANTEE: &'static str =
-        "keeps nothing: a tuple goes on as it came, or doesn't, by what it holds alone";
+        "keeps no state: each tuple passes or is dropped, depending only on its content";
 }
 
 impl BoltConfig for Filter {
@@ -68,7 +68,7 @@ impl BoltConfig for Filter {
 
 struct Sieve {
     program: Program,
-    /// Of each input.
+    /// The positions of the fields of each input.
     places: Vec<InputPlaces>,
 }
 
@@ -77,7 +77,7 @@ impl Sieve {
         let places = self
             .places
             .get(tuple.input)
-            .ok_or_else(|| Error::fatal("a tuple came by an input that isn't there"))?;
+            .ok_or_else(|| Error::fatal("a tuple came from an input that doesn't exist"))?;
         let mut passes = false;
         let input = places.input(tuple)?;
         self.program.run(input, places.tuple(&self.program, tuple)?, |output| {

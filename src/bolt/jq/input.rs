@@ -1,4 +1,4 @@
-//! What a jq expression sees of a tuple.
+//! The input of a jq expression for a tuple.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::value::Value;
 /// The field that holds posts.
 const POST: &str = "post";
 
-/// The positions of the parts of one input.
+/// The positions of the fields of one input.
 pub struct InputPlaces {
     fields: Fields,
     post: Option<usize>,
@@ -24,21 +24,21 @@ impl InputPlaces {
         Self { fields: fields.clone(), post: fields.position(POST) }
     }
 
-    /// The position of the field with the post.
+    /// Returns the position of the field with the post.
     pub fn post(&self) -> Option<usize> {
         self.post
     }
 
-    /// The position of a field.
+    /// Returns the position of a field.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.fields.position(name)
     }
 
-    /// The value that the expression gets: the post, or an object of all fields where the input has
+    /// Returns the input of the expression: the post, or an object of all fields if the input has
     /// none.
     ///
     /// # Errors
-    /// If jq can't read it.
+    /// If jq can't parse it.
     pub fn input(&self, tuple: Tuple<'_>) -> Result<Val> {
         match self.post.map(|post| tuple.value(post)) {
             Some(Value::Post(post)) => from_json(post),
@@ -47,10 +47,10 @@ impl InputPlaces {
         }
     }
 
-    /// The value of `$tuple`: an object of the other fields.
+    /// Returns the value of `$tuple`: an object of the other fields.
     ///
     /// # Errors
-    /// If jq can't read it.
+    /// If jq can't parse it.
     pub fn tuple(&self, program: &Program, tuple: Tuple<'_>) -> Result<Val> {
         if program.uses_tuple { self.rest(tuple) } else { Ok(Val::Null) }
     }
@@ -62,7 +62,7 @@ impl InputPlaces {
     }
 }
 
-/// True if a value that an expression gives is the value that it got.
+/// Returns true if an output of an expression is the same value as its input.
 pub fn is_same(output: &Val, input: &Val) -> bool {
     match (output, input) {
         (Val::Obj(output), Val::Obj(input)) => {
@@ -72,7 +72,7 @@ pub fn is_same(output: &Val, input: &Val) -> bool {
     }
 }
 
-/// No topics: one list for all posts.
+/// Returns an empty list of topics, which all posts share.
 pub fn no_topics() -> Value {
     Value::List(Arc::from([]))
 }

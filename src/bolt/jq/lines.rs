@@ -1,4 +1,4 @@
-//! A jq expression whose values are lines, for sinks.
+//! A jq expression whose outputs are lines, for sinks.
 
 use std::num::NonZeroU32;
 
@@ -10,19 +10,21 @@ use crate::component::Problem;
 use crate::error::Result;
 use crate::tuple::{Fields, Tuple};
 
-/// Makes lines of JSON of what an expression gives for a tuple.
+/// An expression whose outputs for a tuple become lines of JSON.
 pub(crate) struct LineFilter {
     program: Program,
-    /// Of each input.
+    /// The positions of the fields of each input.
     places: Vec<InputPlaces>,
 }
 
 impl LineFilter {
-    /// The flaw of an expression, as a problem of the field that holds it.
+    /// Returns the flaw of an expression as a problem of its field.
     pub fn problem(code: &str, max_steps: NonZeroU32, field: &'static str) -> Option<Problem> {
         Program::compile(code, max_steps.get()).err().map(|flaw| flaw.problem(field))
     }
 
+    /// Compiles an expression.
+    ///
     /// # Errors
     /// If the expression has a flaw.
     pub fn new(code: &str, max_steps: NonZeroU32, inputs: &[Fields]) -> Result<Self> {
@@ -32,7 +34,7 @@ impl LineFilter {
         })
     }
 
-    /// Appends a line for each value.
+    /// Appends a line for each output.
     ///
     /// # Errors
     /// If the expression fails; then nothing is appended.

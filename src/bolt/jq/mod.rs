@@ -1,5 +1,5 @@
-//! `Jq`: what a jq expression gives for each tuple. The module also has `Filter`, and the expression
-//! of a sink.
+//! `Jq`: emits the outputs of a jq expression for each tuple. The module also has `Filter`, and the
+//! expression of a sink.
 
 mod body;
 mod bounds;
@@ -32,45 +32,47 @@ pub(crate) use self::filter::Condition;
 pub use self::filter::Filter;
 pub(crate) use self::lines::LineFilter;
 
-/// Emits what a jq expression gives for each tuple. The expression gets the post (`{"tweet": {…}}`),
-/// or an object of all fields where the input has no field `post`; `$tuple` is an object of the
-/// other fields, as in `$tuple.topics`. It may give any number of values; each becomes a tuple.
+/// Emits the outputs of a jq expression for each tuple. The expression gets the post
+/// (`{"tweet": {…}}`), or an object of all fields if the input has no field `post`; `$tuple` is an
+/// object of the other fields, as in `$tuple.topics`. It may give any number of values; each
+/// becomes a tuple.
 ///
 /// Without `fields` each value has to be a post, an object with one key that names its kind:
 /// `{tweet: (.tweet | {id_str, created_at, text})}`. It is emitted as sources do, in the fields
-/// `post`, `kind` and `topics`, so that a lake takes it; the topics are those of the tuple. A post
-/// that is given as it came stays byte for byte what it was.
+/// `post`, `kind` and `topics`, so that a lake can take it; the topics are those of the tuple. A
+/// post that isn't changed keeps its bytes.
 ///
 /// With `fields: ["minute", "tag"]` an object gives fields by their names (a missing one is null,
-/// another name is an error), and a list gives them in order; with one field, any other value is
-/// that field: `Jq(filter: ".tweet.entities.hashtags[].text", fields: ["tag"])`. Inside of a tuple
-/// an object is JSON. A tuple has the event time of the one that it was made from.
+/// another name is an error), and a list gives them in order. With one field, any other value is
+/// that field: `Jq(filter: ".tweet.entities.hashtags[].text", fields: ["tag"])`. An object within a
+/// tuple is JSON. A tuple has the event time of the tuple from which it was made.
 ///
-/// The expression is checked before anything starts. It sees nothing but its tuple: no files, no
-/// environment (`env`, `$ENV`), no other input (`input`), no clock (`now`). A tuple on which it
-/// fails goes the way of `on_error`, and nothing that it gave before goes on.
+/// The expression is checked before anything starts. It only has access to its tuple: no files, no
+/// environment (`env`, `$ENV`), no other input (`input`), no clock (`now`). If it fails on a tuple,
+/// `on_error` decides what happens, and none of its outputs is emitted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jq {
     /// The jq expression.
     pub filter: String,
-    /// The fields of what is emitted. `None` for posts.
+    /// The fields of the emitted tuples. `None` for posts.
     #[serde(default)]
     pub fields: Option<Vec<String>>,
-    /// The steps that the expression may take for one tuple: about one for each call, round of a
-    /// loop, and part of a value that is made. An expression that takes more fails on this tuple,
-    /// and so does one that gives more than 10,000 values. The usual number is a fraction of a
-    /// second and at most some 64 MiB; each million more is about a second and 256 MiB.
+    /// The maximum number of steps of the expression per tuple. Each call, each round of a loop,
+    /// and each part of a value that is made takes about one step. An expression that needs more
+    /// fails on this tuple, and so does one that gives more than 10,000 values. The default allows
+    /// a fraction of a second and at most about 64 MiB; each further million allows about a second
+    /// and 256 MiB.
     #[serde(default = "steps_usual")]
     pub max_steps: NonZeroU32,
 }
 
-/// The steps where a topology says nothing else.
+/// Returns the default number of steps.
 pub(crate) fn steps_usual() -> NonZeroU32 {
     NonZeroU32::new(bounds::STEPS_USUAL).unwrap_or(NonZeroU32::MIN)
 }
 
-/// Compiles an expression that validation has let through.
+/// Compiles an expression that was validated before.
 fn compile_checked(code: &str, max_steps: NonZeroU32) -> Result<Program> {
     let compiled = Program::compile(code, max_steps.get());
     compiled.map_err(|flaw| Error::fatal(format!("bad jq filter: {}", flaw.what())))
@@ -79,7 +81,7 @@ fn compile_checked(code: &str, max_steps: NonZeroU32) -> Result<Program> {
 impl Component for Jq {
     const NAME: &'static str = "Jq";
     const GUARANTEE: &'static str =
-        "keeps nothing: what the expression gives goes on with the tuple it came in";
+        "keeps no state: outputs are delivered as reliably as the tuples they came from";
 }
 
 impl Jq {
@@ -129,7 +131,7 @@ impl BoltConfig for Jq {
 
 struct Mapper {
     program: Program,
-    /// Of each input.
+    /// The positions of the fields of each input.
     places: Vec<InputPlaces>,
     fields: Option<Fields>,
 }
@@ -164,7 +166,7 @@ impl Bolt for Mapper {
     }
 }
 
-/// The values of the declared fields.
+/// Returns the values of the declared fields.
 fn in_fields(output: &Val, fields: &Fields) -> Result<Vec<Value>> {
     match output {
         Val::Obj(members) => {
@@ -198,7 +200,7 @@ fn in_fields(output: &Val, fields: &Fields) -> Result<Vec<Value>> {
     }
 }
 
-/// A post, its kind and the topics of the tuple.
+/// Returns a post, its kind and the topics of the tuple.
 fn as_post(
     output: &Val,
     input: &Val,

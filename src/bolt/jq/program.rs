@@ -14,20 +14,21 @@ use crate::component::Problem;
 use crate::error::{Error, Result};
 use crate::post::DEPTH_MAX;
 
-/// The values that an expression may give for one tuple. More would let one post fill the channels
-/// to all bolts behind.
+/// The maximum number of values that an expression may give per tuple. With more, one post could
+/// fill the channels to all later bolts.
 pub const OUTPUTS_MAX: usize = 10_000;
 
-/// The characters of a run-time error that are shown: jq's errors repeat whole values.
+/// The maximum number of characters of a run-time error that are shown: jq's errors repeat whole
+/// values.
 const ERROR_CHARS_MAX: usize = 300;
 
-/// The characters of the expression that an error shows.
+/// The maximum number of characters of the expression in an error.
 const EXCERPT_CHARS_MAX: usize = 20;
 
-/// The name of the definition that holds the expression.
+/// The name of the definition that contains the expression.
 const MAIN: &str = "waterspout_main";
 
-/// The variable that holds the other fields of the tuple.
+/// The variable with the other fields of the tuple.
 const TUPLE: &str = "$tuple";
 
 /// A jq expression that can be run.
@@ -38,21 +39,21 @@ pub struct Program {
     steps_max: u32,
 }
 
-/// What is wrong with an expression.
+/// A flaw of an expression.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Flaw {
     what: String,
-    /// The name that isn't defined, and those that are.
+    /// The undefined name, and the defined names.
     candidates: Option<(String, Vec<String>)>,
 }
 
 impl Flaw {
-    /// The problem of the field that holds the expression.
+    /// Returns the flaw as a problem of the field with the expression.
     pub fn problem(self, field: &'static str) -> Problem {
         Problem { field, what: self.what, candidates: self.candidates }
     }
 
-    /// What is wrong, in a sentence.
+    /// Returns the description of the flaw.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -66,7 +67,7 @@ impl Program {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// The first flaw of the expression, and its place.
+    /// If the expression has a flaw: the first one, with its place.
     pub fn compile(code: &str, steps_max: u32) -> Result<Self, Flaw> {
         let parsed = parse_expression(code)?;
         let uses_tuple = code.contains(TUPLE);
@@ -75,7 +76,7 @@ impl Program {
         let main = Def { name: MAIN, args: Vec::new(), body };
         let arena = Arena::default();
         let loader = Loader::new(tree::definitions().chain([main]));
-        // Nothing is loaded: the expression is among the definitions, and `import` isn't parsed.
+        // No module is loaded: the expression is among the definitions, and `import` isn't parsed.
         let modules = loader
             .load(&arena, File { code: MAIN, path: () })
             .map_err(|_| Flaw { what: "can't be loaded".into(), candidates: None })?;
@@ -90,8 +91,7 @@ impl Program {
         Ok(Self { filter, uses_tuple, steps_max })
     }
 
-    /// Runs the expression on a value. `take` gets each value that it gives, and says whether to go
-    /// on.
+    /// Runs the expression on a value. `take` gets each output, and returns true to continue.
     ///
     /// # Errors
     /// If the expression fails on this value or exceeds one of its bounds, or `take` fails.
@@ -148,7 +148,7 @@ impl Program {
     }
 }
 
-/// An error as text, cut before it grows.
+/// Returns an error as text, which is cut off before it becomes long.
 fn excerpt(error: &jaq_json::Error) -> String {
     struct Cut(String);
     impl std::fmt::Write for Cut {
@@ -163,9 +163,9 @@ fn excerpt(error: &jaq_json::Error) -> String {
         }
     }
     let mut cut = Cut(String::new());
-    // An error of the formatter only says that the text was cut.
+    // An error of the formatter only means that the text was cut.
     let _ = write!(cut, "{error}");
-    // `error("no")` is a text as it stands.
+    // `error("no")` is shown as plain text.
     serde_json::from_str(&cut.0).unwrap_or(cut.0)
 }
 
@@ -201,7 +201,7 @@ fn unexpected(code: &str, expected: &parse::Expect<&str>, found: &str) -> Flaw {
     Flaw::at(code, found, &what)
 }
 
-/// jaq's word for what is expected, as part of a sentence.
+/// Adds the article to jq's word for an expected part.
 fn with_article(expected: &str) -> String {
     match expected.as_bytes().first() {
         _ if expected.contains(" or ") => expected.to_owned(),
@@ -212,14 +212,16 @@ fn with_article(expected: &str) -> String {
 
 fn undefined(code: &str, (found, undefined): compile::Error<&str>) -> Flaw {
     if !is_inside(code, found) {
-        // The library's own definitions are compiled in tests.
+        // The definitions of the library itself are compiled in tests.
         return Flaw { what: format!("\"{found}\" isn't defined"), candidates: None };
     }
     let (what, candidates) = match (found, &undefined) {
         ("reduce", _) => ("expected \"reduce … as $name (first; next)\"".into(), None),
         ("foreach", _) => ("expected \"foreach … as $name (first; next; give)\"".into(), None),
         ("$ENV" | "env" | "input" | "inputs" | "now" | "debug" | "stderr" | "halt", _) => (
-            format!("{found} isn't there: the filter of a topology sees nothing but its tuple"),
+            format!(
+                "{found} isn't available: the filter of a topology only has access to its tuple"
+            ),
             None,
         ),
         (_, Undefined::Filter(arguments)) => (
@@ -235,7 +237,7 @@ fn undefined(code: &str, (found, undefined): compile::Error<&str>) -> Flaw {
     Flaw { candidates, ..Flaw::at(code, found, &what) }
 }
 
-/// The names of all filters that an expression can call.
+/// Returns the names of all filters that an expression can call.
 fn filter_names() -> Vec<String> {
     let natives = bounds::natives().map(|(name, _, _)| name);
     let mut names: Vec<_> = tree::definitions().map(|def| def.name).chain(natives).collect();
@@ -250,7 +252,7 @@ fn is_inside(code: &str, part: &str) -> bool {
     code.start <= part.start && part.end <= code.end
 }
 
-/// The place of a part of the expression: "at line 2, character 5", or "at character 5".
+/// Returns the place of a part of the expression: "at line 2, character 5", or "at character 5".
 fn place(code: &str, part: &str) -> String {
     if !is_inside(code, part) {
         return "in the expression".into();

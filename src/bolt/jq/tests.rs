@@ -4,7 +4,7 @@ use super::bounds::STEPS_USUAL;
 use super::*;
 use crate::value::tests::any_value;
 
-/// What an expression gives for JSON, each value as JSON, or the error.
+/// Returns the outputs of an expression for JSON, each as JSON, or the error.
 fn run(code: &str, json: &str) -> Result<Vec<String>, String> {
     let program = Program::compile(code, STEPS_USUAL).map_err(|flaw| flaw.what().to_owned())?;
     let mut values = Vec::new();
@@ -32,7 +32,7 @@ fn jq(filter: &str, fields: Option<&[&str]>) -> Jq {
     Jq { filter: filter.into(), fields, max_steps: steps_usual() }
 }
 
-/// What a bolt emits for one tuple.
+/// Returns the tuples that a bolt emits for one tuple.
 fn map(config: &Jq, input: &Fields, values: &[Value]) -> Result<Vec<Vec<Value>>, String> {
     config.streams(std::slice::from_ref(input)).unwrap();
     let mapper = Mapper::of(config, std::slice::from_ref(input)).unwrap();
@@ -109,7 +109,7 @@ fn numbers_keep_all_their_digits() {
 #[test]
 fn an_expression_can_see_nothing_but_its_tuple() {
     for outside in ["env", "$ENV", "input", "inputs", "now", "debug", "halt", "stderr"] {
-        check_error(outside, "null", &format!("at character 1: {outside} isn't there"));
+        check_error(outside, "null", &format!("at character 1: {outside} isn't available"));
     }
     for outside in ["import \"a\" as a; .", "include \"a\"; ."] {
         check_error(outside, "null", "expected");
@@ -234,7 +234,7 @@ fn without_fields_posts_are_emitted() {
     let [raw, kind, topics] = post(r#"{"tweet": {"id": 1,  "text": "a"}}"#);
     let input = Fields::of_posts();
     let values = [raw.clone(), kind.clone(), topics.clone()];
-    // As it came, with its spaces.
+    // The post keeps its bytes, including spaces.
     let same = map(&jq("select(.tweet.id == 1)", None), &input, &values).unwrap();
     assert_eq!(same, [[raw, kind.clone(), topics.clone()]]);
     let other = map(&jq("{tweet: (.tweet | {text})}, {note: {}}", None), &input, &values).unwrap();
@@ -308,7 +308,7 @@ fn the_problems_of_both_fields_are_told_at_once() {
 proptest! {
     #[test]
     fn a_value_comes_back_from_jq_as_it_went_in(value in any_value()) {
-        // JSON of any bytes is no value of a tuple.
+        // JSON of arbitrary bytes can't be a value of a tuple.
         prop_assume!(holds_no_raw_json(&value));
         let there = convert::from_value(&value).unwrap();
         prop_assert_eq!(into_value(&there).unwrap(), value);
@@ -333,7 +333,7 @@ proptest! {
     }
 }
 
-/// Parts that grow values or loop, to be joined in any order.
+/// Parts that make values grow or loop, to be joined in any order.
 const PARTS: [&str; 18] = [
     "[., .]",
     "{a: ., b: .}",

@@ -1,14 +1,14 @@
-//! The bounds of a jq expression, put into its syntax tree before it is compiled.
+//! Inserts the bounds of a jq expression into its syntax tree before it is compiled.
 //!
-//! jq is a whole programming language: an expression may loop without an end, double a text until
-//! no memory is left, or call itself until the stack ends. So each place of the tree by which work
-//! or values can grow is given a call of a native filter that counts *steps*: the body of each
-//! definition (those of jq's own library included), each round of `reduce` and `foreach`, each
-//! value of `.[]`, `..`, `range` and `,`, each array, object, text and sum that is made. A value
-//! costs as many steps as it has parts, counted as it would be printed: a value that shares its
-//! parts can be small in memory and endless on paper.
+//! jq is a complete programming language: an expression may loop for ever, double a text until the
+//! memory is exhausted, or call itself until the stack overflows. So at each place of the tree that
+//! can make work or values grow, a call of a native filter is inserted that counts *steps*: in the
+//! body of each definition (including those of jq's own library), in each round of `reduce` and
+//! `foreach`, for each value of `.[]`, `..`, `range` and `,`, and for each array, object, text and
+//! sum that is made. A value costs as many steps as it has parts in its printed form: a value that
+//! shares its parts can be small in memory and endless in print.
 //!
-//! The count depends on the expression and its input alone, never on a clock: a replay refuses the
+//! The count depends only on the expression and its input, never on a clock: a replay refuses the
 //! same tuples as the live run.
 
 use jaq_core::load::lex::StrPart;
@@ -20,10 +20,10 @@ use super::bounds::{MEASURED, PRODUCT, TICK, TUPLE};
 
 const FACTOR: &str = "$!factor";
 
-/// Definitions that use those, or print.
+/// Definitions that use the withheld filters, or print.
 const WITHHELD_DEFINITIONS: [&str; 4] = ["halt", "halt_error", "debug", "stderr"];
 
-/// Natives whose result may be larger or nested deeper than what they get.
+/// Native filters whose result may be larger or nested deeper than their input.
 const GROWING: [&str; 18] = [
     "tojson",
     "fromjson",
@@ -45,7 +45,7 @@ const GROWING: [&str; 18] = [
     "sort_by",
 ];
 
-/// The definitions of jq's library, with their bounds.
+/// Returns the definitions of jq's library, with their bounds.
 pub fn definitions<'s>() -> impl Iterator<Item = Def<&'s str>> {
     let library = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let library = library.filter(|def| !WITHHELD_DEFINITIONS.contains(&def.name));
@@ -60,19 +60,19 @@ fn pipe<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
     Term::BinOp(left.into(), BinaryOp::Pipe(None), right.into())
 }
 
-/// A term that comes with the value of `$tuple`.
+/// Returns a term that gets the value of `$tuple`.
 pub fn with_tuple(term: Term<&str>) -> Term<&str> {
     let bound = BinaryOp::Pipe(Some(Pattern::Var("$tuple")));
     Term::BinOp(call(TUPLE).into(), bound, term.into())
 }
 
-/// A definition with the bounds in its body. Its calls stay tail calls: what returns the values of
-/// a call as they are still does.
+/// Returns a definition with the bounds in its body. Its calls stay tail calls: a definition that
+/// returns the values of a call unchanged still does so.
 fn definition(def: Def<&str>) -> Def<&str> {
     Def { body: pipe(call(TICK), term(def.body)), ..def }
 }
 
-/// The term with the bounds.
+/// Returns the term with the bounds.
 pub fn term(found: Term<&str>) -> Term<&str> {
     match found {
         Term::Id | Term::Num(_) | Term::Break(_) | Term::Var(_) => found,
@@ -131,7 +131,7 @@ fn object<'s>(members: Vec<(Term<&'s str>, Option<Term<&'s str>>)>) -> Term<&'s 
     }
     let bounded = |(key, value): (Term<&'s str>, Option<_>)| match value {
         Some(value) => (term(key), Some(term(value))),
-        // `{name}` and `{$name}` are told by the form of the key.
+        // The form of the key distinguishes `{name}` and `{$name}`.
         None => (key, None),
     };
     pipe(Term::Obj(members.into_iter().map(bounded).collect()), call(MEASURED))
@@ -154,7 +154,7 @@ fn operation<'s>(
         BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateAlt => {
             joined(operator, pipe(right, call(MEASURED)))
         }
-        // `l += r` is `r as $x | l |= . + $x`.
+        // `l += r` means `r as $x | l |= . + $x`.
         BinaryOp::UpdateMath(math) => {
             let factor = Term::Var(FACTOR);
             let result = match math {
@@ -179,7 +179,7 @@ fn pattern(found: Pattern<&str>) -> Pattern<&str> {
         Pattern::Arr(inner) => Pattern::Arr(inner.into_iter().map(pattern).collect()),
         Pattern::Obj(members) => {
             let bounded = |(key, inner)| match key {
-                // `{$name}` is told by the form of the key.
+                // The form of the key tells that it is `{$name}`.
                 Term::Var(_) => (key, pattern(inner)),
                 key => (term(key), pattern(inner)),
             };

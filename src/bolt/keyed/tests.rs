@@ -7,7 +7,7 @@ use crate::value::tests::any_value;
 
 type Saved = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Does with a snapshot what a state store does.
+/// Applies a snapshot as a state store does.
 fn save(changes: Vec<StateChange>, saved: &mut Saved) {
     for StateChange { key, value, .. } in changes {
         match value {
@@ -96,8 +96,8 @@ fn what_no_snapshot_wrote_is_refused() {
     assert!(state.restore(&[0], &[0; 7]).is_err());
 }
 
-/// Does slowly what a bounded state does: keys with their states, the one that was accessed longest
-/// ago first.
+/// Implements a bounded state in a simple, slow way: keys with their states, the one with the
+/// oldest access first.
 fn count_slowly(known: &mut Vec<(Value, i64)>, key: &Value, keys_max: usize) {
     let count = match known.iter().position(|(other, _)| other == key) {
         Some(at) => known.remove(at).1,
@@ -138,7 +138,8 @@ fn a_state_of_before_has_no_order_and_goes_first() {
 }
 
 proptest! {
-    /// A key, and whether it is saved and restored behind it.
+    /// Tests with random steps: each is a key, true if a snapshot follows, and true if a restart
+    /// follows.
     #[test]
     fn the_keys_that_came_longest_ago_are_forgotten_whenever_it_is_saved_and_restored(
         keys_max in 1usize..40,
@@ -173,8 +174,8 @@ proptest! {
         }
     }
 
-    /// Numbers are a key's place in the list, whether it is forgotten (or counted), and whether
-    /// a snapshot follows.
+    /// Tests with random steps: each is a key's position in the list, true if the key is removed
+    /// (and not counted), and true if a snapshot follows.
     #[test]
     fn whatever_happens_the_snapshots_together_are_the_state(
         keys in prop::collection::vec(prop::collection::vec(any_value(), 0..3), 1..6),

@@ -58,7 +58,7 @@ pub struct TrendPair {
     /// The key.
     #[serde(flatten)]
     pub key: TrendKey,
-    /// What of both is known.
+    /// Its state in both runs.
     pub fate: TrendFate,
     /// The trend in the first run.
     pub a: Option<WholeTrend>,
@@ -66,7 +66,7 @@ pub struct TrendPair {
     pub b: Option<WholeTrend>,
 }
 
-/// How a trend of one run stands to those of the other.
+/// The state of a trend of one run beside those of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrendFate {

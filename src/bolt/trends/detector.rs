@@ -67,7 +67,7 @@ type Told = BTreeSet<(i64, u32)>;
 enum AtEnd {
     /// The sources go on.
     NotYet,
-    /// What is to be saved with the next checkpoint.
+    /// The changes to save with the next checkpoint.
     Unsaved(Vec<StateChange>),
     Saved,
 }

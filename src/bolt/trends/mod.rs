@@ -135,10 +135,12 @@ fn exit_usual() -> f64 {
     3.0
 }
 
-/// With ten thousand keys that come several times a minute, a larger one lets more than one trend by
-/// chance each day.
+/// With a thousand keys that come several times a minute, a larger one lets more than one trend by
+/// chance each day; with 1e-6 ten times all traffic made one in the tests, and with 1e-7 a burst of
+/// five times what is usual was found 5 s later in the mean. Whoever has ten thousand such keys takes
+/// 1e-7.
 fn p_value_usual() -> f64 {
-    1e-7
+    5e-7
 }
 
 const fn non_zero(number: u32) -> NonZeroU32 {

@@ -1,4 +1,4 @@
-//! A state's folder: what lies in it, and how it is removed.
+//! The folder of a state: its files, and their removal.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -16,49 +16,50 @@ use crate::lake::disk::{failed, sync_folder};
 /// The file of the database.
 pub const DATABASE: &str = "checkpoint.redb";
 
-/// Where a new database lies until it is complete, so that a power loss leaves none that is half
-/// made.
+/// The name of a new database until it is complete, so that a power loss leaves no incomplete one.
 const NEW: &str = "checkpoint.new";
 
-/// What a state is made of beside its lock. Nothing else is ever removed.
+/// The parts of a state, without its lock. No other file is ever removed.
 const PARTS: [&str; 7] = [DATABASE, NEW, "spool", "outbox", GAPS, "control", DEAD_LETTERS];
 
-/// Parts that mean nothing by themselves: a state of only these was begun and never used.
+/// Parts that have no value by themselves: a state that only has these was begun and never used.
 const EMPTY_PARTS: [&str; 3] = [DATABASE, NEW, "control"];
 
-/// A folder that a lake has, and no state. Earlier versions let a lake's root be a state: its dead
-/// letters are the lake's.
+/// A folder that a lake has, and a state doesn't. Earlier versions allowed a lake's root as a
+/// state's folder; then the dead letters belong to the lake.
 const OF_A_LAKE: &str = "_index";
 
-/// What stays when a topology begins anew: the dead letters of the runs before are for a person,
-/// and the gaps in the lake are still there.
+/// The folder of dead letters. It stays when a topology starts over, since users still need the
+/// dead letters of earlier runs. The gap ledger stays, too: the gaps in the lake still exist.
 const DEAD_LETTERS: &str = "_dead";
 const GAPS: &str = "gaps";
 
-/// How much memory redb may use for pages. Restoring reads each page once and saving writes little
-/// more than what changed, so a larger cache gains nothing, and the whole of a small topology stays
-/// below 50 MB. Half of it bounds what one save holds before it writes pages early.
+/// The memory that redb may use for pages. A restore reads each page once, and a save writes little
+/// more than the changes, so a larger cache gains nothing, and a small topology stays below 50 MB
+/// in total. Half of it bounds the data of one save before pages are written early.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// How a database is opened: every page is checked. That costs as much as reading it once, which a
-/// restore does anyway, and without it a file that something else has written into is trusted.
+/// Returns the settings for opening a database: every page is checked. That costs as much as
+/// reading it once, which a restore does anyway; without it, a file that another program has
+/// overwritten would be trusted.
 pub fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     builder
 }
 
-/// Opens the database of a folder, which has to be there, and makes its file smaller if most of it
-/// is free.
+/// Opens the database of a folder, which must exist, and makes its file smaller if most of it is
+/// free.
 ///
 /// # Errors
-/// If it can't be read, or is damaged.
+/// If the database can't be read, or is damaged.
 pub fn open(folder: &Path) -> Result<Database, DatabaseError> {
     let path = folder.join(DATABASE);
     let mut database = builder().open(&path)?;
     match shrink(&mut database, &path) {
         Ok(_) => Ok(database),
-        // A full disk, for instance, for which the engine waits: the state is whole all the same.
+        // The disk may be full, for example, and the engine waits until it isn't: the state is
+        // intact all the same.
         Err(_) => {
             drop(database);
             builder().open(&path)
@@ -66,7 +67,7 @@ pub fn open(folder: &Path) -> Result<Database, DatabaseError> {
     }
 }
 
-/// Makes the database of a folder if there is none.
+/// Creates the database of a folder if it doesn't exist.
 ///
 /// # Errors
 /// If it can't be made durable.
@@ -94,19 +95,19 @@ fn write_new(path: &Path) -> Attempt<()> {
     Ok(database.close()?)
 }
 
-/// Whether a folder is a state: it has the database, or nothing but parts of a state and a lock.
+/// Returns true if a folder is a state: it has the database, or only parts of a state and a lock.
 pub fn is_state(folder: &Path) -> bool {
     folder.join(DATABASE).is_file()
         || folder.join("lock").is_file() && holds_only_parts(folder).unwrap_or(false)
 }
 
-/// Closes a folder that others may look into, as earlier versions made it: the spool is nobody
-/// else's business, and who can open the lock can hold it. A folder with anything else in it stays
-/// as it is.
+/// Removes the permissions of other users from a folder, which earlier versions granted: the spool
+/// is private, and a user who can open the lock can hold it. A folder with any other file stays as
+/// it is.
 pub fn keep_private(folder: &Path) {
     let is_open = |found: fs::Metadata| found.permissions().mode() & 0o077 != 0;
     if folder.metadata().is_ok_and(is_open) && holds_only_parts(folder).unwrap_or(false) {
-        // Where it can't be, it is somebody else's folder.
+        // If this fails, the folder belongs to another user.
         let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
     }
 }
@@ -121,24 +122,24 @@ fn holds_only_parts(folder: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Removes everything that a topology would resume from. Returns what was there.
+/// Removes everything from which a topology would resume. Returns the removed paths.
 ///
 /// # Errors
-/// If something can't be removed.
+/// If a file can't be removed.
 pub fn clear(folder: &Path) -> Result<Vec<PathBuf>> {
     remove_parts(folder, |part| part != DEAD_LETTERS && part != GAPS)
 }
 
-/// Removes all parts of a state but its lock. Returns what was there.
+/// Removes all parts of a state except its lock. Returns the removed paths.
 ///
 /// # Errors
-/// If something can't be removed.
+/// If a file can't be removed.
 pub fn remove(folder: &Path) -> Result<Vec<PathBuf>> {
     let is_lake = folder.join(OF_A_LAKE).exists();
     remove_parts(folder, |part| !(is_lake && part == DEAD_LETTERS))
 }
 
-/// Whether a state holds no part that anybody could miss.
+/// Returns true if a state has no part that a user could miss.
 pub fn is_unused(folder: &Path) -> bool {
     let used = PARTS.iter().filter(|part| !EMPTY_PARTS.contains(part));
     !used.into_iter().any(|part| holds_files(&folder.join(part)))
@@ -166,7 +167,7 @@ fn remove_parts(folder: &Path, which: impl Fn(&str) -> bool) -> Result<Vec<PathB
     Ok(removed)
 }
 
-/// Removes a file, a link (not what it leads to) or a folder, if it is there.
+/// Removes a file, a link (not its target) or a folder, if it exists.
 fn remove_part(path: &Path) -> Result<bool> {
     let removed = path.symlink_metadata().and_then(|found| {
         if found.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }

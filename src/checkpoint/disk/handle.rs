@@ -1,4 +1,4 @@
-//! The database behind a store: opened anew after an error of the disk.
+//! The database of a store, which is reopened after an error of the disk.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use redb::Database;
 use crate::error::{Error, Result};
 use crate::panics::{caught, message};
 
-/// What went wrong within a transaction.
+/// An error within a transaction.
 pub enum Fault {
-    /// In the database.
+    /// An error of the database.
     Database(Box<redb::Error>),
-    /// Elsewhere.
+    /// Another error.
     Ours(Error),
 }
 
@@ -32,12 +32,12 @@ impl From<Error> for Fault {
 /// The result of a step of a transaction.
 pub type Attempt<T> = std::result::Result<T, Fault>;
 
-/// Opens the database's file.
+/// A function that opens the database's file.
 pub type Opener = Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>;
 
-/// The database. After an error of the disk redb refuses everything until the database is closed
-/// and opened again, so that is done at the next call: what was complete is there, and a
-/// transaction that was under way is complete or gone.
+/// The database. After an error of the disk, redb refuses everything until the database is closed
+/// and opened again, so the next call reopens it: completed transactions are in it, and a
+/// transaction that was in progress is complete or gone.
 pub struct Handle {
     path: PathBuf,
     open: Opener,
@@ -45,17 +45,17 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Of the file at `path`, which is opened when it is needed.
+    /// Creates the handle for the file at `path`, which is opened when it is needed.
     pub fn new(path: PathBuf, open: Opener) -> Self {
         Self { path, open, current: Mutex::new(None) }
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Does some work with the database.
+    /// Runs some work with the database.
     ///
     /// # Errors
     /// If the database can't be opened, or the work fails.
@@ -79,8 +79,8 @@ impl Handle {
         if let Some(database) = &*current {
             return Ok(Arc::clone(database));
         }
-        // A file that isn't what redb wrote, or that another process writes at the same time, can
-        // make it panic.
+        // redb may panic on a file that it didn't write, or that another process writes at the same
+        // time.
         let opened = caught(&self.open)
             .map_err(|panic| self.damaged(format!("redb gave up: {}", message(panic.as_ref()))))?;
         let database = Arc::new(opened.map_err(|error| self.error(error.into()))?);
@@ -94,11 +94,11 @@ impl Handle {
         }
     }
 
-    /// What an error of redb means here.
+    /// Converts an error of redb.
     fn error(&self, error: redb::Error) -> Error {
         let path = self.path.display();
         match error {
-            // How redb says that the file is no database, and that it ends too early.
+            // redb returns these kinds if the file isn't a database, or ends too early.
             redb::Error::Io(cause)
                 if matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
             {
@@ -107,7 +107,7 @@ impl Handle {
             redb::Error::Io(cause) => {
                 Error::file(format!("can't read or write the state \"{path}\""), cause)
             }
-            // Another thread met the error, or is still reading what was opened before.
+            // Another thread has met the error, or is still reading the previously opened database.
             redb::Error::PreviousIo
             | redb::Error::DatabaseClosed
             | redb::Error::DatabaseAlreadyOpen => {
@@ -118,7 +118,8 @@ impl Handle {
         }
     }
 
-    /// The error for content that no waterspout wrote. Nothing older is taken in its place.
+    /// Returns the error for content that this program didn't write. An older checkpoint is never
+    /// used in its place.
     pub fn damaged(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::fatal(format!(
             "the state \"{}\" is damaged (--fresh begins without it)",

@@ -1,4 +1,4 @@
-//! One process at a time: the lock on a state folder.
+//! The lock on a state folder, which only one process can hold at a time.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -9,30 +9,31 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::lake::disk::failed;
 
-/// How often the lock is tried anew when a process that is just removing the state takes the
-/// file away in between, or others look whether it is held.
+/// The number of attempts to take the lock while another process removes the file together with its
+/// state, or other processes check if it is held.
 const TRIES_MAX: usize = 100;
 
-/// How long to wait before the next try where others look. They look for some microseconds.
+/// The pause before the next attempt while other processes check the lock, which takes some
+/// microseconds.
 const LOOKERS_WAIT: Duration = Duration::from_millis(10);
 
-/// The lock, held until it is dropped or the process ends, however it ends: a file that is left
-/// over means nothing.
+/// The lock. It is held until it is dropped or the process ends, in whatever way: a file that is
+/// left over has no effect.
 pub struct Lock {
     file: File,
     path: PathBuf,
 }
 
-/// Why there is no lock.
+/// The reason why the lock wasn't taken.
 pub enum Refused {
-    /// Another holds it: its process id, unless it has just begun.
+    /// Another process holds it: its process id, unless it has just started.
     InUse(Option<u32>),
     /// The file can't be opened, locked or written.
     Failed(Error),
 }
 
 impl Refused {
-    /// The sentence for a person.
+    /// Returns the error for the user.
     pub fn error(self, folder: &Path) -> Error {
         match self {
             Self::InUse(pid) => {
@@ -52,7 +53,7 @@ impl Lock {
     /// Takes the lock on a folder that exists, and writes this process's id into its file.
     ///
     /// # Errors
-    /// If another holds it, also in this process.
+    /// If the lock is held already, even in this process, or the file can't be used.
     pub fn take(folder: &Path) -> Result<Self, Refused> {
         let path = folder.join("lock");
         let cant = |cause| Refused::Failed(failed("lock", &path, cause));
@@ -83,10 +84,10 @@ impl Lock {
         Err(cant(io::ErrorKind::NotFound.into()))
     }
 
-    /// Looks whether another holds the lock on a folder, without taking it.
+    /// Checks if another process holds the lock on a folder, without taking it.
     ///
     /// # Errors
-    /// If another holds it, or the file can't be looked at.
+    /// If another process holds it, or the file can't be examined.
     pub fn look(folder: &Path) -> Result<(), Refused> {
         let path = folder.join("lock");
         let cant = |cause| Refused::Failed(failed("look at the lock", &path, cause));
@@ -97,10 +98,10 @@ impl Lock {
         if is_held(&file).map_err(cant)? { Err(Refused::InUse(pid(&mut file))) } else { Ok(()) }
     }
 
-    /// True if the lock's file is still the one of that name.
+    /// Returns true if the lock's file still has its name.
     ///
     /// # Errors
-    /// If it can't be looked at.
+    /// If it can't be examined.
     pub fn is_in_place(&self) -> io::Result<bool> {
         is_at(&self.file, &self.path)
     }
@@ -115,8 +116,7 @@ impl Lock {
     }
 }
 
-/// Whether the file that was opened is still the one of that name: a lock on a file that was
-/// removed keeps nobody out.
+/// Returns true if the opened file still has its name: a lock on a removed file has no effect.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let opened = file.metadata()?;
     match path.metadata() {
@@ -126,7 +126,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether somebody holds the lock, and doesn't only look as this does.
+/// Returns true if a process holds the lock, and isn't only checking it as this function does.
 fn is_held(file: &File) -> io::Result<bool> {
     match file.try_lock_shared() {
         Ok(()) => file.unlock().map(|()| false),
@@ -135,9 +135,9 @@ fn is_held(file: &File) -> io::Result<bool> {
     }
 }
 
-/// A process that holds the lock of a state in this folder that was deleted since: it goes on until
-/// it notices. Found by its open files, so it is found only where the system shows those, and never
-/// the process that asks.
+/// Returns the process that holds the lock of a deleted state in this folder; such a process
+/// continues until it notices the deletion. The process is found by its open files, so only on
+/// systems that show these. Never returns the calling process.
 pub fn holder_of_deleted(folder: &Path) -> Option<u32> {
     let real = folder.canonicalize().ok()?.join("lock");
     let deleted = PathBuf::from(format!("{} (deleted)", real.to_str()?));

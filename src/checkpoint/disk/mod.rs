@@ -1,9 +1,9 @@
 //! A state store on this machine's disk: a redb database in a folder that one process holds.
 //!
-//! Each save is one transaction of two phases: the data is synced before the header that names it.
-//! redb could do with one sync by falling back, after a crash, to the transaction before where the
-//! last one doesn't add up; then a damaged checkpoint would be replaced by an older one in silence,
-//! and posts that were made visible would come a second time.
+//! Each save is a transaction in two phases: the data is synced before the header that names it.
+//! redb also has a mode with one sync, in which it returns to the previous transaction after a
+//! crash if the last one is invalid. In that mode a damaged checkpoint would silently be replaced
+//! by an older one, and posts that were made visible would be delivered a second time.
 
 mod folder;
 mod handle;
@@ -39,16 +39,16 @@ use snapshot::Snapshot;
 
 pub use folder::{DATABASE, is_state};
 
-/// A store in a folder, which no other process can open as long as this lives.
+/// A store in a folder, which no other process can open while this value exists.
 pub struct DiskStore {
-    // Closed before the lock is let go.
+    // Closed before the lock is released.
     database: Handle,
-    /// The epoch whose save failed so that nobody knows whether it is complete.
+    /// The epoch whose save failed in such a way that it may be complete or not.
     unsure: Mutex<Option<u64>>,
     place: Option<Place>,
 }
 
-/// Where a store lies, and how it is known again.
+/// The folder of a store, and the identity of its files.
 struct Place {
     folder: PathBuf,
     /// Device and inode of the database's file.
@@ -57,7 +57,7 @@ struct Place {
 }
 
 impl Place {
-    /// Whether what is written still goes where the next start will look for it.
+    /// Returns true if writes still go to the file that the next start will open.
     fn is_there(&self) -> io::Result<bool> {
         let database = match inode(&self.folder.join(folder::DATABASE)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -72,16 +72,16 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     Ok((found.dev(), found.ino()))
 }
 
-/// What is known of a state without running it.
+/// The result of examining a state without running it.
 pub enum Look {
     /// A process holds it: its id, if it is known.
     InUse(Option<u32>),
-    /// It can be resumed.
+    /// No process holds it, and it can be resumed.
     Free(Box<Saved>),
 }
 
 impl DiskStore {
-    /// Opens the state in a folder, and makes it if it is missing.
+    /// Opens the state in a folder, and creates it if it doesn't exist.
     ///
     /// # Errors
     /// If another process holds it, it is damaged or written by a newer version, or the disk fails.
@@ -90,7 +90,7 @@ impl DiskStore {
         Self::locked(folder, lock)
     }
 
-    /// Removes what is in the state, and opens it empty. Dead letters of earlier runs stay.
+    /// Deletes the content of the state, and opens it empty. Dead letters of earlier runs stay.
     ///
     /// # Errors
     /// If another process holds it, or the disk fails.
@@ -100,7 +100,7 @@ impl DiskStore {
         Self::locked(folder, lock)
     }
 
-    /// Removes a state, and the folder if nothing else is in it. Returns what was removed.
+    /// Removes a state, and its folder if that is empty then. Returns the removed paths.
     ///
     /// # Errors
     /// If the folder isn't a state, another process holds it, or the disk fails.
@@ -110,18 +110,19 @@ impl DiskStore {
         remove_all(folder, &lock)
     }
 
-    /// Removes this state, which can't be used any more then.
+    /// Removes this state, which can't be used after that.
     ///
     /// # Errors
     /// If the disk fails.
     pub fn discard(&self) -> Result<()> {
         let Some(place) = &self.place else { return Ok(()) };
-        // Where this one was deleted, somebody else's may be in its place.
+        // If this state was deleted, another process's state may be in its place.
         self.check()?;
         remove_all(&place.folder, &place.lock).map(drop)
     }
 
-    /// True if no epoch is complete, and nothing else is in it that anybody could miss.
+    /// Returns true if no epoch is complete, and the state has no other part that a user could
+    /// miss.
     ///
     /// # Errors
     /// If it can't be read.
@@ -130,8 +131,8 @@ impl DiskStore {
         Ok(folder::is_unused(&place.folder) && self.saved()?.epoch == 0)
     }
 
-    /// Looks at a state that may be in use, and keeps nobody from using it. Every page of it is
-    /// read, to see whether it is whole.
+    /// Examines a state that may be in use, without keeping other processes from using it. Reads
+    /// every page, to check that the state is intact.
     ///
     /// # Errors
     /// If the folder isn't a state, or it can't be read.
@@ -149,11 +150,12 @@ impl DiskStore {
         loop {
             let before = written_at(folder);
             let saved = saved_in_snapshot(folder);
-            // Somebody may have begun to use it since: then what was read means nothing.
+            // A process may have begun to use the state in the meantime: then the data just read is
+            // invalid.
             if let Some(in_use) = in_use()? {
                 return Ok(in_use);
             }
-            // Or used it for a moment.
+            // A process may also have used it for a moment.
             if written_at(folder) == before {
                 return saved.map(|saved| Look::Free(Box::new(saved)));
             }
@@ -182,7 +184,7 @@ impl DiskStore {
         Ok(store)
     }
 
-    /// With whatever `open` opens; `path` is its name in errors.
+    /// Creates a store on the database that `open` opens; `path` is its name in errors.
     fn with(path: PathBuf, open: Opener) -> Result<Self> {
         let database = Handle::new(path.clone(), open);
         database.with(|database| schema::prepare(database, &path, &MIGRATIONS))?;
@@ -193,7 +195,7 @@ impl DiskStore {
         self.database.with(|database| work(&database.begin_read()?))
     }
 
-    /// One durable transaction, complete when it returns.
+    /// Runs one durable transaction, which is complete when this function returns.
     fn write(&self, work: impl FnOnce(&WriteTransaction) -> Attempt<()>) -> Result<()> {
         self.check()?;
         self.database.with(|database: &Database| {
@@ -204,22 +206,22 @@ impl DiskStore {
             transaction.commit()?;
             Ok(point("state.committed")?)
         })?;
-        // A transaction that is complete in a file that nobody finds any more is none.
+        // A transaction doesn't count if the next start won't find its file.
         self.check()
     }
 }
 
-/// How often a look at a state is begun again because somebody wrote it meanwhile.
+/// The number of attempts to examine a state while other processes write it.
 const LOOKS_MAX: u32 = 10;
 
-/// When a state's database was written, and how long it is.
+/// Returns the time at which a state's database was written, and its length.
 fn written_at(folder: &Path) -> Option<(SystemTime, u64)> {
     let found = folder.join(folder::DATABASE).metadata().ok()?;
     Some((found.modified().ok()?, found.len()))
 }
 
-/// Reads the newest checkpoint of a state without touching it. If the file is written at the same
-/// time, any error may come of it.
+/// Reads the newest checkpoint of a state without changing it. If the file is written at the same
+/// time, any error may occur.
 fn saved_in_snapshot(folder: &Path) -> Result<Saved> {
     let path = folder.join(folder::DATABASE);
     if !path.exists() {
@@ -234,7 +236,7 @@ fn saved_in_snapshot(folder: &Path) -> Result<Saved> {
     })
 }
 
-/// Locks a folder, which is made if it is missing.
+/// Locks a folder, which is created if it doesn't exist.
 fn lock_or_make(folder: &Path) -> Result<Lock> {
     let made = make_private_folders(folder)
         .and_then(|changed| changed.iter().try_for_each(|folder| sync_folder(folder)));
@@ -250,7 +252,7 @@ fn check_is_state(folder: &Path) -> Result<()> {
     Err(Error::fatal(format!("\"{}\" isn't the state of a topology", folder.display())))
 }
 
-/// Removes all parts of a state whose lock is held, the lock's file last.
+/// Removes all parts of a state whose lock is held, and the lock's file last.
 fn remove_all(folder: &Path, lock: &Lock) -> Result<Vec<PathBuf>> {
     let mut removed = folder::remove(folder)?;
     removed.push(lock.remove()?);
@@ -309,7 +311,8 @@ impl StateStore for DiskStore {
     }
 
     fn tell(&self) -> Result<()> {
-        // Nothing of the protocol is at stake, so no test kills the process in here.
+        // Saving the note that the user was told isn't part of the commit protocol, so no test
+        // kills the process here.
         self.database.with(|database: &Database| {
             let transaction = database.begin_write()?;
             write::tell(&transaction)?;

@@ -1,4 +1,4 @@
-//! What a state holds, out of its tables.
+//! Reads the contents of a state from its tables.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::checkpoint::{Saved, Take};
 use crate::epoch::Cursor;
 use crate::event_time::EventTime;
 
-/// Everything but the keyed state.
+/// Reads everything except the keyed state.
 ///
 /// # Errors
 /// If it can't be read, or isn't what [`write`](super::write) wrote.
@@ -116,7 +116,8 @@ fn json<T: DeserializeOwned>(
     Ok(all)
 }
 
-/// Gives `take` the keyed state of a component in a range of key groups: one scan of one table.
+/// Passes the keyed state of a component in a range of key groups to `take`, in one scan of one
+/// table.
 ///
 /// # Errors
 /// If it can't be read, or `take` fails.

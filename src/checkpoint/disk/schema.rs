@@ -1,7 +1,8 @@
-//! The tables of a state, and how an older one becomes one of today.
+//! The tables of a state, and the migration of older ones.
 //!
-//! Everything but the keyed state is text: names, RFC 3339 times, JSON. The keyed state of each
-//! component is a table of its own, so that to drop it is one step and its name isn't in each key.
+//! Everything except the keyed state is text: names, RFC 3339 times, JSON. The keyed state of each
+//! component has a separate table, so that it can be deleted in one step, and keys don't contain
+//! the component's name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,42 +15,42 @@ use redb::{
 use super::handle::Attempt;
 use crate::error::Error;
 
-/// `version`, `epoch`, `boundary`, `at`, `finished`, `told` and `about`, where they are known.
+/// `version`, `epoch`, `boundary`, `at`, `finished`, `told` and `about`, as far as they are known.
 pub const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// By component and split: `start`, `end` or `at:` and the cursor.
 pub const CURSORS: TableDefinition<(&str, &str), &str> = TableDefinition::new("cursors");
 /// By component and split: the event time of its newest post, in milliseconds since 1970. A state
 /// of an earlier version doesn't have this table.
 pub const SPLIT_TIMES: TableDefinition<(&str, &str), i64> = TableDefinition::new("split_times");
-/// By bolt: how far event time has come, in milliseconds since 1970. A state of an earlier version
-/// doesn't have this table.
+/// By bolt: the event time that it has reached, in milliseconds since 1970. A state of an earlier
+/// version doesn't have this table.
 pub const WATERMARKS: TableDefinition<&str, i64> = TableDefinition::new("watermarks");
 /// By component: JSON of all its promises.
 pub const PROMISES: TableDefinition<&str, &str> = TableDefinition::new("promises");
 /// By component: JSON of its places.
 pub const PLACES: TableDefinition<&str, &str> = TableDefinition::new("places");
-/// By component: JSON of what is kept of it.
+/// By component: JSON of its [`Kept`](crate::checkpoint::Kept).
 pub const COMPONENTS: TableDefinition<&str, &str> = TableDefinition::new("components");
 
 /// The keyed state of one component: the key group, two bytes in big endian, and the key.
 pub type State<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
 
-/// The name of the table of a component's keyed state.
+/// Returns the name of the table of a component's keyed state.
 pub fn state_table(component: &str) -> String {
     format!("state/{component}")
 }
 
-/// One step from a version of the tables to the next.
+/// A step from one version of the tables to the next.
 pub type Migration = fn(&WriteTransaction) -> Attempt<()>;
 
-/// The steps from version 1 to 2, from 2 to 3, and so on. Version 1 is today's.
+/// The steps from version 1 to 2, from 2 to 3, and so on. The current version is 1.
 pub const MIGRATIONS: [Migration; 0] = [];
 
-/// Makes the tables of a new database, or brings those of an older version to the one behind the
-/// last of the migrations, in one transaction.
+/// Creates the tables of a new database, or migrates those of an older version to the version after
+/// the last migration, in one transaction.
 ///
 /// # Errors
-/// If the version is newer, or the database is none of ours.
+/// If the version is newer, or the database isn't a state.
 pub fn prepare(database: &Database, path: &Path, migrations: &[Migration]) -> Attempt<()> {
     let known = migrations.len() as u64 + 1;
     let found = version(&database.begin_read()?, path)?;
@@ -70,7 +71,7 @@ pub fn prepare(database: &Database, path: &Path, migrations: &[Migration]) -> At
     Ok(())
 }
 
-/// The version; `None` in a new database.
+/// Returns the version; `None` in a new database.
 fn version(transaction: &ReadTransaction, path: &Path) -> Attempt<Option<u64>> {
     let foreign = || {
         Error::fatal(format!(
@@ -100,7 +101,7 @@ fn too_new(path: &Path, found: u64, known: u64) -> Error {
     ))
 }
 
-/// All tables exist from the beginning, so that a reader needn't ask.
+/// Creates all tables at the beginning, so that readers can rely on them.
 fn make_tables(transaction: &WriteTransaction) -> Attempt<()> {
     transaction.open_table(META)?;
     transaction.open_table(CURSORS)?;
@@ -110,7 +111,7 @@ fn make_tables(transaction: &WriteTransaction) -> Attempt<()> {
     Ok(())
 }
 
-/// Replaces all of a table.
+/// Replaces the content of a table.
 ///
 /// # Errors
 /// If it can't be written.
@@ -127,7 +128,7 @@ pub fn replace(
     Ok(())
 }
 
-/// Whether a table holds anything; one that isn't there doesn't.
+/// Returns true if a table exists and has an entry.
 ///
 /// # Errors
 /// If it can't be read.

@@ -1,8 +1,8 @@
-//! A database's file made smaller, when most of it is free.
+//! Makes a database's file smaller when most of it is free.
 //!
-//! redb keeps the pages of keys that were forgotten for later ones. After a burst of keys the file
-//! would stay as large as it ever was, and each start reads all of it. A kill in the middle does no
-//! harm: pages are moved by transactions.
+//! redb keeps the pages of deleted keys for later ones. After a burst of keys the file would stay
+//! as large as it ever was, and each start reads all of it. A kill in the middle does no harm,
+//! since pages are moved in transactions.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use redb::Database;
 
 use super::handle::Attempt;
 
-/// The smallest file that is made smaller, in bytes. Reading less takes no time that anybody
-/// notices.
+/// The size in bytes from which a file is made smaller. Reading a smaller one takes no noticeable
+/// time.
 const FILE_BYTES_MIN: u64 = 16 << 20;
 
-/// How much may be in use, in bytes: all of it is moved in the worst case, which takes some seconds
-/// with this much, and holds up the start.
+/// The maximum number of bytes in use. In the worst case all of them are moved, which takes some
+/// seconds for this many, and delays the start.
 const USED_BYTES_MAX: u64 = 512 << 20;
 
 /// Makes a database's file smaller, if more than half of it is free. Returns true if it did.
@@ -48,7 +48,7 @@ mod tests {
     use crate::bolt::StateChange;
     use crate::checkpoint::{Changes, StateStore};
 
-    /// A change of each of these keys: to a kibibyte, or away.
+    /// Makes a change of each of these keys: to a value of one kibibyte, or a deletion.
     fn changes(epoch: u64, keys: std::ops::Range<u32>, is_there: bool) -> Changes {
         let change = |key: u32| StateChange {
             key_group: 0,

@@ -1,6 +1,6 @@
-//! A look at a database without touching it: what redb writes while it opens one stays in memory.
-//! So nobody who starts beside it meets a lock, and a state can be looked at by somebody who may
-//! only read.
+//! Reads a database without changing it: the pages that redb writes while it opens the database
+//! stay in memory. So a process that starts at the same time meets no lock, and a user with read
+//! permission alone can look at a state.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,11 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
-/// How much of the file one changed block covers, in bytes: a page of redb.
+/// The number of bytes of the file in one changed block: a page of redb.
 const BLOCK_BYTES: u64 = 4096;
 
-/// The file, and what was written over it in memory. redb writes little when it opens a database
-/// that was closed, and what it has to rebuild of one that wasn't.
+/// The file, with the changed blocks in memory. redb writes little when it opens a database that
+/// was closed, and only the pages that it rebuilds in one that wasn't.
 #[derive(Debug)]
 pub struct Snapshot {
     file: File,
@@ -25,12 +25,12 @@ pub struct Snapshot {
 #[derive(Debug)]
 struct Changes {
     length: u64,
-    /// Whole blocks, by their number.
+    /// Whole changed blocks, by their number.
     blocks: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Snapshot {
-    /// Of a file, which has to hold something.
+    /// Opens a file, which must not be empty.
     ///
     /// # Errors
     /// If it can't be read, or is empty.
@@ -43,12 +43,12 @@ impl Snapshot {
         Ok(Self { file, changes: Mutex::new(Changes { length, blocks: BTreeMap::new() }) })
     }
 
-    /// It is never left half-changed, so a panic elsewhere doesn't matter.
+    /// Locks the changes. They are never left half-made, so a panic elsewhere doesn't matter.
     fn lock(&self) -> MutexGuard<'_, Changes> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block of the file, filled up with zeros behind its end.
+    /// Reads a block of the file, with zeros after its end.
     fn read_block(&self, number: u64) -> io::Result<Vec<u8>> {
         let mut block = vec![0; BLOCK_BYTES as usize];
         let (start, mut filled) = (number * BLOCK_BYTES, 0);
@@ -64,8 +64,8 @@ impl Snapshot {
     }
 }
 
-/// The parts of a range of bytes that lie in one block each: the block's number, where the part
-/// begins in it, and how long it is.
+/// Splits a range of bytes into parts of one block each: the block's number, the offset of the part
+/// in it, and its length.
 fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     let end = offset + length as u64;
     let mut at = offset;

@@ -1,4 +1,4 @@
-//! What a transaction writes into the tables.
+//! Writes the changes of a transaction into the tables.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::checkpoint::{Changes, Started, out_of_order};
 use crate::epoch::{Cursor, StateChange};
 use crate::error::{Error, Result};
 
-/// What [`StateStore::start`](crate::checkpoint::StateStore::start) keeps.
+/// Writes the data of [`StateStore::start`](crate::checkpoint::StateStore::start).
 ///
 /// # Errors
 /// If it can't be written.
@@ -40,7 +40,7 @@ pub fn start(transaction: &WriteTransaction, started: &Started) -> Attempt<()> {
     Ok(())
 }
 
-/// What [`StateStore::tell`](crate::checkpoint::StateStore::tell) keeps.
+/// Writes the data of [`StateStore::tell`](crate::checkpoint::StateStore::tell).
 ///
 /// # Errors
 /// If it can't be written.
@@ -49,11 +49,12 @@ pub fn tell(transaction: &WriteTransaction) -> Attempt<()> {
     Ok(())
 }
 
-/// What [`StateStore::save`](crate::checkpoint::StateStore::save) keeps. An epoch that is complete
-/// is written once more only if it is saved `again`, since nobody knew.
+/// Writes the data of [`StateStore::save`](crate::checkpoint::StateStore::save). A complete epoch
+/// is only written once more if it is saved `again`, because the result of the first save isn't
+/// known.
 ///
 /// # Errors
-/// If the epoch is not behind the complete one, or it can't be written.
+/// If this epoch or a later one is already complete, or the data can't be written.
 pub fn save(transaction: &WriteTransaction, changes: &Changes, again: bool) -> Attempt<()> {
     let mut meta = transaction.open_table(META)?;
     let complete = meta.get("epoch")?.and_then(|text| text.value().parse().ok()).unwrap_or(0);
@@ -87,7 +88,7 @@ pub fn save(transaction: &WriteTransaction, changes: &Changes, again: bool) -> A
     Ok(())
 }
 
-/// What [`StateStore::end`](crate::checkpoint::StateStore::end) keeps.
+/// Writes the data of [`StateStore::end`](crate::checkpoint::StateStore::end).
 ///
 /// # Errors
 /// If it can't be written.
@@ -100,7 +101,7 @@ pub fn end(transaction: &WriteTransaction, finished: Option<OffsetDateTime>) -> 
     Ok(())
 }
 
-/// The changes of all tasks of each component.
+/// Groups the changes of all tasks by component.
 fn by_component(state: &[(String, Vec<StateChange>)]) -> BTreeMap<&str, Vec<&StateChange>> {
     let mut all = BTreeMap::<&str, Vec<&StateChange>>::new();
     for (component, changes) in state.iter().filter(|(_, changes)| !changes.is_empty()) {
@@ -109,8 +110,8 @@ fn by_component(state: &[(String, Vec<StateChange>)]) -> BTreeMap<&str, Vec<&Sta
     all
 }
 
-/// In the order of the keys, so that neighbours land on the same page while it is at hand. Of two
-/// changes of one key the later counts: the sort is stable.
+/// Writes keys in order, so that neighbours are written while their page is in memory. If a key has
+/// two changes, the later one counts: the sort is stable.
 fn write_state(
     table: &mut Table<&'static [u8], &'static [u8]>,
     mut changes: Vec<&StateChange>,
@@ -132,9 +133,7 @@ fn write_state(
 fn json<'a, T: Serialize>(values: &'a BTreeMap<String, T>) -> Result<BTreeMap<&'a str, String>> {
     let encode = |(key, value): (&'a String, &T)| Ok((key.as_str(), serde_json::to_string(value)?));
     let encoded: serde_json::Result<_> = values.iter().map(encode).collect();
-    encoded.map_err(|error| {
-        Error::fatal("can't write what belongs to the state as JSON").because(error)
-    })
+    encoded.map_err(|error| Error::fatal("can't write a part of the state as JSON").because(error))
 }
 
 fn text(time: OffsetDateTime) -> Result<String> {

@@ -1,4 +1,4 @@
-//! What both stores do, in examples.
+//! Tests the contract of a store with examples, for both stores.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::checkpoint::{DiskStore, Kept, MemoryStore, Saved, Started, StateStore
 use crate::epoch::{Cursor, Promise};
 use crate::error::{Error, Kind};
 
-/// Runs a test on a new store of each kind.
+/// Runs a test on a new store of each type.
 fn check(test: impl Fn(&dyn StateStore)) {
     test(&MemoryStore::default());
     let folder = tempfile::tempdir().unwrap();

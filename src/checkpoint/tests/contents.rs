@@ -1,4 +1,4 @@
-//! All that a store holds, and short ways to write changes, for tests.
+//! Reads the whole content of a store, and builds changes, for tests.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use crate::checkpoint::{Changes, Saved, StateStore};
 use crate::epoch::StateChange;
 use crate::keys::KEY_GROUPS;
 
-/// The components that tests give state to; one name is the beginning of another.
+/// The components with state in tests; one name is the beginning of another.
 pub const COMPONENTS: [&str; 3] = ["count", "count2", "top"];
 
-/// The key groups that tests use: both ends, and neighbours.
+/// The key groups in tests: both ends, and neighbours.
 pub const GROUPS: [u16; 5] = [0, 1, 255, 256, 1023];
 
 /// Component, key group, key and value.
 type Entry = (&'static str, u16, Vec<u8>, Vec<u8>);
 
-/// What [`contents`] found.
+/// The content that [`contents`] read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
     pub saved: Saved,
@@ -26,7 +26,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// The values by component, key group and key.
+    /// Returns the values by component, key group and key.
     pub fn state_map(&self) -> BTreeMap<(String, u16, Vec<u8>), Vec<u8>> {
         let entry = |(component, group, key, value): &Entry| {
             (((*component).to_owned(), *group, key.clone()), value.clone())
@@ -35,7 +35,7 @@ impl Contents {
     }
 }
 
-/// Reads everything, group by group, and sees that larger ranges are made of those.
+/// Reads everything, group by group, and checks that larger ranges return the same.
 #[track_caller]
 pub fn contents(store: &dyn StateStore) -> Contents {
     let mut state = Vec::new();
@@ -70,7 +70,7 @@ fn range(
 
 pub const BOUNDARY: OffsetDateTime = datetime!(2015-12-18 0:00 UTC);
 
-/// An epoch in which nothing changed.
+/// Creates the changes of an epoch in which nothing changed.
 pub fn none(epoch: u64) -> Changes {
     Changes::none(epoch, BOUNDARY, datetime!(2015-12-18 0:12:30.123456789 UTC))
 }

@@ -1,4 +1,4 @@
-//! What every store has to do, whatever it keeps its content in.
+//! Tests the contract of a store, for every implementation.
 
 pub mod conformance;
 pub mod contents;

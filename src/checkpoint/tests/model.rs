@@ -1,4 +1,5 @@
-//! Random histories: a store on disk holds what one in memory holds, also when it is opened again.
+//! Tests with random histories that a store on disk has the same content as one in memory, even
+//! after it is reopened.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +35,7 @@ fn cursor() -> impl Strategy<Value = Cursor> {
     prop_oneof![Just(Cursor::Start), Just(Cursor::End), "(at:|end)?.{0,4}".prop_map(Cursor::At)]
 }
 
-/// Of an epoch that is this far behind the one before; the same one is refused.
+/// Generates the changes of an epoch this far after the one before; the same epoch must be refused.
 pub fn changes() -> impl Strategy<Value = Changes> {
     let state = vec((component(), vec(state_change(), 0..8)), 0..4);
     let cursors = btree_map((component(), ".{0,3}"), cursor(), 0..4);
@@ -69,7 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Does the same to both; both take it or both refuse it.
+/// Applies the same action to both stores; both must accept it, or both refuse it.
 fn both(stores: [&dyn StateStore; 2], act: impl Fn(&dyn StateStore) -> bool) -> bool {
     let done = stores.map(act);
     assert_eq!(done[0], done[1]);
@@ -115,7 +116,7 @@ proptest! {
     }
 }
 
-/// What the changes mean, said a second time: key by key.
+/// Applies the changes key by key, as a second implementation.
 fn apply(changes: &Changes, state: &mut BTreeMap<(String, u16, Vec<u8>), Vec<u8>>) {
     for (component, changes) in &changes.state {
         for StateChange { key_group, key, value } in changes.clone() {

@@ -30,16 +30,26 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
         None => stdout::print(&list(registry)),
         Some(What::Show { name }) => {
             // A spout and a bolt may share a name.
-            let mut shown = Vec::new();
-            for is_spout in [true, false] {
-                shown.extend(registry.find_for(name, is_spout).map(show));
-            }
-            if shown.is_empty() {
+            let found = find(name, registry);
+            if found.is_empty() {
                 return Err(Failure::new(Code::Usage, unknown(name, registry)));
             }
-            stdout::print(&shown.join("\n"))
+            let shown: Vec<_> = found.into_iter().map(show).collect();
+            stdout::print(&shown.join(
+                "
+",
+            ))
         }
     }
+}
+
+/// The components with this name, in any case.
+fn find<'a>(name: &str, registry: &'a Registry) -> Vec<&'a Entry> {
+    let is_it = |entry: &&Entry| {
+        let mut names = entry.aliases.iter().copied().chain([entry.name]);
+        names.any(|known| known.eq_ignore_ascii_case(name))
+    };
+    registry.entries().iter().filter(is_it).collect()
 }
 
 /// A line for each component, by role: name, role, other names, and the first sentence on it.
@@ -80,12 +90,32 @@ fn show(entry: &Entry) -> String {
     text.push_str(&format!("\n{}", wrap(&format!("Guarantee: {}", entry.guarantee), "")));
     let fields = schema::fields(schema.as_value());
     text.push_str(if fields.is_empty() { "\nNo fields.\n" } else { "\nFields:\n" });
+    let kinds: String = fields.iter().map(|field| format!("{} ", field.kind)).collect();
     for field in fields {
         text.push_str(&format!("  {}: {} ({})\n", field.name, field.kind, field.default));
         text.push_str(&wrap(&field.meaning, "      "));
     }
+    for (kind, meaning) in KINDS {
+        if kinds.split(|c: char| !c.is_alphabetic()).any(|word| word == kind) {
+            text.push_str(&format!("\n{}", wrap(meaning, "")));
+        }
+    }
     text
 }
+
+/// Types of fields that need a word.
+const KINDS: [(&str, &str); 3] = [
+    (
+        "duration",
+        "A duration is a text with a whole number and its unit, ms, s, m, h or d: \"90s\".",
+    ),
+    ("size", "A size is a text with a whole number and its unit, such as B, MiB or GB: \"32MiB\"."),
+    (
+        "secret",
+        "A secret never stands in the file: Env(\"NAME\") takes it from the environment, \
+         File(\"path\") from a file.",
+    ),
+];
 
 /// The widest line, as in `--help`.
 const WIDTH: usize = 100;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::super::exit::{Code, Outcome};
 use super::super::progress::{ProgressBar, Unit};
+use super::super::run::summary::plural;
 use super::super::run::units;
 use super::super::stdout;
 use super::json;
@@ -61,7 +62,15 @@ fn text(report: &Report) -> String {
     let Report { partitions, micro_batches, posts, .. } = report;
     let _ = writeln!(
         text,
-        "{partitions} partitions, {micro_batches} micro-batches, {posts} posts, {bytes}: {findings} findings"
+        "{}, {}, {}, {bytes}: {}",
+        plural(*partitions as u64, "partition"),
+        micro_batches_in_words(*micro_batches as u64),
+        plural(*posts, "post"),
+        plural(findings as u64, "finding"),
     );
     text
+}
+
+fn micro_batches_in_words(number: u64) -> String {
+    format!("{number} micro-batch{}", if number == 1 { "" } else { "es" })
 }

@@ -66,7 +66,7 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
     let is_live = stderr::is_terminal() && stdout::is_terminal() && !args.json;
     // Rates need two looks.
     look()?;
-    let mut view = View::of_process(false);
+    let mut view = View::of_process(false, true);
     loop {
         std::thread::sleep(args.interval);
         let Some(report) = look()? else { continue };

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 /// How often a child looks for messages to show. More often would wake an idle process for nothing:
 /// the server hears by the socket what happens.
-const CHILD_LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHILD_LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a server says to its children.
 #[derive(Debug, clap::Args)]

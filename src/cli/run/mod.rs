@@ -52,6 +52,9 @@ use summary::{Ending, Lakes};
 /// Shorter would wake an idle process more often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// The interval unless it is told otherwise.
+const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+
 /// The shortest interval: what is drawn more often can't be read.
 const INTERVAL_MIN: Duration = Duration::from_millis(50);
 
@@ -77,9 +80,10 @@ pub struct Args {
     /// be kept
     #[arg(long, value_name = "ID", conflicts_with = "fresh")]
     drop_state: Vec<String>,
-    /// How often to show what it does
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
-    interval: Duration,
+    /// How often to show what it does [default: 1s; piped, only if something changed, and at least
+    /// every 30s]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    interval: Option<Duration>,
     /// Don't read the sources: send the dead letters again, each to the component that refused it,
     /// and end. What is refused once more becomes a new dead letter
     #[arg(long)]
@@ -136,7 +140,10 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let lakes = Lakes::of(&topology, &state);
     let durable = topology.checkpoint != Checkpoint::Off;
     let flow = Flow::of(&topology);
-    let view = args.child.view().unwrap_or_else(|| View::of_process(prints_data(&topology)));
+    let view = args
+        .child
+        .view()
+        .unwrap_or_else(|| View::of_process(prints_data(&topology), args.interval.is_some()));
     limits::make_room_for_files()?;
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
@@ -189,7 +196,8 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     if let Err(error) = &control {
         watch.show(Some(format!("status, rebalance and stop won't reach it: {}", error.chain())));
     }
-    let exit = watch.until_the_end(args.interval, args.child.look_every());
+    let interval = args.interval.unwrap_or(INTERVAL_DEFAULT);
+    let exit = watch.until_the_end(interval, args.child.look_every());
     watch.tell();
     let waits_in = durable.then(|| undelivered(&state));
     let ending =

@@ -33,6 +33,8 @@ pub enum View {
 /// Lines of JSON.
 #[derive(Default)]
 pub struct JsonLines {
+    /// True if a report is written at each interval, also if it says nothing new.
+    writes_all: bool,
     /// The facts of the last report that was written, and the uptime that it had.
     written: Option<(serde_json::Value, f64)>,
 }
@@ -60,9 +62,10 @@ impl JsonLines {
             }
         }
         let is_regular = report.message.is_none() && !last;
-        let is_known = self.written.as_ref().is_some_and(|(written, uptime)| {
-            *written == facts && report.uptime_s - uptime < IDLE_LINE_EVERY_S
-        });
+        let is_known = !self.writes_all
+            && self.written.as_ref().is_some_and(|(written, uptime)| {
+                *written == facts && report.uptime_s - uptime < IDLE_LINE_EVERY_S
+            });
         if is_regular && is_known {
             return Vec::new();
         }
@@ -84,11 +87,12 @@ pub struct Screen {
 
 impl View {
     /// What fits standard error. With `prints_data` the topology writes to standard output: on the
-    /// same terminal a table would be torn by the data, and would overwrite it.
-    pub fn of_process(prints_data: bool) -> Self {
+    /// same terminal a table would be torn by the data, and would overwrite it. With `writes_all` a
+    /// program gets a report at each interval, also if it says nothing new.
+    pub fn of_process(prints_data: bool, writes_all: bool) -> Self {
         if log::format() == LogFormat::Json {
             stderr::begin_json();
-            return Self::Json(JsonLines::default());
+            return Self::Json(JsonLines { writes_all, written: None });
         }
         if !stderr::is_terminal() {
             return Self::Plain;

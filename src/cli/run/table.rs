@@ -118,10 +118,8 @@ const COLUMNS: [Column; 16] = [
     text("", MARK.len(), 0, &[Layout::Wide], |row| {
         if row.bottleneck { MARK.into() } else { String::new() }
     }),
-    // The mark matters more than what the component is doing.
-    text("state", MARK.len(), 0, &[Layout::Tight], |row| {
-        if row.bottleneck { MARK.into() } else { state(row) }
-    }),
+    // The mark has no room there: the bottleneck is named above the table.
+    text("state", 8, 0, &[Layout::Tight], state),
 ];
 
 /// What marks the component that limits the topology.
@@ -157,8 +155,11 @@ fn unless(meaningless: bool, cell: String) -> String {
 /// columns and then rows are left out, the bottleneck's last; what fails stands in full below, as
 /// far as there is room.
 pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
+    let all: Vec<&Row> = report.components.iter().collect();
+    let layout = Grid::fitting(&all, width).layout;
+    let facts = facts(report, width, layout);
     let mut lines: Vec<Line> =
-        facts(report, width).into_iter().map(|text| line(text, Style::Plain, width)).collect();
+        facts.into_iter().map(|text| line(text, Style::Plain, width)).collect();
     // A window that can't hold the facts and three rows shows rows only.
     if height < lines.len() + 4 {
         lines.clear();
@@ -189,7 +190,7 @@ pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
 }
 
 /// What stands above the table, as many facts on a line as fit.
-fn facts(report: &Report, width: usize) -> Vec<String> {
+fn facts(report: &Report, width: usize, layout: Layout) -> Vec<String> {
     let age = match report.checkpoint_age_s {
         Some(age) => format!("epoch {}, {} ago", report.epoch, seconds(age)),
         None => "no checkpoint yet".to_owned(),
@@ -205,8 +206,11 @@ fn facts(report: &Report, width: usize) -> Vec<String> {
         format!("RSS {}", report.rss_bytes.map_or_else(|| "?".into(), bytes)),
     ];
     let file = report.state_file_bytes.map(|length| format!("state file {}", bytes(length)));
+    let bottleneck = report.components.iter().find(|row| row.bottleneck);
+    let bottleneck = bottleneck.filter(|_| layout == Layout::Tight);
+    let bottleneck = bottleneck.map(|row| format!("{MARK}: {}", plain(&row.id)));
     let mut lines: Vec<String> = Vec::new();
-    for fact in facts.into_iter().chain(file) {
+    for fact in facts.into_iter().chain(file).chain(bottleneck) {
         match lines.last_mut() {
             Some(last) if last.len() + 3 + fact.len() <= width => {
                 *last = format!("{last} | {fact}")

@@ -47,10 +47,19 @@ pub fn percent(part: f64) -> String {
     }
 }
 
-/// A size: `38.0 MiB`.
+/// A size in the unit that fits: `812 B`, `1.5 KiB`, `38.0 MiB`.
 pub fn bytes(bytes: u64) -> String {
-    let mib = bytes as f64 / f64::from(1 << 20);
-    if mib < 1023.95 { format!("{mib:.1} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
+    let mut size = bytes as f64 / 1024.0;
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    for unit in ["KiB", "MiB", "GiB"] {
+        if size < 1023.95 {
+            return format!("{size:.1} {unit}");
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.1} TiB")
 }
 
 /// Text from outside with one column for each character: a source's own words may hold anything,
@@ -107,7 +116,17 @@ mod tests {
             percent,
             &[(0.0, "0%"), (0.0004, "0%"), (0.004, "0.4%"), (0.955, "96%"), (1.0, "100%")],
         );
-        check(bytes, &[(39_845_888, "38.0 MiB"), (3 << 30, "3.0 GiB")]);
+        check(
+            bytes,
+            &[
+                (0, "0 B"),
+                (1_023, "1023 B"),
+                (1_536, "1.5 KiB"),
+                (39_845_888, "38.0 MiB"),
+                (3 << 30, "3.0 GiB"),
+                (5 << 40, "5.0 TiB"),
+            ],
+        );
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn name(pair: &TrendPair) -> String {
     printable_line(&format!("{} {}", pair.key.key_type, pair.key.key)).into_owned()
 }
 
-/// What is told of a trend: one line of it as a whole, or one for each thing that has moved.
+/// The lines about a trend: one of it as a whole, or one for each thing that has moved.
 fn lines(pair: &TrendPair) -> Vec<String> {
     match (&pair.a, &pair.b) {
         (Some(a), Some(b)) => moved(a, b, pair),

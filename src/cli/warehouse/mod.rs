@@ -74,9 +74,24 @@ impl Which {
             Failure::new(Code::Usage, what)
         })?;
         schema::check_name(&self.schema).map_err(|what| Failure::new(Code::Usage, what))?;
+        if is_redshift(&url) {
+            let what = "the address is one of Amazon Redshift, and these commands are for PostgreSQL: a topology \
+                        with the sink Redshift makes and fills the tables there, also from a lake (run FILE \
+                        --replay GLOB)";
+            return Err(Failure::new(Code::Usage, what));
+        }
         Warehouse::at(&Secret::new(url), &self.schema)
             .map_err(|error| Failure::new(Code::Usage, error.chain()))
     }
+}
+
+/// True if an address names Redshift: by its scheme or its host.
+fn is_redshift(url: &str) -> bool {
+    let url = url.trim().to_ascii_lowercase();
+    url.starts_with("redshift://")
+        || [".redshift.amazonaws.com", ".redshift-serverless.amazonaws.com"]
+            .iter()
+            .any(|domain| url.contains(domain))
 }
 
 /// What `init` did.
@@ -115,4 +130,21 @@ fn init(which: &Which) -> Outcome {
 /// A line of JSON.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("text and numbers can be written as JSON") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_redshift_is_told_by_its_scheme_or_host() {
+        for url in [
+            "redshift://u:p@h/db",
+            "postgres://u@c.x.eu-central-1.redshift.amazonaws.com:5439/db",
+            "host=w.1.us-east-1.Redshift-Serverless.amazonaws.com user=u",
+        ] {
+            assert!(is_redshift(url), "{url}");
+        }
+        assert!(!is_redshift("postgres://redshift@host:5439/redshift"));
+    }
 }

@@ -8,10 +8,10 @@ use crate::topology::{
 };
 use crate::tuple::{Fields, to_json};
 
-/// How many rows that came are looked at for one expectation. Beyond that only their number counts.
+/// The most rows that are looked at for one expectation. Beyond that only their number counts.
 const ROWS_COMPARED_MAX: usize = 10_000;
 
-/// How many differences of one expectation are told; nobody reads more.
+/// The most differences of one expectation that are told; nobody reads more.
 const DIFFERENCES_MAX: usize = 20;
 
 /// A row that came.
@@ -36,7 +36,7 @@ impl Row {
 pub struct Difference {
     /// The place of the expectation.
     pub place: TestPlace,
-    /// What kind of difference it is.
+    /// Its kind.
     pub kind: DifferenceKind,
     /// The component that it is about; empty if it is about the run.
     pub of: String,

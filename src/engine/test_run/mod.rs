@@ -39,13 +39,13 @@ use source::TestSource;
 /// The id of the hidden sink that records streams. No file can name it.
 const RECORDER: &str = "_test";
 
-/// How often a waiting test looks at whether the topology has ended.
+/// The time between two looks of a waiting test at whether the topology has ended.
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
-/// How tests are run.
+/// The way in which tests are run.
 #[derive(Clone, Copy, Debug)]
 pub struct TestOptions {
-    /// How long a test may take on the real clock.
+    /// The longest time that a test may take on the real clock.
     pub timeout: Duration,
     /// True if each bolt and sink has as many tasks as the file says. Otherwise it has one, so that
     /// rows come in the same order each time.
@@ -146,7 +146,7 @@ fn wait(
 /// A topology that is made to be tested.
 struct Rehearsal {
     topology: Topology,
-    /// What each sink gets.
+    /// The recorder of each sink.
     sinks: Vec<(String, Recorder)>,
 }
 
@@ -256,7 +256,7 @@ fn streams_of(expected: &[ExpectedStream]) -> Vec<(String, StreamId)> {
     streams
 }
 
-/// What each dead letter says: `{"component": …, "error": …}`.
+/// The dead letters, each as `{"component": …, "error": …}`.
 fn letter_rows(letters: &Recorder) -> Vec<Row> {
     let mut rows = Vec::new();
     for row in rows_of(letters, |_| Some(Fields::new(["letter"]))) {

@@ -8,7 +8,7 @@ use crate::sink::{Sink, SinkConfig, SinkContext};
 use crate::tuple::{Fields, Tuple};
 use crate::value::Value;
 
-/// How much one recorder keeps. A test with more than this takes seconds to compare, and no person
+/// The most that one recorder keeps, in bytes. A test with more than this takes seconds to compare, and no person
 /// reads it.
 const RECORDED_BYTES_MAX: usize = 256 << 20;
 

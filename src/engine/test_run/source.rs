@@ -20,7 +20,7 @@ use crate::topology::{TestInput, TestPlace, TestStep, tuple_of_json};
 use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
 
-/// How large a file of a test may be; all of it is in memory while the test runs.
+/// The largest file of a test; all of it is in memory while the test runs.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// One thing that the spout does.

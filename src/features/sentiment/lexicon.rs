@@ -1,4 +1,4 @@
-//! The words of VADER: what each of them is worth, and what it does to the words behind it.
+//! The words of VADER: their ratings, and their effects on the words after them.
 //!
 //! `lexicon.txt` and `emoji.txt` are VADER's own data in a shorter form, which `make_lexicon.py`
 //! writes. They are under the MIT licence in `LICENSE`.
@@ -7,29 +7,29 @@ use std::sync::LazyLock;
 
 use hashbrown::HashMap;
 
-/// The mean ratings, one word a line.
+/// The mean ratings, one word per line.
 const LEXICON: &str = include_str!("lexicon.txt");
 
-/// The description of each emoji, one a line.
+/// The description of each emoji, one per line.
 const EMOJI: &str = include_str!("emoji.txt");
 
-/// The bytes of the longest word that means anything; a longer one isn't looked up.
+/// The number of bytes of the longest word in the lists; a longer one isn't looked up.
 pub(super) const WORD_BYTES_MAX: usize = 24;
 
 /// The amount by which a word makes a rating stronger or weaker.
 const INCREASE: f64 = 0.293;
 
-/// A word that the rules name, by its number; 0 is any other word.
+/// A word that occurs in the rules, by its number; 0 is any other word.
 pub(super) type Name = u8;
 
-/// All words that the rules name.
+/// All words that occur in the rules.
 const NAMED: [&str; 33] = [
     "no", "or", "nor", "least", "at", "very", "never", "so", "this", "without", "doubt", "but",
     "kind", "of", "the", "shit", "bomb", "bad", "ass", "bus", "stop", "yeah", "right", "death",
     "to", "die", "for", "beating", "heart", "just", "enough", "sort", "kiss",
 ];
 
-/// The number of a word that the rules name.
+/// Returns the number of a word that occurs in the rules.
 pub(super) const fn name(word: &str) -> Name {
     let mut i = 0;
     while i < NAMED.len() {
@@ -55,16 +55,16 @@ const fn are_equal(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
-/// What a word means.
+/// The meaning of a word.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Meaning {
     /// Its own rating, if it has one.
     pub rating: Option<f64>,
-    /// How much it changes the rating of a word behind it; 0 for most words.
+    /// The change of the rating of a word after it; 0 for most words.
     pub boost: f64,
-    /// True if it turns around what is behind it.
+    /// True if it negates the words after it.
     pub negates: bool,
-    /// Its number, if the rules name it.
+    /// Its number, if it occurs in the rules.
     pub name: Name,
 }
 
@@ -99,12 +99,12 @@ static DESCRIPTIONS: LazyLock<HashMap<char, &'static str>> = LazyLock::new(|| {
     descriptions
 });
 
-/// The meaning of a word in lower case.
+/// Returns the meaning of a word in lower case.
 pub(super) fn meaning(word: &[u8]) -> Meaning {
     MEANINGS.get(word).copied().unwrap_or_default()
 }
 
-/// The description of an emoji.
+/// Returns the description of an emoji.
 pub(super) fn description(sign: char) -> Option<&'static str> {
     DESCRIPTIONS.get(&sign).copied()
 }
@@ -126,8 +126,8 @@ const STRONGER: &str = "absolutely amazingly awfully completely considerable con
 const WEAKER: &str = "almost barely hardly kinda kindof kind-of less little marginal marginally \
     occasional occasionally partly scarce scarcely slight slightly somewhat sorta sortof sort-of";
 
-/// Two or three words that together are worth something else than each of them. VADER lists
-/// `badass` as well, which it never finds: it compares two words and three.
+/// Two or three words that have another rating together than separately. VADER also lists `badass`,
+/// but never finds it, since it compares two and three words.
 pub(super) const SPECIAL_CASES: [(&[Name], f64); 8] = [
     (&[name("the"), name("shit")], 3.0),
     (&[name("the"), name("bomb")], 3.0),
@@ -139,7 +139,7 @@ pub(super) const SPECIAL_CASES: [(&[Name], f64); 8] = [
     (&[name("beating"), name("heart")], 3.5),
 ];
 
-/// Two words that make what is behind them weaker, as one word of [`WEAKER`] does.
+/// Two words that make the words after them weaker, as one word of [`WEAKER`] does.
 pub(super) const WEAKER_PAIRS: [([Name; 2], f64); 3] = [
     ([name("just"), name("enough")], -INCREASE),
     ([name("kind"), name("of")], -INCREASE),

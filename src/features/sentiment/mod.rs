@@ -1,7 +1,7 @@
-//! The sentiment of an English text, by VADER's rules and lexicon: Hutto, C.J. and Gilbert, E.E.
-//! (2014), "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text".
-//! It gives what `polarity_scores(text)["compound"]` of the package vaderSentiment 3.3.2 gives,
-//! also where that is surprising: the order of its rules is kept.
+//! Rates the sentiment of an English text, by VADER's rules and lexicon: Hutto, C.J. and Gilbert,
+//! E.E. (2014), "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media
+//! Text". The result equals `polarity_scores(text)["compound"]` of the package vaderSentiment
+//! 3.3.2, even if it is surprising: the order of its rules is kept.
 
 mod lexicon;
 
@@ -9,16 +9,17 @@ use self::lexicon::{
     Meaning, Name, SPECIAL_CASES, WEAKER_PAIRS, WORD_BYTES_MAX, description, meaning, name,
 };
 
-/// The gain of a word in capitals among others.
+/// The gain of a word in capitals in a text with other words.
 const CAPITALS: f64 = 0.733;
 
-/// What a negation multiplies a rating with.
+/// The factor of a negation.
 const NEGATION: f64 = -0.74;
 
-/// What a boost is multiplied with by its distance from the word.
+/// The factor of a boost, by its distance from the word.
 const BOOST_BY_DISTANCE: [f64; 3] = [1.0, 0.95, 0.9];
 
-/// How large the sum of all ratings is taken to be at most, squared, to bring it between -1 and 1.
+/// The constant of the normalisation of the sum of all ratings to -1 to 1: VADER's approximation of
+/// the largest sum, squared.
 const NORMAL_SUM_SQUARED: f64 = 15.0;
 
 /// A word of a text.
@@ -38,7 +39,7 @@ impl Token {
     }
 }
 
-/// Rates texts, and keeps its buffers from one to the next.
+/// A rater of texts, which reuses its buffers.
 #[derive(Default)]
 pub(crate) struct Sentiment {
     tokens: Vec<Token>,
@@ -47,7 +48,7 @@ pub(crate) struct Sentiment {
 }
 
 impl Sentiment {
-    /// The compound rating of a text, -1 to 1, rounded to four decimals.
+    /// Returns the compound rating of a text, -1 to 1, rounded to four decimals.
     pub fn compound(&mut self, text: &str) -> f64 {
         let mut described = std::mem::take(&mut self.described);
         let text = describe_emoji(text, &mut described);
@@ -90,7 +91,7 @@ impl Sentiment {
     }
 }
 
-/// A text with each emoji replaced by its description.
+/// Returns a text with each emoji replaced by its description.
 fn describe_emoji<'t>(text: &'t str, described: &'t mut String) -> &'t str {
     if text.is_ascii() {
         return text;
@@ -112,25 +113,26 @@ fn describe_emoji<'t>(text: &'t str, described: &'t mut String) -> &'t str {
     described
 }
 
-/// True for what Python takes for white space.
+/// Returns true for the characters that Python counts as white space.
 fn is_white_space(char: char) -> bool {
     char.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&char)
 }
 
-/// The same in ASCII text.
+/// Returns true for the same characters in ASCII text.
 fn is_ascii_white_space(byte: u8) -> bool {
     byte == b' ' || (b'\t'..=b'\r').contains(&byte) || (0x1c..=0x1f).contains(&byte)
 }
 
-/// A word without the punctuation around it. What has two characters or fewer then may be an
-/// emoticon, and stays as it is.
+/// Returns a word without the punctuation around it. A word that would have two characters or fewer
+/// may be an emoticon, and isn't changed.
 fn without_punctuation(token: &str) -> &str {
     let stripped = token.trim_matches(|char: char| char.is_ascii_punctuation());
     let has_three = stripped.len() > 2 && stripped.chars().nth(2).is_some();
     if has_three { stripped } else { token }
 }
 
-/// What [`without_punctuation`] and [`token_of`] make of an ASCII word, without decoding characters.
+/// Returns the result of [`without_punctuation`] and [`token_of`] for an ASCII word, without
+/// decoding characters.
 fn token_of_ascii(token: &[u8]) -> Token {
     let mut word = token;
     while let [b, rest @ ..] = word
@@ -173,7 +175,7 @@ fn token_of(word: &str) -> Token {
     Token { meaning, is_in_capitals: is_in_capitals(word) }
 }
 
-/// The word in lower case, if it is as short as a word that means something.
+/// Returns the word in lower case, unless it is longer than all words in the lists.
 fn lower_case<'b>(word: &str, buffer: &'b mut [u8; WORD_BYTES_MAX]) -> Option<&'b [u8]> {
     if word.is_ascii() {
         let lower = buffer.get_mut(..word.len())?;
@@ -189,12 +191,12 @@ fn lower_case<'b>(word: &str, buffer: &'b mut [u8; WORD_BYTES_MAX]) -> Option<&'
     Some(&buffer[..length])
 }
 
-/// True if a word has `n't` in it, in any case.
+/// Returns true if a word contains `n't`, in any case.
 fn has_nt(word: &[u8]) -> bool {
     word.windows(3).any(|part| part[1] == b'\'' && part.eq_ignore_ascii_case(b"n't"))
 }
 
-/// True if all letters are capitals, and there is one.
+/// Returns true if all letters are capitals, and there is at least one.
 fn is_in_capitals(word: &str) -> bool {
     if word.is_ascii() {
         let bytes = word.as_bytes();
@@ -211,13 +213,13 @@ fn is_in_capitals(word: &str) -> bool {
     has_capital
 }
 
-/// True for the letters that are a capital and a small letter in one, such as `ǅ`.
+/// Returns true for a character that is a capital and a small letter in one, such as `ǅ`.
 fn is_title_case(char: char) -> bool {
     matches!(char, '\u{1c5}' | '\u{1c8}' | '\u{1cb}' | '\u{1f2}' | '\u{1f88}'..='\u{1f8f}'
         | '\u{1f98}'..='\u{1f9f}' | '\u{1fa8}'..='\u{1faf}' | '\u{1fbc}' | '\u{1fcc}' | '\u{1ffc}')
 }
 
-/// The rating of one word, with what stands before it.
+/// Returns the rating of one word, which depends on the words before it.
 fn rating(tokens: &[Token], at: usize, some_in_capitals: bool) -> f64 {
     let token = &tokens[at];
     let next = tokens.get(at + 1);
@@ -250,13 +252,13 @@ fn rating(tokens: &[Token], at: usize, some_in_capitals: bool) -> f64 {
     if is_behind_least(tokens, at) { rating * NEGATION } else { rating }
 }
 
-/// True if a `no` before the word negates it.
+/// Returns true if a `no` before the word negates it.
 fn is_behind_no(tokens: &[Token], at: usize) -> bool {
     let is_no = |distance: usize| at >= distance && tokens[at - distance].is(name("no"));
     is_no(1) || is_no(2) || is_no(3) && tokens[at - 1].is_one_of([name("or"), name("nor")])
 }
 
-/// How much a word before changes a rating.
+/// Returns the change of a rating because of a word before it.
 fn boost(before: &Token, rating: f64, some_in_capitals: bool) -> f64 {
     let boost = before.meaning.boost;
     if boost == 0.0 {
@@ -272,7 +274,7 @@ fn boost(before: &Token, rating: f64, some_in_capitals: bool) -> f64 {
     }
 }
 
-/// The rating behind what negates it so many words before.
+/// Returns the rating after a negation at this distance before the word.
 fn negate(tokens: &[Token], at: usize, distance: usize, rating: f64) -> f64 {
     let before = |distance: usize| &tokens[at - distance];
     let so_or_this = [name("so"), name("this")];
@@ -294,7 +296,7 @@ fn negate(tokens: &[Token], at: usize, distance: usize, rating: f64) -> f64 {
     }
 }
 
-/// The rating of a word that is a part of an idiom; there are three words before it.
+/// Returns the rating of a word as a part of an idiom; at least three words precede it.
 fn in_idiom(tokens: &[Token], at: usize, mut rating: f64) -> f64 {
     let names = |from: usize, to: usize| tokens.get(from..to).unwrap_or_default();
     let before = [
@@ -321,12 +323,12 @@ fn special_case(tokens: &[Token]) -> Option<f64> {
     SPECIAL_CASES.iter().find(|(words, _)| are(tokens, words)).map(|(_, rating)| *rating)
 }
 
-/// True if the tokens are these words.
+/// Returns true if the tokens are these words.
 fn are(tokens: &[Token], words: &[Name]) -> bool {
     tokens.len() == words.len() && tokens.iter().zip(words).all(|(token, word)| token.is(*word))
 }
 
-/// True if a `least` before the word negates it: `at least` and `very least` don't.
+/// Returns true if a `least` before the word negates it: `at least` and `very least` don't.
 fn is_behind_least(tokens: &[Token], at: usize) -> bool {
     let Some(least) = at.checked_sub(1) else { return false };
     if !tokens[least].is(name("least")) || tokens[least].meaning.rating.is_some() {
@@ -335,9 +337,9 @@ fn is_behind_least(tokens: &[Token], at: usize) -> bool {
     least == 0 || !tokens[least - 1].is_one_of([name("at"), name("very")])
 }
 
-/// What is before the first `but` counts half, and what is behind it one and a half times. VADER
-/// finds the place of each rating by its value, so one of several equal ratings is changed for all
-/// of them, and a changed one that equals another is changed again.
+/// Multiplies the ratings before the first `but` by 0.5, and those after it by 1.5. VADER finds the
+/// position of each rating by its value, so of several equal ratings the first one is changed each
+/// time, and a changed rating that equals another one is changed again.
 fn weigh_around_but(tokens: &[Token], ratings: &mut [f64]) {
     let Some(but) = tokens.iter().position(|token| token.is(name("but"))) else { return };
     for i in 0..ratings.len() {
@@ -351,7 +353,7 @@ fn weigh_around_but(tokens: &[Token], ratings: &mut [f64]) {
     }
 }
 
-/// What exclamation and question marks add.
+/// Returns the emphasis of exclamation and question marks.
 fn emphasis(text: &str) -> f64 {
     let exclamations = memchr::memchr_iter(b'!', text.as_bytes()).count().min(4);
     let questions = memchr::memchr_iter(b'?', text.as_bytes()).count();
@@ -369,7 +371,7 @@ mod tests {
 
     use super::*;
 
-    /// What VADER itself says of these is compared in `tests/cli/features.rs`.
+    /// `tests/cli/features.rs` compares these texts with VADER itself.
     #[test]
     fn ratings_are_those_of_vader() {
         for (text, expected) in [

@@ -25,7 +25,7 @@ const INDEX_BYTES_MAX: u64 = 16 << 20;
 
 /// Reports a panic of the reader, which a damaged file may cause, as an ordinary damage.
 pub fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    caught(read).unwrap_or_else(|_| Err("it is no Parquet that can be read".into()))
+    caught(read).unwrap_or_else(|_| Err("it isn't a readable Parquet file".into()))
 }
 
 /// Returns true if a compression of pages can be read: those that Cargo.toml enables features for.
@@ -50,7 +50,7 @@ impl Footer {
     /// Reads the footer.
     ///
     /// # Errors
-    /// The errors of `input`, or a damage.
+    /// If `input` fails, or the file is damaged.
     pub fn read(input: &mut dyn Input) -> Result<Self, Trouble> {
         let file = input.length()?;
         let mut bytes = input.range(file.saturating_sub(LOOK_BYTES)..file)?;
@@ -111,7 +111,7 @@ impl Footer {
 /// need a dictionary.
 ///
 /// # Errors
-/// The errors of `input`, or the reason why the index makes no sense.
+/// If `input` fails. The inner error is the reason why the index or the footer makes no sense.
 pub fn parts(
     column: &ColumnChunkMetaData,
     input: &mut dyn Input,

@@ -31,9 +31,9 @@ const READ_BYTES: usize = 64 << 10;
 /// this program writes stays below the longest post and a page.
 const PART_BYTES_MAX: u64 = 1 << 30;
 
-/// Reads the posts of one Parquet file: the footer first, then everything from beginning to end, as
-/// if it were text. Holds one page in memory, or one compressed row group if the file doesn't say
-/// where its pages are.
+/// A reader of the posts of one Parquet file: it reads the footer first, then everything from
+/// beginning to end, as if it were text. Holds one page in memory, or one compressed row group if
+/// the file doesn't say where its pages are.
 #[derive(Default)]
 pub struct Columns {
     open: Option<Open>,
@@ -60,7 +60,7 @@ impl Columns {
     /// Returns the next posts; `None` at the end.
     ///
     /// # Errors
-    /// The errors of `input`; or a damage, with the row.
+    /// If `input` fails, or the file is damaged; the error has the row of the damage.
     pub fn next_posts(&mut self, input: &mut dyn Input) -> Result<Option<Vec<Post>>, Trouble> {
         let open = match &mut self.open {
             Some(open) => open,
@@ -360,7 +360,7 @@ impl Length for Part {
 impl ChunkReader for Part {
     type T = <Bytes as ChunkReader>::T;
 
-    /// Called at the beginning of a page, with its header.
+    /// Returns a reader at the beginning of a page, and takes room for the page.
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
         let at = self.at(start)?;
         let header =
@@ -391,7 +391,7 @@ fn unpacked_page_bytes(header: &[u8]) -> Option<u64> {
 /// Returns the number of bytes of the posts of a file, according to its footer.
 ///
 /// # Errors
-/// The errors of `input`, or a damage.
+/// If `input` fails, or the file is damaged.
 pub fn text_bytes(input: &mut dyn Input) -> Result<u64, Trouble> {
     let footer = Footer::read(input)?;
     let bytes = footer.says.row_groups().iter().map(|group| {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Files ─▶ [file][part][part][part][end][file][part]…  ─▶ next, fill
-//!                  ▲ at most so many parts are asked for
+//!                  ▲ at most `parts_max` parts are requested
 //!                  └── threads of the pool ── Store::get_range
 //! ```
 
@@ -86,7 +86,7 @@ enum Item {
     Failed(Error),
 }
 
-/// Reads objects of a store, ahead of the reader that takes them.
+/// A feed of objects in a store, which are read ahead.
 pub struct StoreFeed {
     store: Arc<dyn Store>,
     pool: Arc<Pool>,

@@ -3,9 +3,9 @@
 use super::mark::Nanos;
 use super::merge::Handed;
 
-/// Detects posts of a partition that are older than one before them. A single post that is newer
-/// than those on both sides of it (from 2099, say) counts as one post out of order; the posts after
-/// it don't count.
+/// A detector of posts in a partition that are older than one before them. A single post that is
+/// newer than those on both sides of it (from 2099, say) counts as one post out of order; the posts
+/// after it don't count.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disorder {
     newest: Option<Nanos>,
@@ -56,13 +56,13 @@ impl Counts {
         if self.out_of_order > 0 {
             let posts = posts(self.out_of_order);
             notes.push(format!(
-                "{posts} came out of order, behind newer ones (see order, disorder and buffer)"
+                "{posts} came out of order, after newer ones (see order, disorder and buffer)"
             ));
         }
         if self.untimed > 0 {
             let posts = posts(self.untimed);
             notes.push(format!(
-                "{posts} without a time of their own were left out: they lie in no range of times"
+                "{posts} without their own time were left out: they can't be in a range of times"
             ));
         }
         notes

@@ -143,7 +143,7 @@ impl Files {
     /// If it is only found in the same partitions as before.
     pub fn look_again(&mut self, split: usize, read: Option<Position>) -> Result<()> {
         let Some(at) = self.wanted.iter().position(|wanted| wanted.split == split) else {
-            return Err(Error::fatal("a file is gone, and nobody knows of which split"));
+            return Err(Error::fatal("a file is gone, and its split isn't known"));
         };
         self.steps.clear();
         self.wanted[at].from = read.or(self.wanted[at].from);
@@ -316,7 +316,8 @@ fn is_left(cut: &mut Cut, from: Option<Position>) -> bool {
     cut.posts > 0
 }
 
-/// Reads files of a folder, each when it is reached: the operating system already reads ahead.
+/// A feed of files in a folder, each of which is read when it is reached: the operating system
+/// already reads ahead.
 pub struct FolderFeed {
     root: PathBuf,
     files: Files,

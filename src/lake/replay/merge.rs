@@ -166,7 +166,7 @@ impl<S> Lane<S> {
     }
 }
 
-/// Merges splits.
+/// A merge of several splits.
 pub struct Merge<S, O> {
     lanes: Vec<Lane<S>>,
     open: O,

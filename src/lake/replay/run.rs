@@ -262,8 +262,9 @@ impl Replay {
         Ok(())
     }
 
-    /// The index records the oldest post of a partition. If that is a stray one, the partition
-    /// would be opened long before its turn, so reading its beginning gives a better time.
+    /// Returns the entry of a split in a merge. Its time comes from reading the beginning of the
+    /// partition: the index records the oldest post, and if that is a stray one, the partition
+    /// would be opened long before its turn.
     fn entry(&self, split: &Split) -> Entry {
         let from = split.mark.map(|mark| mark.oldest.file);
         let begins = self.place.peek(&split.partition, from).iter().filter_map(nanos).min();

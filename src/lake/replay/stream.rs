@@ -49,7 +49,7 @@ pub enum News {
     Damaged(String),
 }
 
-/// Reads partitions.
+/// A stream of the posts of partitions.
 pub struct Stream {
     place: Place,
     feed: Box<dyn Feed>,

@@ -23,8 +23,8 @@ use crate::units::ByteSize;
 /// The number of attempts to create a file while other processes keep removing an empty folder.
 const PUT_TRIES_MAX: usize = 100;
 
-/// Keeps objects as files below a folder. Files in `_staging/` are incomplete, so they aren't
-/// objects.
+/// A store that keeps objects as files below a folder. Files in `_staging/` are incomplete, so they
+/// aren't objects.
 #[derive(Debug)]
 pub struct LocalStore {
     root: PathBuf,

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use super::{Object, Put, Store};
 use crate::error::Result;
 
-/// Keeps objects in a map.
+/// A store that keeps objects in a map.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     objects: Mutex<BTreeMap<String, Bytes>>,
 }
 
 impl MemoryStore {
-    /// The map is never left half-changed, so a panic elsewhere doesn't matter.
+    /// Locks the map. It is never left half-changed, so a panic elsewhere doesn't matter.
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }

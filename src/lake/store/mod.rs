@@ -41,7 +41,7 @@ pub enum Put {
     Exists,
 }
 
-/// Keeps the objects of one lake. Every implementation passes the same conformance suite.
+/// The objects of one lake. Every implementation passes the same conformance suite.
 ///
 /// Errors are [`Kind::Transient`](crate::error::Kind::Transient) if another attempt may succeed
 /// (after a timeout, a reset, a busy server, or just expired credentials), and fatal if not (no

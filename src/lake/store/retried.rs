@@ -66,7 +66,8 @@ impl Store for Retried {
         self.store.address(key)
     }
 
-    /// If an answer was lost, the object that already exists may be from the previous attempt.
+    /// Puts an object if it is absent. If an answer was lost, the object that already exists may be
+    /// from the previous attempt.
     fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
         self.ask(|store| store.put(key, bytes.clone()))
     }

@@ -138,7 +138,7 @@ fn pays(one: &Measured<'_>, bytes_max: u64, form: Option<Form>) -> bool {
     let Some(form) = form.or_else(|| one.files.first().map(|(name, _)| name.form)) else {
         return false;
     };
-    // When two arrays are joined, two brackets become one comma.
+    // Joining two arrays turns two brackets into one comma.
     let fit = |pair: &[u64]| {
         pair[0].saturating_add(pair[1]).saturating_sub(form.end().len() as u64) <= bytes_max
     };

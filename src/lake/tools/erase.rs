@@ -93,7 +93,7 @@ impl Record {
     }
 }
 
-/// Stores the record in its current state.
+/// A function that stores the record in its current state.
 type Write<'a> = &'a dyn Fn(&Record) -> Result<()>;
 
 /// Erases posts from the closed partitions of a lake. The record is stored before the first post is

@@ -66,7 +66,7 @@ fn may_have(store: &dyn Store, object: &Object, ids: &Ids) -> Result<bool> {
             Ok(Some(posts)) if posts.iter().any(|post| goes(post, ids)) => return Ok(true),
             Ok(Some(_)) => {}
             Ok(None) => return Ok(false),
-            // It was published or deleted after it was listed.
+            // The file was published or deleted after it was listed.
             Err(Trouble::Gone) => return Ok(false),
             // Something that isn't a file has no post.
             Err(Trouble::Store(error)) if error.kind() == Kind::Rejected => return Ok(false),

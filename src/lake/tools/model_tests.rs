@@ -3,7 +3,7 @@
 //! scheduler lets it through. Tools may be killed before any step, and readers stop and continue
 //! from their cursors.
 //!
-//! `WATERSPOUT_LONG=1` makes ten times as many; `WATERSPOUT_SEED=n` begins with that seed.
+//! `WATERSPOUT_LONG=1` runs ten times as many scenarios; `WATERSPOUT_SEED=n` begins with that seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -59,7 +59,7 @@ struct Turns {
     dies_at: Option<usize>,
 }
 
-/// Lets the requests of one process through, one by one.
+/// A gate that lets the requests of one process through, one by one.
 #[derive(Default)]
 struct Gate {
     turns: Mutex<Turns>,

@@ -20,7 +20,8 @@ pub struct Passes {
 pub struct Fresh {
     /// Its name.
     pub partition: String,
-    /// True if no partition of this name was searched before; false if it has other files now.
+    /// True if no partition of this name was searched before; false if it was searched with other
+    /// files.
     pub is_new: bool,
 }
 

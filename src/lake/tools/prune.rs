@@ -25,7 +25,7 @@ pub fn stays(store: &dyn Store, all: &[String], partition: &str) -> Result<Optio
     let boundary = |name: &str| name.parse::<PartitionName>().ok().map(|name| name.boundary);
     let newest = all.iter().filter_map(|name| boundary(name)).max();
     if boundary(partition) >= newest {
-        return Ok(Some("none began after it, so it may be the one that is being written"));
+        return Ok(Some("no partition began after it, so it may still be written"));
     }
     if store.is_being_written(partition)? {
         return Ok(Some("a writer has files for it in _staging"));

@@ -255,7 +255,7 @@ fn new_index(
     Ok(index)
 }
 
-/// Writes posts into the files of a new partition.
+/// A writer of posts into the files of a new partition.
 struct Writer<'a> {
     store: &'a Arc<dyn Store>,
     partition: &'a str,

@@ -108,7 +108,7 @@ pub fn verify(store: &dyn Store, partitions: &[String], whole: bool) -> Result<R
     report.notes.extend(journal::unfinished(store)?.into_iter().map(|entry| {
         let done = if entry.end.is_some() { "and has to clean up" } else { "and hasn't ended" };
         format!(
-            "{} of \"{}\" was begun {done}: run it again if none is running",
+            "{} of \"{}\" was begun {done}: run it again unless it is still running",
             entry.why, entry.old
         )
     }));

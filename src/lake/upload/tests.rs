@@ -319,8 +319,8 @@ fn what_is_replaced_while_an_answer_is_awaited_is_neither_put_twice_nor_missed()
     }
 }
 
-/// A file that is longer than one answer of the store: its answer was lost, and it is still
-/// compared.
+/// Tests a file that is longer than one answer of the store: the answer to its upload was lost, and
+/// it is still compared.
 #[test]
 fn what_is_there_already_is_compared_range_by_range() {
     const ANSWER_BYTES_MAX: u64 = 5 << 20;

@@ -72,8 +72,8 @@ impl Lake {
         self.commit(&prepared);
     }
 
-    /// Returns everything below the root except the staging folder: `<boundary> <number>
-    /// <content>`, by partition.
+    /// Returns everything below the root except the staging folder:
+    /// `<boundary> <number> <content>`, by partition.
     fn visible(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for folder in fs::read_dir(self.root.path()).unwrap().map(|entry| entry.unwrap().path()) {
@@ -294,7 +294,7 @@ fn a_folder_that_vanished_is_an_error_after_which_the_same_post_is_written_once(
     assert_eq!(lake.visible(), ["12:00:00.0 0000000 [{\"a\":1}]"]);
 }
 
-/// After a failed close comes a post that would have fitted.
+/// Tests a post that would have fitted, and comes after a failed close.
 #[test]
 fn a_file_whose_packing_failed_is_packed_later_and_takes_no_other_post() {
     use crate::lake::form::{Compression, Format};

@@ -134,7 +134,8 @@ impl PostKind for BlueskyEvent {
         Counts { likes, reposts, replies, quotes, bookmarks, views: None }
     }
 
-    /// Checks the facts; an event of an account or an identity isn't about a record, and has no id.
+    /// Returns true if the facts are complete. An event of an account or an identity isn't about a
+    /// record, and has no id.
     fn is_as_expected(&self, body: &[u8], facts: &PostFacts<'_>) -> bool {
         let is_of_account = || {
             let [account, identity] = pick(event(body), ["account", "identity"]);
@@ -157,7 +158,8 @@ impl PostKind for BlueskyEvent {
         in_commit(body, "rev").and_then(id_text)
     }
 
-    /// A record may be created again under the same address, and an account may come back.
+    /// Returns the selection of a deletion: a record may be created again under the same address,
+    /// and an account may come back.
     fn deletion_reach(&self, _id: &str) -> DeletionReach {
         DeletionReach::UntilDeletion
     }

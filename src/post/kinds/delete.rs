@@ -1,6 +1,6 @@
-//! A deletion: a post that says that another post was deleted, as captures write it (`{"delete":
-//! {"kind": "tweet", "id": "…"}}`), or as the old streams of Twitter did (`{"delete": {"status":
-//! {"id_str": "…"}}}`). It has no content.
+//! A deletion: a post that says that another post was deleted, as captures write it
+//! (`{"delete": {"kind": "tweet", "id": "…"}}`), or as the old streams of Twitter did
+//! (`{"delete": {"status": {"id_str": "…"}}}`). It has no content.
 
 use std::borrow::Cow;
 
@@ -48,7 +48,7 @@ impl PostKind for Delete {
         PostStream::Deletes
     }
 
-    /// The platform is that of the deleted post.
+    /// Sets the facts. The platform is that of the deleted post.
     fn gather<'a>(&self, body: &'a [u8], facts: &mut PostFacts<'a>) {
         facts.id = self.id(body);
         facts.stream = PostStream::Deletes;
@@ -58,12 +58,12 @@ impl PostKind for Delete {
         }
     }
 
-    /// Checks the facts; the old streams' notices don't always have a time.
+    /// Returns true if the facts are complete. The old streams' notices don't always have a time.
     fn is_as_expected(&self, body: &[u8], _facts: &PostFacts<'_>) -> bool {
         Deletion::read(body).is_some()
     }
 
-    /// A record may be created and deleted again under the same name.
+    /// Returns the revision: a record may be created and deleted again under the same name.
     fn revision<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         Deletion::read(body)?.revision
     }

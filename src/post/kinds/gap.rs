@@ -29,7 +29,7 @@ impl PostKind for Gap {
         PostStream::Gaps
     }
 
-    /// The platform is that of the posts which may be missing.
+    /// Sets the facts. The platform is that of the posts which may be missing.
     fn gather<'a>(&self, body: &'a [u8], facts: &mut PostFacts<'a>) {
         facts.id = self.id(body);
         facts.stream = PostStream::Gaps;
@@ -39,7 +39,7 @@ impl PostKind for Gap {
         }
     }
 
-    /// An entry is written again when its gap is filled.
+    /// Returns the revision: an entry is written again when its gap is filled.
     fn revision<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         let filled = get(body, "filled")?;
         String::from_utf8_lossy(filled).into()

@@ -94,7 +94,7 @@ impl PostKind for Other {
         Counts { likes, reposts, replies, quotes, views, bookmarks }
     }
 
-    /// A post of an unknown kind is never as expected.
+    /// Returns false: a post of an unknown kind is never as expected.
     fn is_as_expected(&self, _body: &[u8], _facts: &PostFacts<'_>) -> bool {
         false
     }

@@ -155,7 +155,8 @@ impl PostKind for Toot {
         text_at(body, &["edited_at"])
     }
 
-    /// A deletion has the number of the toot on that server, and not its URI.
+    /// Returns the selection of a deletion, which has the number of the toot on that server, and
+    /// not its URI.
     fn deletion_reach(&self, id: &str) -> DeletionReach {
         if id.contains("://") { DeletionReach::AllOfId } else { DeletionReach::OfServer }
     }
@@ -187,7 +188,7 @@ impl PostKind for Toot {
     }
 }
 
-/// A status without content has no text: a warning alone doesn't count.
+/// Returns the text of a status. Without content it has no text: a warning alone doesn't count.
 fn text_of<'a>(warning: Option<&'a [u8]>, content: Option<&'a [u8]>) -> Option<Cow<'a, str>> {
     let content = without_html(&content.and_then(string)?);
     match warning.and_then(string).filter(|warning| !warning.is_empty()) {

@@ -17,6 +17,7 @@ use super::problem::ApiError;
 use super::request_times::RequestTimes;
 use crate::clock::SharedClock;
 use crate::server::auth::{Auth, Shown};
+use crate::server::page;
 
 /// The longest time until a request has its answer, or its first part: a rebalance takes the
 /// longest.
@@ -37,7 +38,8 @@ pub struct Site {
 
 /// The addresses that need no token.
 fn is_open(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz" | "/api/v1/session")
+    matches!(path, "/healthz" | "/readyz" | "/api/v1/session" | page::LOGIN)
+        || page::is_static(path)
 }
 
 /// Lets a request pass, or refuses it.
@@ -123,6 +125,7 @@ async fn authenticate(request: &ServiceRequest) -> Result<bool, ApiError> {
     let headers = request.headers();
     match auth.shown(text(headers, &AUTHORIZATION), text(headers, &COOKIE)) {
         Shown::Token | Shown::Session => Ok(true),
+        Shown::Nothing if page::is_page(request.path()) => Err(ApiError::see_other(page::LOGIN)),
         Shown::Nothing => Err(unauthorized()),
         Shown::Wrong => Err(wrong(auth).await),
     }

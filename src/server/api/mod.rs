@@ -24,15 +24,18 @@ use utoipa_actix_web::{AppExt, scope};
 
 use super::auth::Auth;
 use super::fleet::Fleet;
+use super::page;
 
 pub use gate::Site;
+pub use gate::wrong as slow_down;
 pub use messages::{
     Accepted, DiffRow, Logs, Rebalance, Rebalanced, Submission, TaskChange, TopologyDetail,
     TopologyList, Verdict,
 };
-pub use problem::{Problem, ProblemPlace};
+pub use problem::{ApiError, Problem, ProblemPlace};
 pub use request_times::RequestTimes;
 pub use streams::Streams;
+pub use topologies::{detail, look, rebalance};
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -106,11 +109,13 @@ pub fn app(
     let (app, api) = App::new()
         .into_utoipa_app()
         .openapi(Description::openapi())
+        // Before the scope, which would answer for everything below it.
+        .map(|app| app.service(openapi_document))
         .service(v1)
         .service(health::is_alive)
         .service(health::is_ready)
         .split_for_parts();
-    app.service(openapi_document)
+    page::routes(app)
         .service(metrics::metrics)
         .app_data(Data::new(handles.streams))
         .app_data(Data::new(handles.times))

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, ContentType, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, ContentType, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
@@ -69,7 +69,7 @@ pub struct ApiError {
     status: StatusCode,
     detail: String,
     problems: Vec<ProblemPlace>,
-    /// For `Allow`, or `Retry-After`.
+    /// For `Allow`, `Location` or `Retry-After`.
     header: Option<String>,
 }
 
@@ -83,6 +83,17 @@ impl ApiError {
     pub fn not_allowed(allowed: String) -> Self {
         let detail = format!("this address takes {allowed} only");
         Self { header: Some(allowed), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+    }
+
+    /// There is no such thing.
+    pub fn missing(detail: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// A page asks for the token first.
+    pub fn see_other(path: &str) -> Self {
+        let header = Some(path.to_owned());
+        Self { header, ..Self::new(StatusCode::SEE_OTHER, "the token is needed") }
     }
 
     /// Too much is asked for: try again after so many seconds.
@@ -117,8 +128,12 @@ impl ResponseError for ApiError {
             response.insert_header((WWW_AUTHENTICATE, "Bearer realm=\"waterspout\""));
         }
         if let Some(header) = &self.header {
-            let is_method = self.status == StatusCode::METHOD_NOT_ALLOWED;
-            response.insert_header((if is_method { ALLOW } else { RETRY_AFTER }, header.as_str()));
+            let name = match self.status {
+                StatusCode::METHOD_NOT_ALLOWED => ALLOW,
+                StatusCode::SEE_OTHER => LOCATION,
+                _ => RETRY_AFTER,
+            };
+            response.insert_header((name, header.as_str()));
         }
         let body = serde_json::to_string(&problem).unwrap_or_default();
         response.insert_header(ContentType(media_type())).body(body)

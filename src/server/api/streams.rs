@@ -133,7 +133,7 @@ impl Every {
 /// for each message of its process, `trends` for each row of its `Trends`.
 #[utoipa::path(
     tag = "streams",
-    params(("name" = String, Path, description = "The topology's name"), Every),
+    params(("name" = String, Path, example = "words", description = "The topology's name"), Every),
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/events")]
@@ -237,7 +237,7 @@ impl From<TapQuery> for TapRequest {
 /// topology is never held up.
 #[utoipa::path(
     tag = "streams",
-    params(("name" = String, Path, description = "The topology's name"), TapQuery),
+    params(("name" = String, Path, example = "words", description = "The topology's name"), TapQuery),
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/tap")]
@@ -269,7 +269,7 @@ async fn send_tapped(mut lines: RemoteLines, events: &Events, event: &str) {
 /// ones that there are.
 #[utoipa::path(
     tag = "streams",
-    params(("name" = String, Path, description = "The topology's name"), FollowQuery),
+    params(("name" = String, Path, example = "words", description = "The topology's name"), FollowQuery),
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/logs/follow")]

@@ -1,5 +1,6 @@
 //! The operations on topologies.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::problem::{ApiError, ProblemResponses, places};
 use crate::control::{self, Request, Seen, Unanswered, ask_remote};
 use crate::engine::DRAIN_DEADLINE;
 use crate::engine::upgrade::compare;
+use crate::metrics::ComponentStatus;
 use crate::server::fleet::{Fleet, Kept, Refusal, Task};
 use crate::server::shown::{State, TopologySummary};
 use crate::units::Interval;
@@ -92,7 +94,7 @@ pub async fn validate_topology(
 /// One topology: what becomes of it, and what its components do.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, description = "The topology's name")),
+    params(("name" = String, Path, example = "words", description = "The topology's name")),
     responses((status = 200, body = TopologyDetail), ProblemResponses)
 )]
 #[get("/topologies/{name}")]
@@ -147,7 +149,7 @@ pub async fn top(fleet: Data<Fleet>) -> Answer<Vec<TopologyDetail>> {
 /// Lets the spouts of a topology go on, and starts one that has finished once more.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, description = "The topology's name")),
+    params(("name" = String, Path, example = "words", description = "The topology's name")),
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/activate")]
@@ -158,7 +160,7 @@ pub async fn activate_topology(fleet: Data<Fleet>, name: Path<String>) -> Answer
 /// Lets the spouts of a topology emit nothing, also in a replay. Checkpoints go on.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, description = "The topology's name")),
+    params(("name" = String, Path, example = "words", description = "The topology's name")),
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/deactivate")]
@@ -179,7 +181,7 @@ async fn set_active(fleet: &Fleet, name: &str, is_active: bool) -> Answer<Topolo
 /// later start has the same numbers; an upgrade has those of its file.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, description = "The topology's name")),
+    params(("name" = String, Path, example = "words", description = "The topology's name")),
     responses((status = 200, body = Rebalanced), ProblemResponses)
 )]
 #[post("/topologies/{name}/rebalance")]
@@ -189,8 +191,20 @@ pub async fn rebalance_topology(
     asked: Json<Rebalance>,
 ) -> Answer<Rebalanced> {
     let kept = fleet.find(&name)?;
-    let mut hints = std::collections::BTreeMap::new();
-    for (id, tasks) in &asked.tasks {
+    rebalance(&fleet, &kept, &asked.tasks).await.map(Json)
+}
+
+/// Changes the numbers of tasks, and keeps them for later starts.
+///
+/// # Errors
+/// If a number is wrong, there would be too many tasks, or the process can't do it.
+pub async fn rebalance(
+    fleet: &Fleet,
+    kept: &Kept,
+    tasks: &BTreeMap<String, u16>,
+) -> Result<Rebalanced, ApiError> {
+    let mut hints = BTreeMap::new();
+    for (id, tasks) in tasks {
         let hint = NonZeroU16::new(*tasks).ok_or_else(|| {
             Refusal::Bad(format!("component \"{id}\": expected at least 1 task, found 0"))
         })?;
@@ -200,25 +214,27 @@ pub async fn rebalance_topology(
         let what = "expected at least one component in \"tasks\", such as {\"count\": 4}";
         return Err(Refusal::Bad(what.into()).into());
     }
-    let seen = look(&kept).await.map_err(unanswered)?;
-    let tasks = |component: &crate::metrics::ComponentStatus| {
+    let seen = look(kept).await.map_err(unanswered)?;
+    let tasks = |component: &ComponentStatus| {
         hints.get(&component.id).map_or(component.tasks, |hint| hint.get().into())
     };
-    fleet.check_tasks(&kept, seen.status.components.iter().map(tasks).sum())?;
+    fleet.check_tasks(kept, seen.status.components.iter().map(tasks).sum())?;
     let request = Request::Rebalance(hints.clone());
     let done: control::Rebalanced =
         ask_remote(&kept.folder.state(), &request, REBALANCE_PATIENCE).await.map_err(unanswered)?;
     kept.order(Task::KeepHints(hints)).await?;
     let change = |(id, (before, after))| (id, TaskChange { before, after });
     let tasks = done.tasks.into_iter().map(change).collect();
-    Ok(Json(Rebalanced { seconds: done.seconds, tasks }))
+    Ok(Rebalanced { seconds: done.seconds, tasks })
 }
 
 /// The error for a process that doesn't answer.
 pub fn unanswered(unanswered: Unanswered) -> ApiError {
     match unanswered {
         Unanswered::Refused(what) => Refusal::Conflict(what).into(),
-        other => Refusal::Silent(other.to_string()).into(),
+        // It has ended, or begins.
+        Unanswered::Absent => Refusal::Conflict(unanswered.to_string()).into(),
+        Unanswered::Silent => Refusal::Silent(unanswered.to_string()).into(),
     }
 }
 
@@ -226,7 +242,7 @@ pub fn unanswered(unanswered: Unanswered) -> ApiError {
 /// with it, unless it is purged. The answer doesn't wait for the drain.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, description = "The topology's name")),
+    params(("name" = String, Path, example = "words", description = "The topology's name")),
     responses((status = 202, body = Accepted), ProblemResponses)
 )]
 #[post("/topologies/{name}/kill")]
@@ -261,7 +277,7 @@ pub async fn kill_topology(
 /// Says what another version of a topology keeps of its state.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, description = "The topology's name")),
+    params(("name" = String, Path, example = "words", description = "The topology's name")),
     responses((status = 200, body = Vec<DiffRow>), ProblemResponses)
 )]
 #[post("/topologies/{name}/diff")]
@@ -281,7 +297,7 @@ pub async fn diff_topology(
 /// new version has run for some seconds. If it fails, the old one goes on.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, description = "The topology's name")),
+    params(("name" = String, Path, example = "words", description = "The topology's name")),
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/upgrade")]
@@ -318,7 +334,7 @@ pub struct LogLines {
 /// What a topology's process said.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, description = "The topology's name"), LogLines),
+    params(("name" = String, Path, example = "words", description = "The topology's name"), LogLines),
     responses((status = 200, body = Logs), ProblemResponses)
 )]
 #[get("/topologies/{name}/logs")]

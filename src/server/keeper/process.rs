@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How much longer than its drain a process may take for its end, before it is killed.
 const END_MAX: Duration = Duration::from_secs(15);
 
+/// How often a process looks for messages to say, unless it ends. More often would wake an idle one
+/// for nothing.
+const CHILD_INTERVAL: &str = "5s";
+
 /// The longest line of a process that is taken as one, in bytes. A longer one is broken.
 const PRINTED_BYTES_MAX: u64 = 64 << 10;
 
@@ -64,6 +68,7 @@ impl Keeper {
         write_durably(&folder.topology(), version.topology.as_bytes())?;
         let mut command = Command::new(&self.shared.program);
         command.arg("run").arg(folder.topology()).arg("--state").arg(folder.state());
+        command.arg("--interval").arg(CHILD_INTERVAL);
         command.arg("--child-of").arg(std::process::id().to_string());
         if self.record.wanted == Wanted::Inactive {
             command.arg("--inactive");

@@ -81,7 +81,7 @@ pub trait SegmentLoader: Send + Sync + 'static {
     /// Transient if the database doesn't do it.
     fn forget_task(&self, session: &mut Self::Session, task: &LeftTask) -> Result<()>;
 
-    /// What one task of the sink does from time to time.
+    /// Does, in one task of the sink, the work that is due from time to time.
     ///
     /// # Errors
     /// Any: it is done the next time.
@@ -93,7 +93,7 @@ pub trait SegmentLoader: Send + Sync + 'static {
     }
 }
 
-/// How the rows of a task are read.
+/// The way in which the rows of a task are read.
 pub struct RowOptions {
     /// The layout of each input.
     pub layouts: Vec<InputLayout>,
@@ -101,7 +101,7 @@ pub struct RowOptions {
     pub keeps_raw: bool,
 }
 
-/// What a task delivers with. Its jobs come one after the other.
+/// The delivery of one task. Its jobs come one after the other.
 pub struct Delivery<L: SegmentLoader> {
     loader: L,
     options: RowOptions,
@@ -234,7 +234,7 @@ impl<L: SegmentLoader> Delivery<L> {
         let now = self.clock.monotonic();
         if self.is_first_task && upkeep_at.is_none_or(|at| now >= at) {
             *upkeep_at = Some(now.saturating_add(UPKEEP_EVERY));
-            // What can't be dropped now, since somebody reads it, is dropped the next time.
+            // A month that can't be dropped now, since somebody reads it, is dropped the next time.
             let _ = self.loader.upkeep(session);
         }
         Ok(session)

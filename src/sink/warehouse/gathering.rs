@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::SharedClock;
 use crate::epoch::Promise;
 
-/// When a load begins: by the first of the three. Without a time (`every` is zero) what is promised
+/// The bounds at which a load begins: at the first of the three. Without a time (`every` is zero) what is promised
 /// is always due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatheringBounds {

@@ -12,11 +12,11 @@ use crate::tuple::Tuple;
 
 /// One task: tuples into its outbox, and segments from there into the database.
 pub struct WarehouseSink<L: SegmentLoader> {
-    /// What isn't loaded yet.
+    /// The rows that aren't loaded yet.
     pub outbox: Outbox,
-    /// When a load begins.
+    /// The decision when a load begins.
     pub gathering: Arc<Gathering>,
-    /// How it is done.
+    /// The way into the database.
     pub delivery: Arc<Delivery<L>>,
 }
 

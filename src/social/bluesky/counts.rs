@@ -37,7 +37,7 @@ impl Counts {
         };
         let query: Vec<_> = uris.iter().map(|uri| ("uris", *uri)).collect();
         let failed = |cause: &dyn ToString| {
-            Error::transient("the counts can't be read").because(cause.to_string())
+            Error::transient("can't read the counts").because(cause.to_string())
         };
         let reply = http.get(PATH, &query).await.map_err(|failure| failed(&failure))?;
         let meaning = Meaning::of_status(reply.status);

@@ -184,7 +184,7 @@ impl Platform for Bluesky {
                     if !self.refresh.is_empty() {
                         Http::new(&self.api_url, clock)?;
                     }
-                    return Ok(format!("{} takes the filter", wanted::name(host)));
+                    return Ok(format!("{} accepts the filter", wanted::name(host)));
                 }
                 Err(what) => refused = Error::fatal(format!("{}: {what}", wanted::name(host))),
             }
@@ -204,8 +204,8 @@ fn unfit_term(term: &Term) -> Option<String> {
         Term::Page(_) => Some("Bluesky has no pages".into()),
         Term::Channel(_) => Some("Bluesky has no channels".into()),
         Term::From(author) if !author.starts_with("did:") => Some(format!(
-            "expected the author's DID, such as from:did:plc:…, found \"{author}\", which an event doesn't have: \
-             `{}/xrpc/com.atproto.identity.resolveHandle?handle={author}` tells it",
+            "expected the author's DID, such as from:did:plc:…, found \"{author}\", but events have no handles: \
+             `{}/xrpc/com.atproto.identity.resolveHandle?handle={author}` returns the DID",
             api()
         )),
         Term::From(did) if !is_did(did) => Some(format!(

@@ -273,7 +273,7 @@ impl<'a> Reading<'a> {
     /// again.
     async fn follow(&mut self, outcome: Outcome) -> Result<Option<Resume>> {
         if let Some((from_us, to_us)) = outcome.gap {
-            let why = format!("{} didn't have the events from the cursor on", name(self.host));
+            let why = format!("{} didn't have the events after the cursor", name(self.host));
             self.feed.gap("", at(from_us), at(to_us), &why).await?;
         }
         Ok(outcome.again)

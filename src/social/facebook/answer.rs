@@ -21,7 +21,7 @@ const NO_ROLE: u32 = 492;
 /// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The answer is what was asked for.
+    /// The answer has the requested data.
     Good,
     /// A limit is reached: wait for this time.
     Limited(Duration),
@@ -103,7 +103,7 @@ fn about_token(subcode: u32) -> &'static str {
         458 => "its user has removed the app; let them log in again",
         459 | 464 => "its user has to confirm the account on facebook.com",
         460 => "its user has changed the password; make a new one",
-        463 => "it has expired; make a new one, best of a system user",
+        463 => "it has expired; make a new one, preferably a system user's",
         _ => "make a new one, and set it in the environment",
     }
 }

@@ -146,9 +146,10 @@ impl Client {
             .map_err(|failure| Error::transient(format!("can't reach Facebook: {failure}")))?;
         match self.judge(&reply) {
             Answer::Good | Answer::TooMuch => Ok(()),
-            Answer::Limited(wait) => {
-                Err(Error::transient(format!("a limit is reached for {} s", wait.as_secs())))
-            }
+            Answer::Limited(wait) => Err(Error::transient(format!(
+                "Facebook's limit is reached: try again in {} s",
+                wait.as_secs()
+            ))),
             Answer::Busy(why) => Err(Error::transient(why)),
             Answer::Stop(why)
             | Answer::Missing(why)

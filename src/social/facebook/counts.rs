@@ -85,7 +85,7 @@ fn take(client: &Client, reply: &[u8], feed: &Feed, ids: &[String], after: &str)
         }
     }
     for id in ids.iter().filter(|id| get(reply, id).is_none()) {
-        feed.say(format!("Facebook didn't give the post {id} again"));
+        feed.say(format!("Facebook didn't return the post {id}"));
     }
 }
 

@@ -418,7 +418,7 @@ fn odd() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Checks that the post is kept and nothing panics, whatever a field is.
+    /// Checks that the post is kept and nothing panics, with any value of a field.
     #[test]
     fn no_variant_of_a_field_loses_a_post(field in 0..7_usize, value in proptest::option::of(odd())) {
         let name = ["id", "message", "created_time", "updated_time", "from", "message_tags", "story"][field];

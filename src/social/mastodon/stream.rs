@@ -222,7 +222,7 @@ impl Stream<'_> {
             .iter()
             .map(|part| Place::read(self.feed.cursor(&part.part()).as_deref()))
             .collect();
-        let mut why = "it wasn't running".to_owned();
+        let mut why = "the program was not running".to_owned();
         loop {
             self.feed.await_budget().await;
             let configured = self.transport;

@@ -9,7 +9,7 @@ use crate::social::Reply;
 /// The consequence of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The answer is what was asked for.
+    /// The answer has the requested data.
     Good,
     /// Too many requests: wait until this time, if the answer names one.
     Limited(Option<OffsetDateTime>),

@@ -120,7 +120,7 @@ impl Api {
                 }
                 Verdict::Again(what) => social::Verdict::Again(what),
                 Verdict::TooManyConnections | Verdict::NoRules => {
-                    social::Verdict::Again("an answer of the stream".into())
+                    social::Verdict::Again("X answered as to a stream".into())
                 }
             })
         };

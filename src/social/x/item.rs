@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// A post with all fields that this program reads.
+    /// Returns a post with all fields that this program reads.
     fn whole() -> Value {
         json!({
             "data": {

@@ -22,7 +22,7 @@ pub(super) enum Trouble {
     Network,
     /// The answer wasn't usable.
     Http,
-    /// 429.
+    /// The answer had the status 429.
     Limited,
 }
 

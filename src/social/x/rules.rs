@@ -137,7 +137,7 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
     let complete = if is_fresh { feed.now() } else { looked };
     if known.gone {
         let from = known.complete.unwrap_or(looked);
-        feed.gap("", from, complete + TAKE, "rules of topics were gone").await?;
+        feed.gap("", from, complete + TAKE, "rules of topics were missing").await?;
     }
     known.gone = false;
     known.complete = Some(complete);
@@ -179,7 +179,7 @@ fn tell_foreign(api: &Api, feed: &Feed, tags: &[&str]) {
     let before = api.foreign_rules.replace(tags.len());
     let Some(first) = tags.first().filter(|_| before != tags.len()) else { return };
     feed.say(format!(
-        "rules by waterspout that this source didn't make stay: {}, such as \"{first}\"; what they match is delivered and \
+        "rules by waterspout that this source didn't make stay: {}, such as \"{first}\"; posts that they match are delivered and \
          billed too; if no other topology uses this app, `other_rules: Remove` deletes them",
         tags.len()
     ));

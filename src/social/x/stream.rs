@@ -354,7 +354,7 @@ impl Connecting<'_> {
         match verdict {
             Verdict::Forbidden(why) if self.backfill_minutes > 0 => {
                 self.feed.say(format!(
-                    "X repeats nothing for this account, so `backfill_minutes` is left out: {why}"
+                    "this account may not use `backfill_minutes`, so the option is ignored: {why}"
                 ));
                 self.backfill_minutes = 0;
             }

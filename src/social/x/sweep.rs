@@ -142,7 +142,7 @@ pub(super) async fn sweep(
         feed.flush().await?;
         if !page.is_whole {
             let asking = Asking { feed, part: PAGE, of: "search" };
-            asking.failed("a page came that was cut", cut.after(Trouble::Http)).await;
+            asking.failed("a page was cut on its way", cut.after(Trouble::Http)).await;
             continue;
         }
         feed.works(PAGE);

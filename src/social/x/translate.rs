@@ -135,7 +135,7 @@ pub(super) fn problems(x: &X) -> Vec<Problem> {
     if x.topics.is_empty() {
         problems.push(at(
             "topics",
-            "expected at least one topic, since X streams nothing unfiltered".into(),
+            "expected at least one topic, since X doesn't stream unfiltered posts".into(),
         ));
     }
     if x.topics.len() > x.plan.rules_max() {
@@ -143,7 +143,7 @@ pub(super) fn problems(x: &X) -> Vec<Problem> {
         problems.push(at(
             "topics",
             format!(
-                "expected at most {max} topics, which is all the rules of this plan, found {found}"
+                "expected at most {max} topics, which is this plan's number of rules, found {found}"
             ),
         ));
     }

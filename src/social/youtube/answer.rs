@@ -7,7 +7,7 @@ use crate::social::{Reply, is_whole};
 /// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The answer is what was asked for.
+    /// The answer has the requested data.
     Good,
     /// Nothing has changed since the answer whose etag was sent.
     Same,

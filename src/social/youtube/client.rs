@@ -177,8 +177,10 @@ impl Client {
             .await?
         {
             Page::Is(reply) => Ok(reply),
-            Page::Same | Page::Gone => Err(Error::transient("YouTube gave no videos")),
-            Page::Missing(why) => Err(Error::transient(format!("YouTube gave no videos, {why}"))),
+            Page::Same | Page::Gone => Err(Error::transient("YouTube returned no videos")),
+            Page::Missing(why) => {
+                Err(Error::transient(format!("YouTube returned no videos, {why}")))
+            }
         }
     }
 

@@ -53,7 +53,7 @@ impl Refresher for Counts {
 /// video was deleted or made private. An answer without a list says nothing about deletions.
 fn take(reply: &[u8], feed: &Feed, ids: &[String], after: &str) -> Result<()> {
     let items = get(reply, "items").filter(|items| items.first() == Some(&b'['));
-    let items = items.ok_or_else(|| Error::transient("YouTube gave no list of videos"))?;
+    let items = items.ok_or_else(|| Error::transient("YouTube's answer has no list of videos"))?;
     let mut is_plain = true;
     let mut there = Vec::new();
     for video in elements(items) {

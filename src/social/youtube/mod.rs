@@ -142,7 +142,7 @@ impl Platform for YouTube {
             let what = format!(
                 "expected a channel's id, which is \"UC\" and {CHANNEL_ID_REST} more characters, found \
                  Channel(\"{channel}\"): the id is in the channel's page source as \"channelId\", and `GET \
-                 /channels?part=id&forHandle=@NAME` tells it"
+                 /channels?part=id&forHandle=@NAME` returns it"
             );
             problems.push(problem("topics", &what));
         }

@@ -459,7 +459,7 @@ const IN_VIDEO: [&str; 5] =
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
-    /// Checks that each item leads to a post and nothing panics, whatever the fields are.
+    /// Checks that each item leads to a post and nothing panics, with any value of a field.
     #[test]
     fn no_variant_of_a_field_loses_a_video(at in 0..18_usize, value in proptest::option::of(odd())) {
         let (mut search, mut playlist) = (found("a", MIDNIGHT), listed("b", MIDNIGHT));

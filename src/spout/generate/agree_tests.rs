@@ -1,5 +1,5 @@
-//! All parts of the program tell the same time, id and text of a post, and these are what a program
-//! that knows nothing of ours reads from it.
+//! Tests that all parts of the program find the same time, id and text in a post, and that an
+//! independent reader finds the same.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::social::{Topic, Topics};
 
 const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
-/// What a program reads that parses the whole post.
+/// The facts of a post, from a complete parse of its JSON.
 struct Expected {
     kind: String,
     id: String,
@@ -79,7 +79,7 @@ impl Expected {
     }
 }
 
-/// HTML without its tags, by another way than ours: what is between two of them.
+/// Returns HTML without its tags, with another method: the text between two tags.
 fn seen(html: &str) -> String {
     let mut seen = String::new();
     for part in html.split('<') {
@@ -107,7 +107,7 @@ fn generated(platform: Platform, seed: u64, from: u64) -> Vec<Post> {
     (from..from + 8).map(&mut post).collect()
 }
 
-/// The ids of a lake's posts of one time, as a replay by time finds them.
+/// Returns the ids of a lake's posts of one time, as a replay by time finds them.
 fn replayed(store: &Arc<dyn Store>, time: OffsetDateTime) -> BTreeSet<String> {
     let moment = |time: OffsetDateTime| time.format(&Rfc3339).unwrap().parse::<Moment>().unwrap();
     let times = PostTimes {
@@ -169,7 +169,7 @@ fn check(posts: &[Post]) {
     }
 }
 
-/// `Features` tells the same, each in its field.
+/// Checks that `Features` has the same facts, each in its field.
 fn check_features(post: &Post, expected: &Expected) {
     let features = features_of_post(post.clone());
     let text = |field: &str| features[field].as_text().unwrap_or_default().to_owned();

@@ -1,10 +1,10 @@
-//! Where chance comes from: ChaCha8, keyed by the seed and by what is drawn for.
+//! Random numbers from ChaCha8, keyed by the seed and by the purpose.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// What something is drawn for. Each has a sequence of its own, so that one post's draws never
-/// depend on those of another.
+/// The purpose of random numbers. Each purpose has a separate sequence, so that one post's draws
+/// never depend on those of another.
 #[derive(Clone, Copy)]
 pub(super) enum For {
     /// The post with this number.
@@ -30,45 +30,47 @@ impl Draw {
         Self(ChaCha8Rng::from_seed(key))
     }
 
-    /// 32 random bits.
+    /// Returns 32 random bits.
     pub fn bits(&mut self) -> u32 {
         self.0.next_u32()
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     pub fn long(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    /// A number below `bound`, even enough for bounds far below 2^32.
+    /// Returns a number below `bound`; the distribution is even enough for bounds far below 2^32.
     pub fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(self.bits()) * u64::from(bound)) >> 32) as u32
     }
 
-    /// True once in `times`.
+    /// Returns true once in `times`, on average.
     pub fn one_in(&mut self, times: u32) -> bool {
         self.below(times) == 0
     }
 
-    /// A count as they are on social media: mostly small, now and then large, below 2^`bits_max`.
+    /// Returns a count as found on social media: mostly small, occasionally large, below
+    /// 2^`bits_max`.
     pub fn count(&mut self, bits_max: u32) -> u64 {
         let bits = self.bits();
         skewed(bits.into(), bits_max)
     }
 
-    /// One of some.
+    /// Returns a random element.
     pub fn of<'a, T>(&mut self, some: &'a [T]) -> &'a T {
         &some[self.below(some.len() as u32) as usize]
     }
 }
 
-/// A number whose length in bits is even between 0 and `bits_max`, from at least 32 random bits.
+/// Returns a number whose length in bits is evenly distributed between 0 and `bits_max`, from at
+/// least 32 random bits.
 pub(super) fn skewed(random: u64, bits_max: u32) -> u64 {
     let length = (random & 0xff) as u32 * (bits_max + 1) / 256;
     (random >> 8) & ((1 << length) - 1)
 }
 
-/// A permutation of all 64-bit numbers that leaves no pattern to see (the finaliser of SplitMix64).
+/// Permutes all 64-bit numbers without a visible pattern (the finaliser of SplitMix64).
 pub(super) fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

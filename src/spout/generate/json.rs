@@ -1,5 +1,4 @@
-//! Writes JSON text into a buffer: what is fixed goes in as it stands, what varies is formatted
-//! here.
+//! Writes JSON text into a buffer: fixed parts are copied, variable parts are formatted here.
 
 use time::OffsetDateTime;
 
@@ -34,7 +33,7 @@ impl Moment {
         Self(self.0.saturating_sub(seconds * 1_000_000))
     }
 
-    /// In UTC. Beyond the year 9999, where timestamps end, the epoch.
+    /// Returns the date in UTC; for times after the year 9999, where timestamps end, the epoch.
     pub fn date(self) -> OffsetDateTime {
         let seconds = OffsetDateTime::from_unix_timestamp(self.seconds().cast_signed());
         seconds.unwrap_or(OffsetDateTime::UNIX_EPOCH)
@@ -46,13 +45,13 @@ impl Moment {
 pub(super) struct Json<'a>(pub &'a mut Vec<u8>);
 
 impl Json<'_> {
-    /// JSON as it stands.
+    /// Writes JSON text unchanged.
     pub fn raw(&mut self, json: &str) -> &mut Self {
         self.0.extend_from_slice(json.as_bytes());
         self
     }
 
-    /// What stands between the quotes of a string.
+    /// Writes the text between the quotes of a string.
     pub fn text(&mut self, text: &str) -> &mut Self {
         let mut rest = text.as_bytes();
         while let Some(at) = memchr::memchr2(b'"', b'\n', rest) {
@@ -64,18 +63,18 @@ impl Json<'_> {
         self
     }
 
-    /// A whole number.
+    /// Writes a whole number.
     pub fn int(&mut self, number: impl Into<u64>) -> &mut Self {
         self.0.extend_from_slice(itoa::Buffer::new().format(number.into()).as_bytes());
         self
     }
 
-    /// `true` or `false`.
+    /// Writes `true` or `false`.
     pub fn bool(&mut self, value: bool) -> &mut Self {
         self.raw(if value { "true" } else { "false" })
     }
 
-    /// The last `length` digits of a number in base 2^n, with an alphabet of that size.
+    /// Writes the last `length` digits of a number in base 2^n, with an alphabet of that size.
     pub fn digits(&mut self, number: u64, length: u32, alphabet: &[u8]) -> &mut Self {
         let bits = alphabet.len().trailing_zeros();
         for place in (0..length).rev() {
@@ -85,7 +84,7 @@ impl Json<'_> {
         self
     }
 
-    /// Random digits.
+    /// Writes random digits.
     pub fn random(&mut self, draw: &mut Draw, length: u32, alphabet: &[u8]) -> &mut Self {
         let at_once = 64 / alphabet.len().trailing_zeros();
         for done in (0..length).step_by(at_once as usize) {
@@ -94,13 +93,13 @@ impl Json<'_> {
         self
     }
 
-    /// `2015-12-18T00:00:00.000Z`
+    /// Writes `2015-12-18T00:00:00.000Z`.
     pub fn millis(&mut self, moment: Moment) -> &mut Self {
         let millis = (moment.millis() % 1_000) as u32;
         self.second(moment).raw(".").padded(millis, 3).raw("Z")
     }
 
-    /// `2015-12-18T00:00:00`
+    /// Writes `2015-12-18T00:00:00`.
     pub fn second(&mut self, moment: Moment) -> &mut Self {
         let (hour, minute, second) = moment.date().to_hms();
         self.day(moment)
@@ -112,7 +111,7 @@ impl Json<'_> {
             .padded(second, 2)
     }
 
-    /// `2015-12-18`
+    /// Writes `2015-12-18`.
     pub fn day(&mut self, moment: Moment) -> &mut Self {
         let date = moment.date();
         let (year, month, day) = (date.year().unsigned_abs(), u8::from(date.month()), date.day());
@@ -130,7 +129,7 @@ impl Json<'_> {
         self
     }
 
-    /// Several values with commas between them.
+    /// Writes several values with commas between them.
     pub fn list<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,

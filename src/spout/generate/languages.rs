@@ -1,21 +1,21 @@
-//! The words that posts are made of: some languages and scripts, and how often each is written.
+//! The words of posts: some languages and scripts, and their shares.
 
 use std::sync::LazyLock;
 
-/// A language that posts are written in.
+/// A language of posts.
 pub(super) struct Language {
     /// Its code in ISO 639-1.
     pub code: &'static str,
-    /// Whether spaces part its words.
+    /// True if spaces separate its words.
     pub spaced: bool,
     /// Its words, the frequent ones first.
     pub words: Vec<&'static str>,
-    /// Where a word is looked up by ten random bits, so that the first words come more often.
+    /// A table that maps ten random bits to a word, in which the first words are more frequent.
     spread: Vec<u8>,
 }
 
-/// How many places [`PATTERN`] has. The number of a user and the rank of a hashtag, modulo this,
-/// are a place in it.
+/// The number of places in [`PATTERN`]. The number of a user and the rank of a hashtag, modulo this
+/// number, are a place in it.
 pub(super) const PLACES: u32 = 16;
 
 /// The share of each language, as indices into [`LANGUAGES`]: the number of its places.
@@ -40,12 +40,12 @@ static LANGUAGES: LazyLock<Vec<Language>> = LazyLock::new(|| {
 });
 
 impl Language {
-    /// The language at a place, which is any number.
+    /// Returns the language at a place, which may be any number.
     pub fn at(place: u32) -> &'static Self {
         &LANGUAGES[PATTERN[(place % PLACES) as usize]]
     }
 
-    /// How many of the places below `place` have the same language as it.
+    /// Returns the number of places below `place` with the same language.
     pub fn earlier(place: u32) -> u32 {
         let language = PATTERN[(place % PLACES) as usize];
         let share =
@@ -66,7 +66,7 @@ impl Language {
         Self { code, spaced, words, spread }
     }
 
-    /// The word for ten random bits; higher bits are ignored.
+    /// Returns the word for ten random bits; higher bits are ignored.
     pub fn word(&self, bits: u32) -> &'static str {
         self.words[usize::from(self.spread[(bits & 1023) as usize])]
     }

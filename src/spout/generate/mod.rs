@@ -1,10 +1,10 @@
-//! `Generate`: posts shaped like each platform's, made up from a seed.
+//! `Generate`: posts with the shapes of each platform's, made from a seed.
 //!
-//! What varies is drawn from the seed and the post's number alone, so post *n* has the same bytes
+//! All variation is drawn from the seed and the post's number alone, so post *n* has the same bytes
 //! in every run, on every machine and under any parallelism. Post *n* belongs to split *n* mod 64;
-//! the cursor of a split is how many of its posts were handed over, also at its end: with a larger
-//! `posts` the next run makes the rest. Splits are named by the seed and the platforms, so that a
-//! run with other ones makes other posts.
+//! the cursor of a split is the number of its posts that were handed over, even at its end: with a
+//! larger `posts` the next run makes the rest. The names of splits contain the seed and the
+//! platforms, so that a run with other ones makes other posts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,30 +42,30 @@ pub use posts::Posts;
 pub use trend::Burst;
 use trend::Planted;
 
-/// Makes posts up: shaped and sized like those of each platform, in several languages and scripts,
-/// with hashtags by Zipf's law and bursts of some hashtags planted among them. The same seed gives
-/// the same posts, byte for byte, whatever the parallelism. The posts' own time begins at
-/// 2015-12-18T00:00:00Z and goes on by the rate, or by a millisecond for each post if there is
-/// none.
+/// Makes synthetic posts with the shape and size of each platform's, in several languages and
+/// scripts, with hashtags distributed by Zipf's law and planted bursts of some hashtags. The same
+/// seed gives the same posts, byte for byte, whatever the parallelism. The posts' own time begins
+/// at 2015-12-18T00:00:00Z and advances with the rate, or by a millisecond per post without a rate.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Generate {
-    /// How many posts to make; endless unless given.
+    /// The number of posts to make. Default: endless.
     #[serde(default)]
     pub posts: Option<u64>,
-    /// How many posts to make per second, over all tasks; as fast as they are taken unless given.
+    /// The number of posts to make per second, over all tasks. Default: as fast as they are taken.
     #[serde(default)]
     #[schemars(with = "Option<f64>")]
     pub rate: Option<Rate>,
-    /// How many times faster than by their own time posts are made, such as 600 for ten minutes a
-    /// second, or `Max` for as fast as they are taken: with a `rate` of 20 the posts' own time goes on
-    /// by 50 ms for each, whatever the speed. Unless given, 1 with a rate, and `Max` without one.
+    /// The factor by which posts are made faster than by their own time, such as 600 for ten
+    /// minutes per second, or `Max` for as fast as they are taken. With a `rate` of 20 the posts'
+    /// own time advances by 50 ms per post, whatever the speed. Default: 1 with a rate, and `Max`
+    /// without one.
     #[serde(default)]
     pub speed: Option<Speed>,
-    /// What chance is drawn from.
+    /// The seed of all random numbers.
     #[serde(default = "one")]
     pub seed: u64,
-    /// Whose posts to make, of `X`, `Facebook`, `YouTube`, `Bluesky` and `Mastodon`.
+    /// The platforms whose posts are made, of `X`, `Facebook`, `YouTube`, `Bluesky` and `Mastodon`.
     #[serde(default)]
     #[schemars(with = "Vec<Platform>")]
     pub platforms: Platforms,
@@ -77,7 +77,7 @@ fn one() -> u64 {
 
 impl Component for Generate {
     const NAME: &'static str = "Generate";
-    const GUARANTEE: &'static str = "can resume: after a restart it goes on behind the newest checkpoint with the same posts, each made once";
+    const GUARANTEE: &'static str = "can resume: after a restart it continues from the newest checkpoint with the same posts, each made once";
 }
 
 impl Default for Generate {
@@ -87,18 +87,19 @@ impl Default for Generate {
 }
 
 impl Generate {
-    /// The posts of this configuration, by their number.
+    /// Returns the posts of this configuration, by their number.
     pub fn by_number(&self) -> Posts {
         Posts::new(self.seed, self.rate, self.platforms.as_slice())
     }
 
-    /// The post's own time, as it stands in it (some platforms drop what is below a second).
+    /// Returns the post's own time, with the precision of the generator (some platforms drop
+    /// fractions of a second).
     pub fn time_of(&self, number: u64) -> OffsetDateTime {
         posts::time_of(number, self.rate).date()
     }
 
-    /// The bursts that are planted in this configuration's posts, in their order; without end if
-    /// the posts are.
+    /// Returns the bursts that are planted in this configuration's posts, in order; endless if the
+    /// posts are.
     pub fn bursts(&self) -> impl Iterator<Item = Burst> + use<> {
         let (seed, end) = (self.seed, self.end());
         (0..=Planted::period(end))
@@ -107,7 +108,7 @@ impl Generate {
             .map(Burst::from)
     }
 
-    /// How many posts to make per second, if not as many as are taken.
+    /// Returns the number of posts to make per second, or `None` for as many as are taken.
     fn pace(&self) -> Option<Rate> {
         match self.speed {
             None => self.rate,
@@ -118,13 +119,20 @@ impl Generate {
         }
     }
 
+    /// Returns the number of posts of one split that are handed over in a row.
+    fn posts_in_a_row(&self) -> usize {
+        let a_second = f64::from(self.rate.unwrap_or(Rate::OF_OWN_TIME));
+        let in_a_row = ROUND_SECONDS_MAX * a_second / SPLITS as f64;
+        (in_a_row as usize).clamp(1, POSTS_IN_A_ROW)
+    }
+
     /// The number behind the last post's.
     fn end(&self) -> u64 {
         self.posts.unwrap_or(u64::MAX)
     }
 }
 
-/// How many splits there are, whatever the parallelism.
+/// The number of splits, whatever the parallelism.
 const SPLITS: u64 = 64;
 
 impl SpoutConfig for Generate {
@@ -159,25 +167,31 @@ impl SpoutConfig for Generate {
         Ok(Box::new(Generator {
             posts: self.by_number(),
             pace: self.pace(),
+            in_a_row: self.posts_in_a_row(),
             end: self.end(),
             topics: Arc::from([]),
         }))
     }
 }
 
-/// The disorder of a split: its posts come in the order of their times, but some platforms drop what
-/// is below a second.
+/// The disorder of a split: its posts come in the order of their times, but some platforms drop
+/// fractions of a second.
 const DISORDER: Duration = Duration::from_secs(1);
 
-/// How many posts of one split are handed over in a row. More would cost less, and put the posts of
-/// different splits further out of the order of their times.
+/// The most posts of one split that are handed over in a row. More would cost less, and put the
+/// posts of different splits further out of the order of their times.
 const POSTS_IN_A_ROW: usize = 16;
+
+/// The bound on how far posts of different splits are out of the order of their times, in seconds of
+/// their own time, where they are made faster than that: fewer posts come in a row then. It is far less than a
+/// replay of what was captured allows.
+const ROUND_SECONDS_MAX: f64 = 10.0;
 
 /// When a buffer of posts is handed over. A larger one costs less, and is held in memory for
 /// longer.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// What is left to do of a split.
+/// The posts of a split that are still to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Share {
     /// Its position among the task's splits.
@@ -187,7 +201,7 @@ struct Share {
 }
 
 impl Share {
-    /// What the cursors leave to do of a task's splits.
+    /// Returns the remaining posts of a task's splits, according to their cursors.
     fn of_splits(splits: &[Split]) -> Result<Vec<Self>> {
         let share = |(split, Split { id, cursor }): (usize, &Split)| {
             let done = match cursor {
@@ -210,7 +224,7 @@ impl Share {
         splits.iter().enumerate().filter_map(share).collect()
     }
 
-    /// Goes on to the split's next post.
+    /// Advances to the split's next post.
     fn advance(&mut self) {
         self.next = self.next.saturating_add(SPLITS);
     }
@@ -220,16 +234,16 @@ impl Share {
     }
 }
 
-/// Posts in one buffer, and how they are handed over.
+/// Posts in one buffer, with their splits and cursors.
 #[derive(Default)]
 struct Chunk {
     bytes: Vec<u8>,
-    /// Where each post ends, and whose it is.
+    /// The end of each post, and its platform.
     ends: Vec<(usize, Platform)>,
     rows: Vec<Row>,
 }
 
-/// Posts of one split that are handed over as one.
+/// Posts of one split that are handed over together.
 struct Row {
     split: usize,
     posts: usize,
@@ -242,9 +256,9 @@ impl Chunk {
     }
 
     /// Adds a row of the share's posts, if any are below `due`.
-    fn add(&mut self, share: &mut Share, posts: &mut Posts, due: u64) {
+    fn add(&mut self, share: &mut Share, posts: &mut Posts, due: u64, in_a_row: usize) {
         let before = self.ends.len();
-        while share.next < due && self.ends.len() < before + POSTS_IN_A_ROW {
+        while share.next < due && self.ends.len() < before + in_a_row {
             let platform = posts.write(share.next, &mut self.bytes);
             self.ends.push((self.bytes.len(), platform));
             share.advance();
@@ -255,7 +269,7 @@ impl Chunk {
         }
     }
 
-    /// An empty chunk with room for as much as is in this one.
+    /// Returns an empty chunk with room for as much as this one has.
     fn next(&self) -> Self {
         Self {
             bytes: Vec::with_capacity(self.bytes.len() + self.bytes.len() / 16),
@@ -266,18 +280,20 @@ impl Chunk {
 
 struct Generator {
     posts: Posts,
-    /// The number of posts that are made per second, if not as many as are taken.
+    /// The number of posts that are made per second; `None` for as many as are taken.
     pace: Option<Rate>,
+    /// The posts of one split in a row.
+    in_a_row: usize,
     /// The number behind the last post's.
     end: u64,
-    /// No topics: one list for all posts.
+    /// An empty list of topics, which all posts share.
     topics: Arc<[Value]>,
 }
 
 #[async_trait(?Send)]
 impl Spout for Generator {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
-        // A later run may be asked for more posts.
+        // A later run may be configured for more posts.
         out.stay_open();
         let mut shares = Share::of_splits(out.splits())?;
         let first = shares.iter().map(|share| share.next).min().unwrap_or(0);
@@ -296,7 +312,7 @@ impl Spout for Generator {
                 continue;
             }
             for share in &mut shares {
-                chunk.add(share, &mut self.posts, due);
+                chunk.add(share, &mut self.posts, due, self.in_a_row);
                 if chunk.is_full() {
                     chunk = self.hand_over(chunk, out).await?;
                 }
@@ -307,7 +323,7 @@ impl Spout for Generator {
 }
 
 impl Generator {
-    /// Emits the rows of a chunk, and gives the next one.
+    /// Emits the rows of a chunk, and returns the next one.
     async fn hand_over(&self, chunk: Chunk, out: &mut SpoutOutput) -> Result<Chunk> {
         let next = chunk.next();
         let bytes = Bytes::from(chunk.bytes);

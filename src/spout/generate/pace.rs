@@ -1,10 +1,10 @@
-//! When which post is due.
+//! The times at which posts are due.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The shortest sleep: shorter ones make a higher rate smoother and cost more wakes.
+/// The shortest sleep. A shorter one would make a high rate smoother and cost more wake-ups.
 const STEP: Duration = Duration::from_millis(5);
 
 /// Posts per second.
@@ -14,20 +14,20 @@ pub struct Rate(f64);
 
 impl Rate {
     const MIN: f64 = 0.001;
-    // Ids hold a post's millisecond and the last 16 bits of its number.
+    // Ids contain a post's millisecond and the last 16 bits of its number.
     const MAX: f64 = 10_000_000.0;
 
-    /// The rate of posts that have none: a millisecond of their own time for each.
+    /// The default rate of posts' own times: a millisecond per post.
     pub(super) const OF_OWN_TIME: Self = Self(1_000.0);
 
-    /// The rate of posts that are made so many times faster.
+    /// Returns the rate of posts that are made this many times faster.
     pub(super) fn times(self, factor: f64) -> Self {
         Self(self.0 * factor)
     }
 
-    /// How many microseconds after the first post this one was written.
+    /// Returns the number of microseconds between the first post and this one.
     pub(super) fn micros_of(self, number: u64) -> u64 {
-        // A division and a multiplication have the same result on every machine.
+        // A division and a multiplication give the same result on every machine.
         (number as f64 / self.0 * 1e6) as u64
     }
 }
@@ -54,7 +54,8 @@ impl From<Rate> for f64 {
 }
 
 /// The timetable of one task: the post with the number `first` is due at once, the others at their
-/// distance from it. Nothing is added up, so nothing drifts; who was held up catches up.
+/// distance from it. Waiting times aren't added up, so the timetable doesn't drift, and a delayed
+/// task catches up.
 #[derive(Clone, Copy)]
 pub(super) struct Pace {
     pub rate: Rate,
@@ -63,16 +64,16 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// The number that the first post that isn't due yet has at most.
+    /// Returns an upper bound of the number of the first post that isn't due yet.
     pub fn due(&self, now: Duration) -> u64 {
         let gone_by = now.saturating_sub(self.started).as_secs_f64();
         self.first.saturating_add((gone_by * self.rate.0) as u64).saturating_add(1)
     }
 
-    /// How long to sleep for a post that isn't due yet.
+    /// Returns the time to sleep before a post that isn't due yet.
     pub fn until(&self, number: u64, now: Duration) -> Duration {
-        // A microsecond for what the conversion cuts off: else it would wake a little too early,
-        // and once more.
+        // One microsecond is added for the fraction that the conversion cuts off: otherwise the
+        // sleep would end slightly too early, and a second one would be needed.
         let after = Duration::from_micros(
             self.rate.micros_of(number.saturating_sub(self.first)).saturating_add(1),
         );
@@ -89,7 +90,8 @@ mod tests {
         Pace { rate: Rate(rate), started: Duration::from_secs(5), first: 640 }
     }
 
-    /// Sleeps as the spout does, and tells when each wake was and what was due.
+    /// Sleeps as the spout does, and returns the time of each wake-up with the number of posts that
+    /// were due.
     fn wakes(pace: Pace, until: Duration) -> Vec<(Duration, u64)> {
         let mut now = pace.started;
         let mut wakes = Vec::new();

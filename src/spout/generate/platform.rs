@@ -1,4 +1,4 @@
-//! Whose posts are made.
+//! The platforms whose posts can be made.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,11 +22,11 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// All of them.
+    /// All platforms.
     pub const ALL: [Self; 5] =
         [Self::X, Self::Facebook, Self::YouTube, Self::Bluesky, Self::Mastodon];
 
-    /// The key that names the kind of its posts.
+    /// Returns the key that names the kind of its posts.
     pub fn kind(self) -> &'static str {
         match self {
             Self::X => "tweet",
@@ -37,7 +37,7 @@ impl Platform {
         }
     }
 
-    /// How often its posts come, beside those of the others.
+    /// Returns the relative frequency of its posts.
     pub(super) fn weight(self) -> usize {
         match self {
             Self::X => 8,
@@ -47,7 +47,7 @@ impl Platform {
         }
     }
 
-    /// How many bytes of words a post has at most, or a little more.
+    /// Returns the approximate maximum number of bytes of words in a post.
     pub(super) fn bytes_max(self) -> u32 {
         match self {
             Self::X => 200,
@@ -64,7 +64,7 @@ impl Platform {
 pub struct Platforms(Vec<Platform>);
 
 impl Platforms {
-    /// The platforms, in the order in which they were named.
+    /// Returns the platforms, in the order in which they were named.
     pub fn as_slice(&self) -> &[Platform] {
         &self.0
     }

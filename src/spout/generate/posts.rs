@@ -1,4 +1,5 @@
-//! Post number *n*: the same bytes for the same seed, whoever asks, in whatever order.
+//! Makes post number *n*: the same bytes for the same seed, independently of the caller and the
+//! order.
 
 use super::draw::{Draw, For};
 use super::json::{Json, Moment};
@@ -9,27 +10,28 @@ use super::text::{Span, Text};
 use super::trend::{Planted, Tag};
 use super::user::User;
 
-/// When the first post was written: 2015-12-18T00:00:00Z.
+/// The time of the first post: 2015-12-18T00:00:00Z.
 pub(super) const EPOCH: Moment = Moment(1_450_396_800_000_000);
 
-/// How far posts are apart that have no rate.
+/// The distance between posts without a rate.
 const MICROS_BETWEEN: u64 = 1_000;
 
-/// How many hashtags a post has, evenly drawn; a burst adds one.
+/// The number of hashtags in a post, with even probabilities; a burst adds one.
 const TAGS_OF_A_POST: [usize; 8] = [0, 0, 0, 0, 1, 1, 2, 3];
 
-/// Makes posts by their number.
+/// A generator of posts by their number.
 pub struct Posts {
     seed: u64,
     rate: Option<Rate>,
-    /// Each platform as often as its weight.
+    /// The platforms, each as often as its weight.
     platforms: Vec<Platform>,
     period: u64,
     planted: Planted,
     draft: Draft,
 }
 
-/// What all platforms' posts are made of. It is drawn anew for each post, and kept for its memory.
+/// The common content of all platforms' posts. It is drawn again for each post, and reused to avoid
+/// allocations.
 pub(super) struct Draft {
     pub number: u64,
     pub at: Moment,
@@ -37,14 +39,14 @@ pub(super) struct Draft {
     pub author: User,
     pub tags: Vec<u32>,
     pub pieces: Text,
-    /// The text without markup, and what stands where in it.
+    /// The text without markup, and the positions of the entities in it.
     pub text: String,
     pub spans: Vec<Span>,
-    /// For names and addresses.
+    /// A buffer for names and addresses.
     pub scratch: String,
 }
 
-/// The time of post `number`.
+/// Returns the time of post `number`.
 pub(super) fn time_of(number: u64, rate: Option<Rate>) -> Moment {
     let micros = match rate {
         Some(rate) => rate.micros_of(number),
@@ -77,7 +79,7 @@ impl Posts {
         }
     }
 
-    /// Appends post `number`, and tells whose it is.
+    /// Appends post `number`, and returns its platform.
     pub fn write(&mut self, number: u64, into: &mut Vec<u8>) -> Platform {
         let draft = &mut self.draft;
         draft.number = number;

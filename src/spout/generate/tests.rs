@@ -1,4 +1,4 @@
-//! What holds for the generator as a whole.
+//! Tests the generator as a whole.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -23,7 +23,7 @@ fn tree(post: &str) -> Tree {
     serde_json::from_str(post).unwrap_or_else(|error| panic!("{error}: {post}"))
 }
 
-/// Where each platform's posts have their id, their time and their text.
+/// Returns the paths of the id, the time and the text in each platform's posts.
 fn paths(platform: Platform) -> [&'static str; 3] {
     match platform {
         Platform::X => ["/tweet/id", "/tweet/created_at", "/tweet/text"],
@@ -46,7 +46,7 @@ fn of_platform(platform: Platform) -> Generate {
     Generate { platforms: vec![platform].try_into().unwrap(), ..Generate::default() }
 }
 
-/// Everything that `tasks` tasks hand over, in their order, each from the cursors given.
+/// Returns everything that `tasks` tasks hand over, in order, each from the given cursors.
 fn run(
     config: &Generate,
     tasks: usize,
@@ -65,7 +65,9 @@ fn run(
         for _ in 0..rounds_max {
             let mut chunk = Chunk::default();
             shares.retain(|share| share.next < config.end());
-            shares.iter_mut().for_each(|share| chunk.add(share, &mut by_number, config.end()));
+            shares
+                .iter_mut()
+                .for_each(|share| chunk.add(share, &mut by_number, config.end(), POSTS_IN_A_ROW));
             let mut start = 0;
             for (end, _) in &chunk.ends {
                 all.push(chunk.bytes[start..*end].to_vec());
@@ -334,4 +336,14 @@ fn a_configuration_that_makes_no_sense_is_refused() {
         let error = ron_options().from_str::<Generate>(given).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
+}
+
+#[test]
+fn posts_of_a_slow_rate_are_made_nearly_in_the_order_of_their_times() {
+    let in_a_row = |rate: f64| {
+        let rate = Some(Rate::try_from(rate).unwrap());
+        Generate { rate, ..Generate::default() }.posts_in_a_row()
+    };
+    assert_eq!([0.1, 8.0, 20.0, 50.0, 5_000.0].map(in_a_row), [1, 1, 3, 7, 16]);
+    assert_eq!(Generate::default().posts_in_a_row(), 16);
 }

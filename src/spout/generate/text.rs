@@ -1,4 +1,4 @@
-//! What a post says: drawn once as pieces, then written as each platform writes it.
+//! The text of a post: drawn once as pieces, then written in the format of each platform.
 
 use std::ops::Range;
 
@@ -16,12 +16,12 @@ pub(super) enum Piece {
     /// A hashtag by its rank.
     Tag(u32),
     Mention(User),
-    /// A link, by the number that its path is made of.
+    /// A link, by the number that its path is derived from.
     Link(u64),
     Break,
 }
 
-/// Where a hashtag, a mention or a link stands in a text, without escapes.
+/// The position of a hashtag, a mention or a link in a text, without escapes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub piece: Piece,
@@ -39,8 +39,8 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Draws a new text in the author's language: words for up to `chars_max` bytes or so, and the
-    /// `tags`, most of them at the end.
+    /// Draws a new text in the author's language: words for up to `bytes_max` bytes or slightly
+    /// more, and the `tags`, most of them at the end.
     pub fn draw(&mut self, draw: &mut Draw, author: User, tags: &[u32], bytes_max: u32) {
         let language = author.language();
         self.spaced = language.spaced;
@@ -60,7 +60,7 @@ impl Text {
         let mut left = bytes as usize;
         while left > 0 {
             let bits = draw.bits();
-            // Ten bits for each of two words, the others for what comes between.
+            // Ten bits for each of two words, and the others for the pieces between them.
             for word in [language.word(bits), language.word(bits >> 10)] {
                 left = left.saturating_sub(word.len() + 1);
                 self.pieces.push(Piece::Word(word));
@@ -73,7 +73,7 @@ impl Text {
         }
     }
 
-    /// Whether there is a space (or nothing at all) between two pieces.
+    /// Returns true if a space (and not nothing) separates two pieces.
     fn space_between(&self, before: Piece, piece: Piece) -> bool {
         let word = |piece| matches!(piece, Piece::Word(_) | Piece::Emoji(_));
         before != Piece::Break
@@ -81,7 +81,8 @@ impl Text {
             && (self.spaced || !word(before) || !word(piece))
     }
 
-    /// Writes the text without any markup, and tells where its hashtags, mentions and links stand.
+    /// Writes the text without any markup, and records the positions of its hashtags, mentions and
+    /// links.
     pub fn plain(&self, into: &mut String, spans: &mut Vec<Span>) {
         into.clear();
         spans.clear();
@@ -155,7 +156,7 @@ impl Text {
     }
 }
 
-/// A short link.
+/// Writes a short link.
 pub(super) fn link(number: u64, into: &mut String) {
     into.push_str("https://ln.example/");
     for place in 0..10 {

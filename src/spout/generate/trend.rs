@@ -1,4 +1,4 @@
-//! Hashtags: which there are, how often each comes, and the bursts that are planted among them.
+//! The hashtags, their frequencies, and the bursts that are planted among them.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -6,29 +6,29 @@ use std::sync::LazyLock;
 use super::draw::{Draw, For};
 use super::languages::Language;
 
-/// How many hashtags there are.
+/// The number of hashtags.
 pub(super) const TAGS: u32 = 10_000;
 
-/// The lowest rank that a burst lifts: a tag that comes about once in 7,000 posts by itself.
+/// The lowest rank of a burst's hashtag: without a burst, a tag of this rank occurs about once in
+/// 7,000 posts.
 const BURST_RANK_MIN: u32 = 1_000;
 
-/// Posts from one burst's period to the next's. A burst begins in the second quarter of its period
-/// and ends in it, so that there is calm before and after it.
+/// The number of posts between two periods. A burst begins in the second quarter of its period and
+/// ends within the period, so it has quiet times before and after it.
 const BURST_PERIOD: u64 = 20_000;
 
 /// A hashtag.
 pub(super) struct Tag {
     /// Its text, without `#`.
     pub text: String,
-    /// The same as it stands in the path of a URL.
+    /// The same text as in the path of a URL.
     pub in_url: String,
 }
 
 /// All hashtags by rank.
 static VOCABULARY: LazyLock<Vec<Tag>> = LazyLock::new(|| (0..TAGS).map(Tag::new).collect());
 
-/// For each rank the sum of the weights up to it. The weight of rank *r* is 1 / (*r* + 1): Zipf's
-/// law.
+/// The sum of the weights up to each rank. The weight of rank *r* is 1 / (*r* + 1): Zipf's law.
 static WEIGHTS: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let sum = |sum: &mut u64, rank: u32| {
         *sum += (1 << 32) / (u64::from(rank) + 1);
@@ -38,12 +38,13 @@ static WEIGHTS: LazyLock<Vec<u64>> = LazyLock::new(|| {
 });
 
 impl Tag {
-    /// The hashtag of a rank. Its language is the one at that place.
+    /// Returns the hashtag of a rank. Its language is the one at that place.
     pub fn at(rank: u32) -> &'static Self {
         &VOCABULARY[rank as usize]
     }
 
-    /// The first tags of a language are its longer words, the others pairs of them.
+    /// Makes a hashtag: the first tags of a language are its longer words, the others pairs of
+    /// words.
     fn new(rank: u32) -> Self {
         let language = Language::at(rank);
         let words = &language.words[16..];
@@ -52,7 +53,7 @@ impl Tag {
             None => capitalised(words[number]),
             Some(pair) => {
                 let (first, second) = (pair % words.len(), pair / words.len());
-                // With a sign between them no pair reads like another.
+                // With an underscore between them, no pair equals another one.
                 let between = if second < words.len() { "_" } else { "__" };
                 capitalised(words[first]) + between + &capitalised(words[second % words.len()])
             }
@@ -60,7 +61,7 @@ impl Tag {
         Self { in_url: in_url(&text), text }
     }
 
-    /// A rank by Zipf's law.
+    /// Draws a rank by Zipf's law.
     pub fn draw(draw: &mut Draw) -> u32 {
         let total = WEIGHTS[TAGS as usize - 1];
         let point = ((u128::from(draw.long()) * u128::from(total)) >> 64) as u64;
@@ -81,18 +82,18 @@ fn in_url(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// A hashtag that was planted: for a while, `one_in` posts has it.
+/// A planted burst of a hashtag: for a while, one in `one_in` posts has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Burst {
     /// The hashtag, without `#`.
     pub tag: String,
-    /// The numbers of the posts from the beginning to the end of it.
+    /// The numbers of the posts from its beginning to its end.
     pub posts: Range<u64>,
-    /// How often it is among them: once in so many posts, on average, whatever their platform.
+    /// The frequency in this range: once in this many posts, on average, whatever their platform.
     pub one_in: u32,
 }
 
-/// What the generator keeps of a burst.
+/// The generator's data on a burst.
 #[derive(Clone)]
 pub(super) struct Planted {
     pub rank: u32,
@@ -101,12 +102,12 @@ pub(super) struct Planted {
 }
 
 impl Planted {
-    /// The period that a post belongs to.
+    /// Returns the period that a post belongs to.
     pub fn period(number: u64) -> u64 {
         number / BURST_PERIOD
     }
 
-    /// The burst of a period.
+    /// Draws the burst of a period.
     pub fn new(seed: u64, period: u64) -> Self {
         const QUARTER: u32 = BURST_PERIOD as u32 / 4;
         let mut draw = Draw::new(seed, For::Burst(period));
@@ -153,7 +154,7 @@ mod tests {
         let mut times = vec![0_u32; TAGS as usize];
         let mut draw = Draw::new(1, For::Post(0));
         (0..1_000_000).for_each(|_| times[Tag::draw(&mut draw) as usize] += 1);
-        // The sum of the weights is 9.79 times that of the first.
+        // The sum of the weights is 9.79 times the first weight.
         assert!((100_000..104_500).contains(&times[0]), "{}", times[0]);
         for rank in [1_u32, 3, 9, 31, 99] {
             let expected = times[0] / (rank + 1);

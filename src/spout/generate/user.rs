@@ -1,17 +1,17 @@
-//! Who writes the posts: users with a name, an age and a following that stay theirs.
+//! The authors of posts: users whose name, age and followers never change.
 
 use super::draw::{Draw, mix, skewed};
 use super::json::{Json, Moment};
 use super::languages::{Language, PLACES};
 
-/// How many users there are at each place of the languages' pattern; low numbers write more.
+/// The number of users at each place of the languages' pattern; users with low numbers write more.
 const USERS_AT_PLACE: u32 = 1 << 15;
 
-/// Somebody who writes posts. All that is known follows from the number.
+/// A user who writes posts. All properties follow from the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct User {
     number: u32,
-    /// What the user's properties are read from.
+    /// The random bits from which the user's properties are read.
     pub mix: u64,
 }
 
@@ -22,7 +22,7 @@ const SYLLABLES: [&str; 32] = [
 ];
 
 impl User {
-    /// A user who writes in the language of a place.
+    /// Draws a user who writes in the language of a place.
     pub fn draw(draw: &mut Draw, place: u32) -> Self {
         let number = draw.below(USERS_AT_PLACE) + 1;
         Self::new(draw.below(number) * PLACES + place % PLACES)
@@ -32,22 +32,22 @@ impl User {
         Self { number, mix: mix(u64::from(number) + 1) }
     }
 
-    /// The user's place in the languages' pattern.
+    /// Returns the user's place in the languages' pattern.
     pub fn place(self) -> u32 {
         self.number
     }
 
-    /// The language the user writes in.
+    /// Returns the language in which the user writes.
     pub fn language(self) -> &'static Language {
         Language::at(self.number)
     }
 
-    /// The user's id where ids are numbers: beyond 2^53, distinct.
+    /// Returns the user's numeric id, which is beyond 2^53 and unique.
     pub fn id(self) -> u64 {
         700_000_000_000_000_000 + (u64::from(self.number) << 22) + (self.mix & 0x3f_ffff)
     }
 
-    /// The name for mentions: ASCII, distinct.
+    /// Writes the name for mentions, which is ASCII and unique.
     pub fn username(self, into: &mut String) {
         let syllable = |shift: u32| SYLLABLES[(self.mix >> shift & 31) as usize];
         into.push_str(syllable(0));
@@ -56,39 +56,39 @@ impl User {
         into.push_str(itoa::Buffer::new().format(self.number));
     }
 
-    /// When the user came: in the years before the first post.
+    /// Returns the time at which the user joined: in the years before the first post.
     pub fn created_at(self) -> Moment {
         Moment(1_450_396_800_000_000).before(86_400 + self.mix % 250_000_000)
     }
 
-    /// How many follow the user.
+    /// Returns the number of the user's followers.
     pub fn followers(self) -> u64 {
         skewed(self.mix >> 8, 20)
     }
 
-    /// How many the user follows.
+    /// Returns the number of accounts that the user follows.
     pub fn following(self) -> u64 {
         skewed(self.mix >> 16, 12)
     }
 
-    /// How much the user has written.
+    /// Returns the number of posts that the user has written.
     pub fn posts(self) -> u64 {
         skewed(self.mix >> 24, 17)
     }
 
-    /// Whether this is somebody whom the platform has verified.
+    /// Returns true if the platform has verified the user.
     pub fn is_verified(self) -> bool {
         self.mix >> 58 == 0
     }
 
-    /// Some words of the user's own: a display name, or a description.
+    /// Writes some words that are specific to the user: a display name, or a description.
     pub fn words(self, json: &mut Json<'_>, count: u32) {
         let language = self.language();
         for i in 0..count {
             if i > 0 {
                 json.raw(" ");
             }
-            // Frequent words say little about anybody.
+            // Frequent words would be the same for many users.
             let others = &language.words[16..];
             json.raw(others[((self.mix >> (i * 5 % 59)) as usize + i as usize) % others.len()]);
         }

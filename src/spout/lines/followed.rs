@@ -1,4 +1,4 @@
-//! The spout's side of followed files: from chunks to posts and the cursors of splits.
+//! The spout's side of followed files: converts chunks to posts, and keeps the cursors of splits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
 use crate::spout::SpoutOutput;
 
-/// The follower's reports, with the waits that it asks for.
+/// The events of the follower, together with the waits that it asks for.
 pub(super) struct FollowReports {
     events: mpsc::Receiver<Event>,
     clock: SharedClock,
@@ -27,13 +27,14 @@ pub(super) struct FollowReports {
 }
 
 impl FollowReports {
-    /// The next event; `None` if the follower is gone. Nothing is lost if the future is dropped.
+    /// Returns the next event; `None` if the follower has ended. Nothing is lost if the future is
+    /// dropped.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((_, sleep)) = &mut self.waiting {
                 sleep.await;
                 if let Some((wake, _)) = self.waiting.take() {
-                    // A follower that is gone needs no waking.
+                    // A follower that has ended needs no wake-up.
                     let _ = wake.send(());
                 }
             }
@@ -58,7 +59,7 @@ pub(super) struct FollowedFiles {
 }
 
 impl LinesSpout {
-    /// Begins to follow; `None` if no split of the task is one of followed files.
+    /// Begins to follow files; `None` if the task has no split of followed files.
     pub(super) fn follow(
         &self,
         out: &SpoutOutput,
@@ -99,7 +100,7 @@ impl LinesSpout {
         let files = self.cursors.iter().filter(|(split, _)| split.starts_with('/'));
         for (split, cursor) in files {
             let path = path_of(split);
-            // Of a file that was read to its end earlier versions don't say how long it was.
+            // For a file that was read to its end, earlier versions don't record its length.
             if let Cursor::At(mark) = cursor
                 && let Ok(FileMark { mark, file, read_at, .. }) = mark.parse()
             {
@@ -108,15 +109,15 @@ impl LinesSpout {
             }
             if *cursor == Cursor::End && Path::new(path).exists() {
                 return Err(Error::fatal(format!(
-                    "\"{path}\" was read to its end by a run that didn't follow, and where that was isn't known: \
-                     give it to a topology of another name, or start anew with --fresh"
+                    "\"{path}\" was read to its end by a run that didn't follow, and the position isn't known: \
+                     read it with a topology of another name, or start over with --fresh"
                 )));
             }
         }
         Ok(entries)
     }
 
-    /// Works on an event.
+    /// Processes an event.
     pub(super) async fn take_followed(
         &self,
         event: Event,
@@ -205,7 +206,7 @@ impl LinesSpout {
 }
 
 impl FollowedFiles {
-    /// The cursor of the split at a position.
+    /// Returns the cursor of the split at a position.
     fn cursor(&self, position: usize) -> Cursor {
         let mut cursor = String::new();
         for entry in self.entries.get(&position).into_iter().flat_map(BTreeMap::values) {
@@ -214,7 +215,7 @@ impl FollowedFiles {
         Cursor::At(cursor)
     }
 
-    /// Tells that posts of a file may be missing.
+    /// Records that posts of a file may be missing.
     fn lose(&mut self, entry: &Entry, why: &str, out: &SpoutOutput) -> Result<()> {
         let part = entry.path.display().to_string();
         let identity = format!("{part}\n{}\n{:?}", entry.mark, entry.file);
@@ -222,7 +223,7 @@ impl FollowedFiles {
     }
 }
 
-/// Returns the files that the checkpoint knows of a split.
+/// Returns the files of a split in the checkpoint.
 fn entries_of(split: &Split) -> Result<Option<Vec<Entry>>> {
     match &split.cursor {
         Cursor::Start => Ok(None),
@@ -238,7 +239,7 @@ fn entries_of(split: &Split) -> Result<Option<Vec<Entry>>> {
     }
 }
 
-/// Waits for either; the other one stays as it is.
+/// Waits for the first of two futures; the other one isn't changed.
 pub(super) async fn either<A, B>(
     first: impl Future<Output = A>,
     second: impl Future<Output = B>,

@@ -1,21 +1,23 @@
-//! What a file is, by its first bytes: lines, compressed lines, or something else that has a name.
+//! Recognises the format of a file by its first bytes: lines, compressed lines, or another known
+//! format.
 
-/// The length of a file's beginning that is looked at, in bytes. More would tell what a page of
-/// results over one megabyte of a single line is; it costs a read for each file at the start.
+/// The number of bytes at the beginning of a file that are examined. More would recognise a page of
+/// results in a single line of over one megabyte, but each file costs a read at the start.
 pub(super) const SNIFFED_BYTES: usize = 64 << 10;
 
 /// The format of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// Lines, as far as can be seen.
+    /// Lines, as far as the beginning shows.
     Lines,
     Gzip,
     Zstd,
-    /// Something else: what it is, where that shows, and what to do.
+    /// Another format: its name, the position at which it was recognised, and what to do.
     Other(String),
 }
 
-/// The first bytes of other formats, with their names and the programs that unpack them.
+/// The first bytes of other formats, with their names and the programs that decompress or convert
+/// them.
 const OTHERS: [(&[u8], &str, &str); 9] = [
     (b"\xff\xfe\x00\x00", "UTF-32 text", "iconv -f UTF-32 -t UTF-8 FILE"),
     (b"\xff\xfe", "UTF-16 text", "iconv -f UTF-16 -t UTF-8 FILE"),
@@ -28,8 +30,8 @@ const OTHERS: [(&[u8], &str, &str); 9] = [
     (b"PAR1", "a Parquet file", "duckdb -c \"COPY (FROM 'FILE') TO 'FILE.ndjson'\""),
 ];
 
-/// Tells what a file is. `is_whole` if the head is all of it; `has_kind` if a line may be any
-/// object.
+/// Recognises the format of a file. `is_whole` is true if the head is the whole file; `has_kind` is
+/// true if a line may be any object.
 pub(super) fn sniff(head: &[u8], is_whole: bool, has_kind: bool) -> Format {
     if head.starts_with(b"\x1f\x8b") {
         return Format::Gzip;
@@ -63,7 +65,7 @@ fn other(name: &str, byte: usize, command: &str) -> Format {
     ))
 }
 
-/// An array that isn't only a bad line among others.
+/// Returns true for an array that isn't only a bad line among other lines.
 fn is_array(text: &[u8], is_whole: bool) -> bool {
     let value = Value::of(text);
     let Some(end) = value.end else {
@@ -83,7 +85,7 @@ fn object(text: &[u8], is_whole: bool, has_kind: bool) -> Option<(&'static str, 
     if value.breaks {
         let second = line_ends.map(|at| &text[at + 1..]).unwrap_or_default();
         let second = second.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        // A first line that was cut, and then whole ones.
+        // The first line is the end of a cut one, and whole lines follow.
         if Value::of(second).end.is_some_and(|end| is_blank(&second[end..]))
             && second.starts_with(b"{")
         {
@@ -104,11 +106,11 @@ fn is_blank(text: &[u8]) -> bool {
     text.trim_ascii().is_empty()
 }
 
-/// The first JSON value of a text, as far as its brackets and strings tell.
+/// The first JSON value of a text, as far as its brackets and strings show.
 struct Value {
-    /// Its end, if there is one.
+    /// Its end, if the text contains it.
     end: Option<usize>,
-    /// A line ends within it.
+    /// True if a line ends within the value.
     breaks: bool,
     /// The first member of the outermost object that is an array of objects.
     array: Option<String>,

@@ -1,9 +1,8 @@
-//! Standard input and pipes: what comes through them can't be read again, so it goes through a
-//! spool.
+//! Standard input and pipes: their data can't be read again, so it goes through a spool.
 //!
-//! A thread reads, splits, and appends whole lines, several in a record; the spout reads them back
+//! A thread reads, splits, and appends whole lines, several per record; the spout reads them back
 //! from the spool at its own pace. The thread belongs to the process and not to the spout's task,
-//! which may be started anew: what it has read must not be lost with the task.
+//! which may be restarted: the data that the thread has read must not be lost with the task.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,20 +21,20 @@ use crate::epoch::Cursor;
 use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::spool::{Appended, Batch, Options, Reader, Spool, Torn};
 
-/// The most bytes of lines that are appended in one go. A record costs a write and a checksum;
-/// larger ones would keep the lines of a fast source from the topology for longer.
+/// The maximum number of bytes of lines that are appended at a time. A record costs a write and a
+/// checksum; a larger one would delay the lines of a fast source.
 const RECORD_BYTES_MAX: usize = 256 << 10;
 
-/// The longest cursor of a record: the number of a line, and its length.
+/// The maximum length of a record's cursor, which is the number of a line and its length.
 const CURSOR_BYTES_MAX: usize = 41;
 
-/// The longest line that goes through a spool: as long as the configuration allows, but not longer
-/// than a record takes with its line break.
+/// Returns the longest line that goes through a spool: as long as the configuration allows, but not
+/// longer than fits into a record with its line break.
 pub(super) fn line_bytes_max(options: Options, line_bytes_max: usize) -> usize {
     line_bytes_max.min(options.post_bytes_max(CURSOR_BYTES_MAX).saturating_sub(1))
 }
 
-/// Returns true if nothing of this path can be read twice.
+/// Returns true if the data of this path can't be read again.
 pub(super) fn is_stream(path: &str) -> bool {
     path == STANDARD_INPUT || std::fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
@@ -48,7 +47,7 @@ pub(super) struct Input {
     failure: Failure,
     reader: Reader,
     completed: watch::Receiver<Vec<Cursor>>,
-    /// The end of the stream was reached, and everything before it was given.
+    /// True if the end of the stream was reached, and everything before it was returned.
     ended: bool,
 }
 
@@ -57,19 +56,19 @@ pub(super) struct Input {
 pub(super) struct Wanted {
     pub spool: Options,
     pub line_bytes_max: usize,
-    /// A line may be any object.
+    /// True if a line may be any object.
     pub has_kind: bool,
 }
 
-/// The reason for which the thread stopped early.
+/// The error because of which the thread stopped early.
 type Failure = Arc<Mutex<Option<Error>>>;
 
-/// The threads that read a stream for the rest of the process, by the folder of its spool.
+/// The threads that read a stream until the process ends, by the folder of its spool.
 static OPEN: Mutex<Option<HashMap<PathBuf, (Spool, Failure)>>> = Mutex::new(None);
 
 impl Input {
-    /// Goes on reading the spool in `folder` at the cursor, and the stream into it. Also gives what
-    /// was cut off the spool's end, or is missing of it.
+    /// Opens the spool in `folder` at the cursor, and continues to read the stream into it. Also
+    /// returns the damage at the spool's end, if a part was cut off or is missing.
     pub fn open(
         (split, path): (usize, &str),
         (folder, cursor): (&Path, &Cursor),
@@ -99,13 +98,13 @@ impl Input {
     }
 
     /// Returns the number of records that were dropped because the spool was full and its options
-    /// say so.
+    /// allow dropping.
     pub fn dropped(&self) -> u64 {
         self.spool.dropped()
     }
 
-    /// The next lines; `None` at the end of the stream. What checkpoints cover is trimmed
-    /// meanwhile. Nothing is lost if the future is dropped.
+    /// Returns the next lines; `None` at the end of the stream. Deletes records that checkpoints
+    /// cover. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Result<Option<Batch>> {
         while !self.ended {
             let news = match select(pin!(self.reader.next_batch()), pin!(self.completed.changed()))
@@ -135,17 +134,17 @@ fn position(cursor: &Cursor) -> Result<u64> {
         Cursor::Start => Ok(0),
         Cursor::At(position) => position.parse().map_err(|_| {
             Error::fatal(format!(
-                "the checkpoint's cursor \"{position}\" is no position of a spool"
+                "the checkpoint's cursor \"{position}\" isn't a position in a spool"
             ))
         }),
-        // A stream that ended says so by no cursor: another one may come with the next start.
+        // A stream that ended has no `End` cursor: the next start may have another stream.
         Cursor::End => {
             Err(Error::fatal("the checkpoint says that standard input has ended for ever"))
         }
     }
 }
 
-/// The lines of a record.
+/// Returns the lines of a record.
 pub(super) fn lines(cursor: &[u8], content: Bytes, line_bytes_max: usize) -> Result<Vec<Line>> {
     let damaged =
         || Error::fatal(format!("the spool's cursor \"{}\" names no line", cursor.escape_ascii()));
@@ -157,7 +156,7 @@ pub(super) fn lines(cursor: &[u8], content: Bytes, line_bytes_max: usize) -> Res
         let length = length.parse().map_err(|_| damaged())?;
         return Ok(vec![Line { number, content: Content::TooLong { held: content, length } }]);
     }
-    // The byte order mark is gone already, and only the very beginning could have one.
+    // The byte order mark was removed before, and only the very beginning could have one.
     let mut splitter = LineSplitter::new(Place { offset: 1, line: number - 1 }, line_bytes_max);
     splitter.feed(content);
     Ok(std::iter::from_fn(|| splitter.next_line()).collect())
@@ -179,11 +178,11 @@ fn start(
     };
     let thread = thread::Builder::new().name("lines".into()).spawn(work);
     thread
-        .map_err(|error| Error::fatal("no thread could be started to read on").because(error))
+        .map_err(|error| Error::fatal("can't start a thread that reads the input").because(error))
         .map(|_| ())
 }
 
-/// Reads a stream to its end, into the spool.
+/// Reads a stream to its end into the spool.
 fn read(path: &str, spool: &Spool, line_bytes_max: usize, has_kind: bool) -> Result<()> {
     let mut source = Source::open(path, has_kind).map_err(|error| unreadable(path, error))?;
     let mut splitter = LineSplitter::new(Place::default(), line_bytes_max);
@@ -202,10 +201,10 @@ fn read(path: &str, spool: &Spool, line_bytes_max: usize, has_kind: bool) -> Res
     record.append()
 }
 
-/// Lines in a row that become one record.
+/// Consecutive lines that become one record.
 struct Gathered<'a> {
     spool: &'a Spool,
-    /// A record takes so many bytes; a line alone and its line break always fit.
+    /// The maximum length of a record; a single line with its line break always fits.
     bytes_max: usize,
     first: u64,
     next: u64,
@@ -247,10 +246,10 @@ fn append(spool: &Spool, cursor: &str, content: &[u8]) -> Result<()> {
         match spool.append(cursor.as_bytes(), content) {
             Err(error) if error.kind() == Kind::NoRoom => thread::sleep(NO_ROOM_RETRY),
             Err(error) if error.kind() == Kind::Rejected => {
-                // Lines are cut to what fits before they come here.
+                // Lines are cut to the maximum length before they come here.
                 return Err(Error::fatal("a record is larger than the spool takes").because(error));
             }
-            // What is dropped is counted by the spool; one that is closed belongs to a process that
+            // The spool counts the records that it drops. A closed spool belongs to a process that
             // ends.
             other => {
                 return other.map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ());

@@ -1,9 +1,9 @@
-//! Files of a checkpoint found again, for paths that aren't followed.
+//! Finds the files of a checkpoint again, for paths that aren't followed.
 //!
-//! A split is named by the path at which its file was first read, and keeps that name when the file
-//! is renamed: device, inode and head in its cursor tell the file. A file that took the path of
-//! another one gets a split of its own, `<path>//2`. So no cursor ever moves from one split to
-//! another, and a crash between two checkpoints can't leave one that was moved and one that wasn't.
+//! A split is named after the path at which its file was first read, and keeps that name when the
+//! file is renamed: device, inode and head in its cursor identify the file. A file that took the
+//! path of another one gets a separate split, `<path>//2`. So no cursor ever moves from one split
+//! to another, and after a crash between two checkpoints no cursor can have moved alone.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -23,12 +23,12 @@ use crate::spout::Cursor;
 /// two slashes in a row, except at its start.
 const GENERATION: &str = "//";
 
-/// The most files of a folder that are opened to look for the copy of one that is gone. Each costs
-/// an open and a read of its head.
+/// The maximum number of files in a folder that are opened to find the copy of a missing file. Each
+/// costs an open and a read of its head.
 const BESIDE_MAX: usize = 1_000;
 
-/// The most new files that are opened to look for such copies. Each costs an open and a kibibyte of
-/// memory.
+/// The maximum number of new files that are opened to find such copies. Each costs an open and a
+/// kibibyte of memory.
 const NEW_MAX: usize = 10_000;
 
 /// A split, and the path of its file now.
@@ -38,7 +38,7 @@ pub(super) struct LocatedSplit {
     pub path: String,
 }
 
-/// A file of the checkpoint that isn't found any more.
+/// A file of the checkpoint that wasn't found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MissingFile {
     pub path: String,
@@ -68,8 +68,9 @@ pub(super) fn path_of(split: &str) -> &str {
     }
 }
 
-/// Finds the file of each cursor again, and names the splits. `files` are those that the paths
-/// stand for now, and `globs` the paths. Files that moved out of the paths come first.
+/// Finds the file of each cursor again, and names the splits. `files` are the files that the paths
+/// match now, and `globs` the paths. In the result, the splits of files that moved out of the paths
+/// come first.
 pub(super) fn locate(
     files: &[String],
     globs: &[Glob],
@@ -77,12 +78,12 @@ pub(super) fn locate(
 ) -> Located {
     let mut search = Search::new(files, globs, cursors);
     let cursors = search.file_cursors();
-    // A place at the start says nothing of what the file begins with, and an inode may be used
-    // again: such a cursor takes what those have left that tell more.
+    // A cursor at the start of a file has no head to compare, and an inode may be used again. So
+    // such cursors come last, after the ones with a head.
     let tells_head = |cursor: &FileCursor| cursor.mark.mark.place.offset > 0;
     let (cursors, at_start): (Vec<_>, Vec<_>) = cursors.into_iter().partition(tells_head);
     let mut orphans = search.claim_by_inode(cursors);
-    // Restored files, and those of states without inodes, are known by their heads.
+    // Restored files, and those of states without inodes, are recognised by their heads.
     orphans.retain(|cursor| !search.claim_own_path(cursor));
     if orphans.iter().any(|cursor| search.may_be_copied(cursor)) {
         search.read_heads();
@@ -109,10 +110,10 @@ struct FileCursor {
     mark: FileMark,
 }
 
-/// The result of a look for an inode.
+/// The result of a search for an inode.
 enum Found {
     At(String),
-    /// Another split has the file, or its path was taken out of the paths.
+    /// Another split has the file, or its path was removed from the configuration.
     InHand,
     Nowhere,
 }
@@ -128,7 +129,7 @@ struct Search<'a> {
     ids: HashSet<String>,
     /// The names in a folder by inode.
     folders: HashMap<PathBuf, HashMap<u64, OsString>>,
-    /// Files of which nothing was read, with their heads.
+    /// Files of which no part was read, with their heads.
     new: Vec<(&'a str, Vec<u8>)>,
 }
 
@@ -151,7 +152,7 @@ impl<'a> Search<'a> {
             folders: HashMap::new(),
             new: Vec::new(),
         };
-        // A cursor that isn't a place in a file belongs to whatever is at its path.
+        // A cursor that isn't a position in a file belongs to the file at its path.
         for (id, cursor) in cursors {
             let is_place = matches!(cursor, Cursor::At(text) if text.parse::<FileMark>().is_ok());
             let is_listed = search.listed.contains(path_of(id));
@@ -162,8 +163,8 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// Returns the cursors of files, those that lead farthest first: of two for one file, that one
-    /// counts.
+    /// Returns the cursors of files, those with the largest offsets first: if two cursors belong to
+    /// one file, the first counts.
     fn file_cursors(&self) -> Vec<FileCursor> {
         let mut cursors = Vec::new();
         for (id, cursor) in self.cursors {
@@ -182,7 +183,8 @@ impl<'a> Search<'a> {
                 cursors.push(FileCursor { id: Some(id.clone()), path: path_of(id).into(), mark });
             }
         }
-        // Where a file was both followed and not, the split that has it by its path goes first.
+        // If a file was read both with following and without, the split of its path takes
+        // precedence.
         cursors.sort_by_key(|cursor| (Reverse(cursor.mark.mark.place.offset), cursor.id.is_none()));
         cursors
     }
@@ -200,8 +202,9 @@ impl<'a> Search<'a> {
         orphans
     }
 
-    /// Gives a file to the split of a cursor. That of a file that was followed is named as if the
-    /// file had been read at its path since, so that the next start finds it in the same way.
+    /// Assigns a file to the split of a cursor. If an earlier run followed the file, the split is
+    /// named as if the file had been read at its current path, so that the next start finds it in
+    /// the same way.
     fn claim(&mut self, path: String, cursor: &FileCursor) {
         let id = cursor.id.clone().unwrap_or_else(|| self.new_id(&cursor.path));
         self.claim_for(path, id);
@@ -212,7 +215,7 @@ impl<'a> Search<'a> {
         self.claimed.insert(path, id);
     }
 
-    /// Returns the name of a split for a file of which nothing was read.
+    /// Returns the name of a split for a file of which no part was read.
     fn new_id(&self, path: &str) -> String {
         let is_free = |id: &String| {
             let is_new = matches!(self.cursors.get(id), None | Some(Cursor::Start));
@@ -223,12 +226,12 @@ impl<'a> Search<'a> {
         ids.find(is_free).unwrap_or_else(|| path.to_owned())
     }
 
-    /// Returns true if a path is among those of the topology, whether a file is there or not.
+    /// Returns true if the topology's paths match a path, even if no such file exists.
     fn is_wanted(&self, path: &str) -> bool {
         self.listed.contains(path) || self.globs.iter().any(|glob| glob.matches(path))
     }
 
-    /// Looks for the inode of a cursor among the files and beside its path.
+    /// Searches for the inode of a cursor among the files and beside its path.
     fn find_inode(&mut self, cursor: &FileCursor) -> Found {
         let Some(file) = cursor.mark.file else { return Found::Nowhere };
         let is_it = |path: &str| is_at(path, cursor.mark.mark);
@@ -258,11 +261,12 @@ impl<'a> Search<'a> {
         (file_id(&found) == Some(file)).then_some(found)?.into_os_string().into_string().ok()
     }
 
-    /// Claims the file at the path of a cursor, if it begins like the one that was read there.
+    /// Claims the file at the path of a cursor, if its beginning equals that of the file that was
+    /// read there. Returns true if it did.
     fn claim_own_path(&mut self, cursor: &FileCursor) -> bool {
         let FileCursor { path, mark, .. } = cursor;
         let is_free = self.listed.contains(path.as_str()) && !self.claimed.contains_key(path);
-        // Every file begins like one of which nothing was read.
+        // Without a head, every file would match.
         let is_told = mark.mark.place.offset > 0 || mark.file.is_none() || mark.is_end;
         if !is_free || !is_told || is_stream(path) || !is_at(path, mark.mark) {
             return false;
@@ -275,7 +279,7 @@ impl<'a> Search<'a> {
         cursor.mark.mark.place.offset > 0 && self.is_wanted(&cursor.path)
     }
 
-    /// Reads the heads of files of which nothing was read.
+    /// Reads the heads of files of which no part was read.
     fn read_heads(&mut self) {
         for file in self.files {
             if self.new.len() == NEW_MAX {
@@ -291,8 +295,9 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Claims the copy of a file that is gone: a file of which nothing was read, that begins alike
-    /// and is at least as long as what was read of it. Compressed files count by their content.
+    /// Claims the copy of a missing file: a file of which no part was read, that has the same
+    /// beginning and is at least as long as the part that was read of the original. For compressed
+    /// files the content counts. Returns true if it found one.
     fn claim_copy(&mut self, cursor: &FileCursor) -> bool {
         if !self.may_be_copied(cursor) {
             return false;
@@ -304,7 +309,7 @@ impl<'a> Search<'a> {
                 candidates.push((*file).to_owned());
             }
         }
-        // A file that was read to its end, and is gone with its name, was deleted.
+        // A file that was read to its end, and whose name no longer exists, was deleted.
         if !cursor.mark.is_end || self.is_replaced(cursor) {
             candidates.extend(self.named_alike(Path::new(&cursor.path)));
         }
@@ -315,8 +320,8 @@ impl<'a> Search<'a> {
         true
     }
 
-    /// Returns the files beside a path that aren't among the paths, and whose names begin like its
-    /// name.
+    /// Returns the files beside a path that the topology's paths don't match, and whose names have
+    /// the same first part.
     fn named_alike(&self, path: &Path) -> Vec<String> {
         let mut found = Vec::new();
         let (Some(folder), Some(name)) =
@@ -348,7 +353,7 @@ impl<'a> Search<'a> {
     /// Returns true if another file has the name under which the file of a cursor was last seen.
     fn is_replaced(&self, cursor: &FileCursor) -> bool {
         let Some(id) = &cursor.id else { return self.listed.contains(cursor.path.as_str()) };
-        // What became of earlier files of the path was told when they were replaced.
+        // The fate of earlier files of the path was reported when they were replaced.
         let is_newest = matches!(self.cursors.get(&next_id(id)), None | Some(Cursor::Start));
         is_newest && self.listed.contains(cursor.path.as_str())
     }
@@ -359,7 +364,7 @@ impl<'a> Search<'a> {
             return false;
         }
         if cursor.id.is_none() {
-            // A run that didn't follow may have read it since.
+            // A run that didn't follow may have read the file since.
             let is_read_since = |other: &FileMark| {
                 other.file == cursor.mark.file
                     && other.mark.place.offset >= cursor.mark.mark.place.offset
@@ -395,7 +400,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns the name of the split that comes after this one.
+/// Returns the name of the split after this one.
 fn next_id(id: &str) -> String {
     let path = path_of(id);
     let number = id.get(path.len() + GENERATION.len()..).and_then(|number| number.parse().ok());

@@ -1,4 +1,4 @@
-//! Lines that may be missing: entries of the gap ledger, and messages.
+//! Records lines that may be missing in the gap ledger, and reports them.
 
 use time::OffsetDateTime;
 use xxhash_rust::xxh3::xxh3_64;
@@ -19,10 +19,10 @@ pub(super) struct LostLines {
 pub(super) struct Loss<'a> {
     /// The path of the file or stream.
     pub part: &'a str,
-    /// The text that tells this loss from all others: the same after a crash before the checkpoint
-    /// that forgets the file.
+    /// A text that identifies this loss: it stays the same after a crash before the checkpoint that
+    /// forgets the file.
     pub identity: &'a str,
-    /// When something was last read of it, in seconds since 1970; 0 if that isn't known.
+    /// The time of the last read, in seconds since 1970; 0 if unknown.
     pub read_at: i64,
     pub why: &'a str,
 }
@@ -31,7 +31,7 @@ impl LostLines {
     /// Opens the ledger of a spout.
     ///
     /// # Errors
-    /// If it is there and can't be read.
+    /// If it exists and can't be read.
     pub fn open(spout: &LinesSpout) -> Result<Self> {
         Ok(Self {
             ledger: GapLedger::open(spout.state.as_deref(), &spout.component)?,
@@ -40,7 +40,7 @@ impl LostLines {
         })
     }
 
-    /// Writes an entry into the ledger, and says so, unless an earlier run has done that.
+    /// Writes an entry into the ledger and reports it, unless an earlier run has done that.
     ///
     /// # Errors
     /// If the ledger can't be written.

@@ -1,4 +1,4 @@
-//! Marks: the places from which reading continues after a restart, each with what identifies its
+//! Marks: the positions at which reading continues after a restart, each with the identity of its
 //! file.
 
 use std::fmt;
@@ -8,12 +8,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::splitter::Place;
 
-/// The length of a file's beginning that tells it from another file, in bytes. Posts have ids and
-/// times, so the first one nearly always does.
+/// The number of bytes at the beginning of a file that distinguish it from other files. Posts have
+/// ids and times, so the first post is nearly always different.
 pub(super) const HEAD_BYTES: usize = 1 << 10;
 
-/// A place in a file, with a hash of what the file begins with (up to that place): unlike an inode
-/// it is the same after a copy or a restored backup.
+/// A position in a file, with a hash of the beginning of the file (up to that position). Unlike an
+/// inode, it is the same after a copy or a restored backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub place: Place,
@@ -21,12 +21,13 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// The mark of a place in a file that begins like this.
+    /// Creates the mark of a position in a file with this beginning.
     pub fn new(place: Place, head: &[u8]) -> Self {
         Self { place, head: xxh3_64(&head[..head.len().min(Self::head_bytes(place))]) }
     }
 
-    /// Returns the length of the beginning that counts: a file with this place in it has so much.
+    /// Returns the length of the beginning that is hashed: a file that contains this position is at
+    /// least that long.
     pub fn head_bytes(place: Place) -> usize {
         usize::try_from(place.offset).unwrap_or(HEAD_BYTES).min(HEAD_BYTES)
     }
@@ -56,20 +57,20 @@ impl FromStr for Mark {
 /// Device and inode.
 pub type FileId = (u64, u64);
 
-/// The cursor of a file that isn't followed: the place, the file, and when it was read.
+/// The cursor of a file that isn't followed: the position, the file, and the time of the last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileMark {
     pub mark: Mark,
     /// The file's device and inode; `None` in states of earlier versions.
     pub file: Option<FileId>,
-    /// When something was last read of it, in seconds since 1970; 0 if that isn't known.
+    /// The time of the last read, in seconds since 1970; 0 if unknown.
     pub read_at: i64,
-    /// True if the place was the end of the file.
+    /// True if the position was the end of the file.
     pub is_end: bool,
 }
 
 impl FileMark {
-    /// Returns true if the file had content that was read, or that may not have been read.
+    /// Returns true if a part of the file was read, or may not have been read.
     pub fn may_miss_lines(&self) -> bool {
         self.mark.place.offset > 0 || !self.is_end
     }

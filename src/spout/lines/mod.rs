@@ -1,4 +1,4 @@
-//! `Lines`: NDJSON files and standard input, a post on each line.
+//! `Lines`: reads NDJSON files and standard input, one post per line.
 
 mod follow;
 mod followed;
@@ -15,6 +15,7 @@ mod splitter;
 mod spout;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,9 +34,9 @@ use crate::spool;
 use crate::units::ByteSize;
 use crate::value::{Text, Value};
 
-/// Reads posts from NDJSON files or standard input, one on each line. A line that is no post goes
-/// to the dead letters with its file, its number and what is wrong with it. Blank lines are
-/// skipped; a byte order mark and `\r\n` are fine. Several files are shared out among the tasks.
+/// Reads posts from NDJSON files or standard input, one per line. A line that isn't a post goes to
+/// the dead letters with its file, its line number and the reason. Blank lines are skipped; a byte
+/// order mark and `\r\n` are accepted. Several files are distributed among the tasks.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lines {
@@ -46,28 +47,35 @@ pub struct Lines {
     /// compressed copy, and the new file of that name from its start. What isn't found any more is
     /// said and in `waterspout gaps`.
     #[schemars(extend("items" = {"type": "string", "format": "path"}))]
+    /// Files, globs such as "posts/*.ndjson" and "{a,b}.ndjson" (sorted; folders are skipped), or
+    /// "-" for standard input. A file with several names or paths is read once; links come after
+    /// other files. A file is recognised by its inode and its beginning. If it was renamed or
+    /// rotated between two runs within its folder, or compressed there, reading continues in it,
+    /// and a new file with its old name is read from the start. A file that isn't found any more is
+    /// reported and recorded in `waterspout gaps`.
     paths: Vec<String>,
     /// The kind of the posts, if the lines don't name it: a line may be any JSON object, and
-    /// becomes `{"<kind>":<line>}`. Without it a line must have exactly one key, which names its
+    /// becomes `{"<kind>":<line>}`. Without it, a line must have exactly one key, which names its
     /// kind.
     #[serde(default)]
     kind: Option<String>,
-    /// Go on waiting for more lines and more files, until the topology is stopped: what a glob
-    /// stands for is looked at again each second. A file is known by its inode and its beginning
-    /// and not by its name: one that is renamed, linked or rotated is captured once, and read to
-    /// its end, also if that happened while the topology was stopped and the file, or a compressed
-    /// copy, lies beside. What is missing is said and in `waterspout gaps`. A file that became
-    /// shorter, or begins otherwise, is read from its start. Not seen is that a file was emptied,
-    /// if it then begins as before and grew beyond the old size before it was looked at. The last
-    /// line of a file waits for its line break. A pipe ends when its last writer closes it.
+    /// True to wait for more lines and more files until the topology is stopped. Globs are expanded
+    /// again each second. A file is recognised by its inode and its beginning, and not by its name.
+    /// A file that is renamed, linked or rotated is captured once, and read to its end, even if
+    /// that happened while the topology was stopped, if the file or a compressed copy is in the
+    /// same folder. Missing lines are reported and recorded in `waterspout gaps`. A file that
+    /// became shorter, or has another beginning, is read from its start. One case can't be noticed:
+    /// a file that was emptied, has the same beginning again, and grew beyond its old size before
+    /// the next check. The last line of a file waits for its line break. A pipe ends when its last
+    /// writer closes it.
     #[serde(default)]
     follow: bool,
-    /// The longest line that is taken; longer ones go to the dead letters, cut to this length.
+    /// The longest line that is accepted; longer ones go to the dead letters, cut to this length.
     /// Lines of standard input and pipes must also fit into an eighth of the spool.
     #[serde(default = "max_post_bytes")]
     max_post_bytes: ByteSize,
-    /// Standard input and pipes go through a durable log, since they can't be read again: how large
-    /// it gets, and what happens then. Not under `checkpoint: Off`.
+    /// The options of the durable log for standard input and pipes, which can't be read again: its
+    /// maximum size, and the behaviour when it is full. Not used under `checkpoint: Off`.
     #[serde(default)]
     spool: spool::Options,
 }
@@ -78,15 +86,15 @@ fn max_post_bytes() -> ByteSize {
 
 impl Component for Lines {
     const NAME: &'static str = "Lines";
-    const GUARANTEE: &'static str = "a file is resumed behind the last line of the checkpoint; \
-        standard input and pipes go through a spool: what was read from them survives the process, \
-        and all but the last second of it a power loss";
+    const GUARANTEE: &'static str = "a file is resumed after the last line of the checkpoint; \
+        standard input and pipes go through a spool: the data read from them survives the process, \
+        and all but the last second of it survives a power loss";
 }
 
-/// The path that stands for standard input.
+/// The path that means standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// The most lines that are handed over in one go, so that short ones don't pile up.
+/// The maximum number of lines that are handed over at a time, so that short ones don't accumulate.
 const EMIT_LINES: u64 = 1_000;
 
 impl SpoutConfig for Lines {
@@ -151,8 +159,8 @@ impl SpoutConfig for Lines {
         }
         let longest = self.spool.post_bytes_max(0) as u64;
         let is_stream = self.paths.iter().any(|path| input::is_stream(path));
-        // Lines of a stream are cut to what fits: that is worth an error only where more was asked
-        // for.
+        // Lines of a stream are cut to the length that fits. That is an error only if the
+        // configuration asks for more.
         if !is_stream || self.max_post_bytes == max_post_bytes() || self.max_post_bytes.0 < longest
         {
             return Ok(());
@@ -163,6 +171,23 @@ impl SpoutConfig for Lines {
              through it, found {found}: lower it, or give the spool more room"
         );
         Err(vec![Problem { field: "max_post_bytes", what, candidates: None }])
+    }
+
+    fn check_online(&self) -> Result<Option<String>> {
+        let files: Vec<_> = self.paths.iter().filter(|path| !input::is_stream(path)).collect();
+        if files.is_empty() {
+            return Ok(None);
+        }
+        if self.follow {
+            return Ok(Some("follows files, also those that aren't there yet".into()));
+        }
+        self.splits()?;
+        for path in files.iter().filter(|path| !paths::is_glob(path)) {
+            File::open(path)
+                .map_err(|cause| Error::file(format!("can't read \"{path}\""), cause))?;
+        }
+        let s = if files.len() == 1 { "" } else { "s" };
+        Ok(Some(format!("{} path{s} can be read", files.len())))
     }
 
     fn notes(&self, is_durable: bool) -> Vec<String> {

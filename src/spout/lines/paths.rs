@@ -1,4 +1,4 @@
-//! From the paths of a topology file to the files that are read.
+//! Expands the paths of a topology file to the files that are read.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -15,21 +15,20 @@ use crate::error::{Error, Result};
 use crate::globs::{self, Glob, Segment};
 use crate::spout::Cursor;
 
-/// Returns true if a path stands for any number of files.
+/// Returns true if a path can match any number of files.
 pub(super) fn is_glob(path: &str) -> bool {
     globs::is_glob(path)
 }
 
-/// The absolute paths of all files, each file once, also if it has several names: in the order of
-/// the paths, those of a glob sorted. A file whose folder has it under its own name goes before a
-/// link to it. Every one of them can be read, or is a pipe (which isn't opened, since that waits
-/// for a writer).
+/// Returns the absolute paths of all files, each file once, even if it has several names: in the
+/// order of the paths, and sorted within a glob. A file comes before links to it. Each can be read,
+/// or is a pipe (which isn't opened, since opening waits for a writer).
 pub(super) fn expand(paths: &[String], has_kind: bool) -> Result<Vec<String>> {
     list_files(paths, |file| check(file, has_kind))
 }
 
-/// The splits of the files that the paths stand for, and the files of cursors that are missing.
-/// Unlike [`expand`] this doesn't look into files that no cursor is about.
+/// Returns the splits of the files that the paths match, and the missing files of cursors. Unlike
+/// [`expand`] it doesn't read files without a cursor.
 pub(super) fn located(paths: &[String], cursors: &BTreeMap<String, Cursor>) -> Result<Located> {
     let files = list_files(paths, |file| Ok(inode(file).filter(|_| !is_stream(file))))?;
     let mut globs = Vec::new();
@@ -39,16 +38,17 @@ pub(super) fn located(paths: &[String], cursors: &BTreeMap<String, Cursor>) -> R
     Ok(locate(&files, &globs, cursors))
 }
 
-/// The glob of a path from the root: of a path that is no glob, one for that file alone.
+/// Returns the glob of a path from the root; for a path that isn't a glob, a glob for that file
+/// alone.
 pub(super) fn absolute_glob(path: &str) -> Result<Glob> {
     let absolute = absolute(Path::new(path))?;
-    // A file may have such a name.
+    // A file's name may look like a glob.
     let is_file = !is_glob(path) || Path::new(path).exists();
     Glob::new(&if is_file { globs::escape(&absolute) } else { absolute })
 }
 
-/// The absolute paths of all files, each file once. `inode_of` gives device and inode of an
-/// ordinary file.
+/// Returns the absolute paths of all files, each file once. `inode_of` returns device and inode of
+/// an ordinary file.
 fn list_files(
     paths: &[String],
     inode_of: impl Fn(&str) -> Result<Option<FileId>>,
@@ -63,7 +63,7 @@ fn list_files(
             }
             continue;
         }
-        // A file may have such a name.
+        // A file's name may look like a glob.
         let found = if is_glob(path) && !Path::new(path).exists() {
             matches(path)?
         } else {
@@ -82,11 +82,10 @@ fn list_files(
     Ok(files)
 }
 
-/// The streams among the paths of files that are followed: standard input, and pipes that are
-/// there.
+/// Returns the streams among the paths of followed files: standard input, and existing pipes.
 ///
 /// # Errors
-/// If there is no path, one is no glob, or a folder.
+/// If there is no path, or one is a malformed glob or a folder.
 pub(super) fn streams(paths: &[String]) -> Result<Vec<String>> {
     let mut streams: Vec<String> = Vec::new();
     for path in paths {
@@ -120,12 +119,12 @@ fn folder(path: &str) -> Error {
     Error::fatal(format!("\"{path}\" is a folder: expected a file, or a glob such as \"{path}/*\""))
 }
 
-/// Device and inode of a file that is there.
+/// Returns device and inode of an existing file.
 pub(super) fn inode(path: &str) -> Option<FileId> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// The files that a glob stands for: sorted, links behind what isn't one.
+/// Returns the files that a glob matches: sorted, with links after other files.
 fn matches(text: &str) -> Result<Vec<String>> {
     let glob = Glob::new(text)?;
     let unlisted =
@@ -155,9 +154,9 @@ pub(super) struct Unlisted {
     pub cause: std::io::Error,
 }
 
-/// All that a glob stands for and that isn't a folder, sorted. As in a shell `*` stands neither for
-/// `/` nor for the dot of a hidden file, and `**` follows no links to folders, so that a loop of
-/// them is harmless. Folders that can't be listed are passed over, and given.
+/// Returns everything that a glob matches except folders, sorted. As in a shell, `*` matches
+/// neither `/` nor the dot of a hidden file. `**` doesn't follow links to folders, so a loop of
+/// links does no harm. Folders that can't be listed are skipped, and added to `unlisted`.
 pub(super) fn walk(glob: &Glob, unlisted: &mut Vec<Unlisted>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for segments in glob.alternatives() {
@@ -181,7 +180,7 @@ fn walk_below(
     unlisted: &mut Vec<Unlisted>,
 ) {
     let Some((first, rest)) = segments.split_first() else {
-        // The whole path is known: it is a match unless it is a folder, or gone.
+        // The whole path is known: it matches unless it is a folder, or doesn't exist.
         if fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
             found.push(folder.to_path_buf());
         }
@@ -214,7 +213,7 @@ fn list(folder: &Path, unlisted: &mut Vec<Unlisted>) -> Vec<fs::DirEntry> {
     let listed = fs::read_dir(shown).and_then(Iterator::collect);
     match listed {
         Ok(entries) => entries,
-        // It was deleted since, or was never there: nothing matches.
+        // The folder was deleted, or never existed: nothing matches.
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(cause) => {
             unlisted.push(Unlisted { folder: shown.to_path_buf(), cause });
@@ -223,7 +222,7 @@ fn list(folder: &Path, unlisted: &mut Vec<Unlisted>) -> Vec<fs::DirEntry> {
     }
 }
 
-/// The same path from the root, so that it means the same file in every run.
+/// Returns the path from the root, so that it means the same file in every run.
 pub(super) fn absolute(path: &Path) -> Result<String> {
     let absolute =
         path::absolute(path).map_err(|error| unreadable(&path.to_string_lossy(), error))?;
@@ -235,15 +234,15 @@ pub(super) fn absolute(path: &Path) -> Result<String> {
     })
 }
 
-/// A file as it is named from the current folder, where it is in that: a command with this name can
-/// be pasted.
+/// Returns a file's name relative to the current folder, if the file is in it: a command with this
+/// name can be pasted.
 fn shown(file: &str) -> &str {
     let Ok(folder) = std::env::current_dir() else { return file };
     Path::new(file).strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or(file)
 }
 
-/// Fails before anything runs, and not in the middle, if a file can't be read. Returns device and
-/// inode of an ordinary file.
+/// Checks that a file can be read before any task runs, so that the run doesn't fail in the middle.
+/// Returns device and inode of an ordinary file.
 fn check(file: &str, has_kind: bool) -> Result<Option<FileId>> {
     let found = fs::metadata(file).map_err(|error| unreadable(file, error))?;
     if found.is_dir() {
@@ -274,7 +273,7 @@ mod tests {
         folder
     }
 
-    /// The names of the files under the folder, or what is wrong.
+    /// Compares the names of the files under the folder, or the error, with the expected ones.
     fn check(paths: &[&str], expected: Result<&[&str], &str>) {
         let folder = folder();
         let root = folder.path().to_str().unwrap();

@@ -1,4 +1,4 @@
-//! From lines to the tuples of posts, or dead letters.
+//! Converts lines to the tuples of posts, or to dead letters.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::post::Post;
 use crate::units::ByteSize;
 use crate::value::{Text, Value};
 
-/// Makes tuples of lines.
+/// A converter of lines to tuples.
 pub(super) struct Posts {
     pub kind: Option<Text>,
     pub line_bytes_max: ByteSize,

@@ -1,4 +1,5 @@
-//! Reading files on a thread, since a read may block: a pipe without a writer, a network disk.
+//! Reads files on a separate thread, since a read may block: a pipe without a writer, a network
+//! disk.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,16 +19,17 @@ use super::mark::{FileId, Mark};
 use super::splitter::Place;
 use crate::error::{Error, Result};
 
-/// The most that is read from a file in one go, in bytes. With smaller chunks handing over costs
-/// more; with larger ones what is in flight no longer fits into the processor's cache.
+/// The maximum number of bytes that are read from a file at a time. Smaller chunks make the
+/// hand-over more expensive; with larger ones the data in flight doesn't fit into the processor's
+/// cache.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// A pipe gives no more than this in one go (its own capacity on Linux). Widening it to a whole
-/// chunk gained nothing.
+/// The maximum number of bytes that are read from a pipe at a time, which is a pipe's capacity on
+/// Linux. Increasing the capacity to a whole chunk brought no gain.
 const PIPE_CHUNK_BYTES: usize = 64 << 10;
 
 /// The number of chunks that wait for the spout. One is enough to overlap reading with checking;
-/// each further one costs its memory.
+/// each further one only costs memory.
 const CHUNKS_WAITING_MAX: usize = 2;
 
 /// A file that is to be read.
@@ -50,7 +52,7 @@ pub(super) enum Event {
     Chunk(Bytes),
     /// The file is read to its end.
     Ended,
-    /// It can't be read.
+    /// The file can't be read.
     Failed(Error),
 }
 
@@ -58,19 +60,19 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub path: String,
-    /// The place where reading begins.
+    /// The position at which reading begins.
     pub place: Place,
-    /// The beginning of the file, as far as a [`Mark`] of this place wants it.
+    /// The beginning of the file, as far as a [`Mark`] of this position needs it.
     pub head: Vec<u8>,
     /// Device and inode; `None` for a pipe.
     pub file: Option<FileId>,
 }
 
-/// Reads files and reports, with the position of the split, what happens: one file after the other
-/// on one thread. The thread ends when it is done, or after the receiver is dropped.
+/// Reads files one after the other on one thread, and reports the events of each with the position
+/// of its split. The thread ends when all files are read, or after the receiver is dropped.
 pub(super) fn start(jobs: Vec<Job>, has_kind: bool) -> Result<mpsc::Receiver<(usize, Event)>> {
     let (reports, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
-    // A pipe without a writer holds up nothing but itself.
+    // Each pipe has a separate thread, so a pipe without a writer only delays itself.
     let (streams, files): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| is_stream(&job.path));
     let groups = streams.into_iter().map(|job| vec![job]).chain([files]);
     for jobs in groups.filter(|jobs| !jobs.is_empty()) {
@@ -79,7 +81,7 @@ pub(super) fn start(jobs: Vec<Job>, has_kind: bool) -> Result<mpsc::Receiver<(us
             move || jobs.into_iter().all(|job| Reader { job, has_kind, reports: &reports }.run());
         let thread = thread::Builder::new().name("lines".into()).spawn(work);
         thread.map_err(|error| {
-            Error::fatal("no thread could be started to read on").because(error)
+            Error::fatal("can't start a thread that reads the input").because(error)
         })?;
     }
     Ok(receiver)
@@ -88,7 +90,7 @@ pub(super) fn start(jobs: Vec<Job>, has_kind: bool) -> Result<mpsc::Receiver<(us
 /// The reason for which a reader stops early.
 enum Stop {
     Failed(Error),
-    /// Nobody listens any more.
+    /// The receiver was dropped.
     Gone,
 }
 
@@ -105,12 +107,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads the file; whether the next one should be read.
+    /// Reads the file. Returns true if the next one should be read.
     fn run(&self) -> bool {
         match self.read() {
             Ok(()) => self.report(Event::Ended).is_ok(),
             Err(Stop::Failed(error)) => {
-                // If nobody listens any more, nobody is left to tell.
+                // If the receiver was dropped, no one is left to inform.
                 let _ = self.report(Event::Failed(error));
                 false
             }
@@ -125,7 +127,7 @@ impl Reader<'_> {
     fn read(&self) -> Result<(), Stop> {
         let mut source =
             Source::open(&self.job.path, self.has_kind).map_err(|error| self.unreadable(error))?;
-        // What comes through a pipe after a restart is another stream, so no place in it is known.
+        // After a restart a pipe carries another stream, so positions in it have no meaning.
         let mark = self.job.mark.filter(|_| source.is_file);
         let (place, head) = match mark {
             None => Default::default(),
@@ -159,29 +161,29 @@ impl Reader<'_> {
     }
 }
 
-/// A file that can't be read, by its name.
+/// Returns the error for a file that can't be read, with its name.
 pub(super) fn unreadable(path: &str, error: io::Error) -> Error {
     Error::fatal(format!("\"{path}\" can't be read")).because(error)
 }
 
-/// An open file or stream, whose content is unpacked where it is compressed.
+/// An open file or stream. Compressed content is decompressed.
 pub(super) struct Source {
     file: File,
-    /// It is an ordinary file, and not a pipe, a terminal or standard input.
+    /// True if it is an ordinary file, and not a pipe, a terminal or standard input.
     pub is_file: bool,
     chunk_bytes: usize,
     has_kind: bool,
-    /// Nothing of it was read yet.
+    /// True if no part of it was read yet.
     is_new: bool,
     unpacked: Option<Box<dyn Read + Send>>,
-    /// Why nothing more can be unpacked.
+    /// The reason why decompression can't continue.
     failed: Option<io::Error>,
     /// The number of bytes of its content that were read or skipped.
     pub offset: u64,
 }
 
 impl Source {
-    /// Opens a file, or standard input. `has_kind` if a line may be any object.
+    /// Opens a file, or standard input. `has_kind` is true if a line may be any object.
     pub fn open(path: &str, has_kind: bool) -> io::Result<Self> {
         let file = match path {
             STANDARD_INPUT => File::from(io::stdin().as_fd().try_clone_to_owned()?),
@@ -202,7 +204,7 @@ impl Source {
         })
     }
 
-    /// The next chunk, or `None` at the end.
+    /// Returns the next chunk, or `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Bytes>> {
         let chunk = if self.is_new {
             self.is_new = false;
@@ -214,7 +216,7 @@ impl Source {
         Ok(if chunk.is_empty() { None } else { Some(chunk.into()) })
     }
 
-    /// The first chunk tells what the rest is.
+    /// Reads the first chunk, which tells the format of the file.
     fn first_chunk(&mut self) -> io::Result<Vec<u8>> {
         let first = self.read_chunk()?;
         let head = &first[..first.len().min(SNIFFED_BYTES)];
@@ -236,7 +238,7 @@ impl Source {
             if let Some(error) = self.failed.take() {
                 return Err(error);
             }
-            // What came before the damage is handed over first.
+            // The content before the damage is returned first.
             match unpacked.take(self.chunk_bytes as u64).read_to_end(&mut chunk) {
                 Err(error) if chunk.is_empty() => return Err(error),
                 Err(error) => self.failed = Some(error),
@@ -245,12 +247,13 @@ impl Source {
         } else {
             rustix::io::retry_on_intr(|| rustix::io::read(&self.file, spare_capacity(&mut chunk)))?;
         }
-        // A pipe may give a line at a time, and each line keeps its whole chunk in memory.
+        // A pipe may return one line at a time, and each line keeps its whole chunk in memory.
         chunk.shrink_to_fit();
         Ok(chunk)
     }
 
-    /// Goes to a mark, and gives what the file begins with; `None` if the mark is of another file.
+    /// Moves to a mark, and returns the beginning of the file; `None` if the mark belongs to
+    /// another file.
     pub fn go_to(&mut self, mark: Mark) -> io::Result<Option<Vec<u8>>> {
         let head = self.head(Mark::head_bytes(mark.place))?;
         if Mark::new(mark.place, &head) != mark || !self.skip_to(mark.place.offset)? {
@@ -259,7 +262,7 @@ impl Source {
         Ok(Some(head))
     }
 
-    /// So much of what the content of a file begins with, if it has so much.
+    /// Returns this many bytes of the beginning of a file's content, or as many as it has.
     pub fn head(&self, bytes: usize) -> io::Result<Vec<u8>> {
         let mut head = vec![0; bytes.max(4)];
         let length = read_at(&self.file, &mut head)?;
@@ -270,7 +273,7 @@ impl Source {
             let whole = At { file: self.file.try_clone()?, offset: 0 };
             let read = unpacked(&packed, whole)?.take(bytes as u64).read_to_end(&mut head);
             match read {
-                // It is still being written.
+                // The file is still being written.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
                 other => other.map(drop)?,
             }
@@ -279,8 +282,8 @@ impl Source {
         Ok(head)
     }
 
-    /// Goes to an offset of the content; false if it isn't that long. Nothing of it was read
-    /// before.
+    /// Moves to an offset of the content. Returns false if the content is shorter. Nothing may have
+    /// been read before.
     pub fn skip_to(&mut self, offset: u64) -> io::Result<bool> {
         let mut magic = [0; 4];
         let length = read_at(&self.file, &mut magic)?;
@@ -300,7 +303,7 @@ impl Source {
         Ok(self.file.metadata()?.len() >= offset)
     }
 
-    /// Returns true if its content is unpacked.
+    /// Returns true if its content is compressed.
     pub fn is_packed(&self) -> bool {
         self.unpacked.is_some()
     }
@@ -310,7 +313,7 @@ impl Source {
     }
 }
 
-/// A file read from an offset of its own: what others read of it doesn't move it.
+/// A file that is read at a separate offset, independently of other readers.
 struct At {
     file: File,
     offset: u64,
@@ -324,7 +327,7 @@ impl Read for At {
     }
 }
 
-/// Fills the buffer from the beginning of a file, as far as it goes.
+/// Fills the buffer from the beginning of a file, up to the file's end.
 fn read_at(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {
@@ -336,7 +339,7 @@ fn read_at(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-/// The content of a compressed file.
+/// Returns the decompressed content of a file.
 fn unpacked(
     packed: &Format,
     bytes: impl Read + Send + 'static,
@@ -347,7 +350,7 @@ fn unpacked(
     })
 }
 
-/// Says what a file is, if it isn't lines. Reads its beginning.
+/// Returns the format of a file, if it isn't lines. Reads its beginning.
 ///
 /// # Errors
 /// If it can't be read.
@@ -362,7 +365,7 @@ pub(super) fn not_lines(path: &str, has_kind: bool) -> io::Result<Option<String>
     }
 }
 
-/// Returns true if a file can be read on at a mark.
+/// Returns true if reading of a file can continue at a mark.
 pub(super) fn is_at(path: &str, mark: Mark) -> bool {
     let source = Source::open(path, true);
     source.is_ok_and(|mut source| matches!(source.go_to(mark), Ok(Some(_))))

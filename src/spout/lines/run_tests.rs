@@ -1,4 +1,4 @@
-//! The spout on the real engine, with a sink that keeps what it gets.
+//! Tests the spout on the real engine, with a sink that keeps the posts.
 
 use std::fs;
 use std::num::NonZeroU16;
@@ -16,7 +16,7 @@ use crate::sink::{Sink, SinkConfig, SinkContext};
 use crate::topology::{Checkpoint, ComponentSpec, InputSpec, OnError, Restarts, Topology};
 use crate::tuple::{Fields, StreamId, Streams, Tuple};
 
-/// Long enough for a busy machine; reaching it is a failure.
+/// A time limit that is long enough for a busy machine; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Default)]

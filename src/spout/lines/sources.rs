@@ -1,4 +1,4 @@
-//! What a spout of lines waits for: files, followed files, and streams, all alike.
+//! The sources of a spout of lines: files, followed files, and streams, which have equal priority.
 
 use futures_util::future::{Either, select_all};
 use tokio::sync::mpsc;
@@ -10,17 +10,17 @@ use super::reader::Event;
 use crate::error::Result;
 use crate::spool;
 
-/// The next thing that a spout works on.
+/// The next item that a spout processes.
 pub(super) enum Next {
-    /// Something happened to the file of this split.
+    /// An event of the file of this split.
     Event(usize, Event),
-    /// Something happened to followed files.
+    /// An event of followed files.
     Followed(follow::Event),
     /// Lines of this split, from its spool.
     Batch(usize, spool::Batch),
 }
 
-/// Files and streams that are being read.
+/// The files and streams that are being read.
 pub(super) struct Sources {
     pub reports: mpsc::Receiver<(usize, Event)>,
     pub files_done: bool,
@@ -29,7 +29,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Waits for all of them alike; `None` when they are done.
+    /// Waits for the next item of any source; `None` when all have ended.
     pub async fn next(&mut self) -> Result<Option<Next>> {
         while !self.files_done || !self.inputs.is_empty() || self.followed.is_some() {
             match self.news().await {
@@ -72,7 +72,7 @@ impl Sources {
     }
 }
 
-/// An event of one of the sources; `None` if the source is done.
+/// An event of one of the sources; `None` if the source has ended.
 enum News {
     Event(Option<(usize, Event)>),
     Followed(Option<follow::Event>),

@@ -1,9 +1,9 @@
-//! Chunks in, lines out: a state machine that neither reads nor waits.
+//! Splits chunks into lines: a state machine that neither reads nor waits.
 
 use bytes::{Buf, Bytes};
 use memchr::memchr;
 
-/// A place between two lines of a file.
+/// A position between two lines of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The number of bytes before it.
@@ -12,7 +12,7 @@ pub struct Place {
     pub line: u64,
 }
 
-/// One line that isn't blank.
+/// A line that isn't blank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Its number, from 1.
@@ -24,7 +24,7 @@ pub struct Line {
 /// The content of a line, without its end (`\n` or `\r\n`), and without the file's byte order mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// All of it, and mostly a slice of the chunk that it came in.
+    /// The whole line, which is usually a slice of the chunk that contains it.
     Whole(Bytes),
     /// The line is longer than allowed.
     TooLong {
@@ -35,15 +35,15 @@ pub enum Content {
     },
 }
 
-/// The bytes that may be cut off a line that was gathered: a byte order mark, and a `\r` (which may
-/// as well be the last byte of a line that was too long to be kept).
+/// The number of bytes that may be removed from a buffered line: a byte order mark, and a `\r`
+/// (which may also be the last byte of a line that was too long to be kept).
 const TRIMMINGS: usize = BYTE_ORDER_MARK.len() + 1;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Splits a file that comes in chunks of any size into its lines. Lines within a chunk are slices
-/// of it; a line that goes on in the next chunk is gathered in a buffer of its own, which never
-/// holds more than the longest line that is allowed.
+/// A splitter of a file, which comes in chunks of any size, into its lines. Lines within a chunk
+/// are slices of it; a line that continues in the next chunk is copied into a separate buffer,
+/// which never holds more than the longest allowed line.
 ///
 /// ```
 /// use waterspout::spout::lines::{Content, LineSplitter, Place};
@@ -59,25 +59,26 @@ pub struct LineSplitter {
     place: Place,
     line_bytes_max: usize,
     chunk: Bytes,
-    /// The beginning of a line whose end hasn't come yet.
+    /// The beginning of a line whose end hasn't arrived yet.
     carry: Vec<u8>,
-    /// The length of that line so far, kept or not.
+    /// The length of that line so far, including bytes that weren't kept.
     carried: u64,
 }
 
 impl LineSplitter {
-    /// A splitter for what stands behind a place. A byte order mark is only one at the very start.
+    /// Creates a splitter for the content after a position. A byte order mark is only recognised at
+    /// the very start.
     pub fn new(place: Place, line_bytes_max: usize) -> Self {
         Self { place, line_bytes_max, chunk: Bytes::new(), carry: Vec::new(), carried: 0 }
     }
 
-    /// Takes the next chunk, after all lines of the one before were taken.
+    /// Takes the next chunk, after all lines of the previous one were taken.
     pub fn feed(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty());
         self.chunk = chunk;
     }
 
-    /// The next line that has come whole; `None` asks for another chunk.
+    /// Returns the next complete line; `None` asks for another chunk.
     pub fn next_line(&mut self) -> Option<Line> {
         while let Some(end) = memchr(b'\n', &self.chunk) {
             let piece = self.chunk.split_to(end);
@@ -91,17 +92,17 @@ impl LineSplitter {
         None
     }
 
-    /// The last line, if nothing ended it: no more chunks will come.
+    /// Returns the last line if it has no line break, since no more chunks will come.
     pub fn finish(&mut self) -> Option<Line> {
         if self.carried == 0 { None } else { self.complete(Bytes::new(), 0) }
     }
 
-    /// The place behind the last line that came whole.
+    /// Returns the position after the last complete line.
     pub fn place(&self) -> Place {
         self.place
     }
 
-    /// Makes a line of what was carried and its last piece, unless it is blank.
+    /// Creates a line from the buffered bytes and the last piece, unless it is blank.
     fn complete(&mut self, piece: Bytes, end_length: u64) -> Option<Line> {
         let at_start = self.place.offset == 0;
         let length = self.carried + piece.len() as u64;
@@ -130,8 +131,8 @@ impl LineSplitter {
         Some(Line { number: self.place.line, content })
     }
 
-    /// Keeps what is worth keeping: of a line that is too long so much that it still is too long
-    /// after it was trimmed.
+    /// Buffers a piece of a line. If the line is too long, it keeps enough bytes that the line is
+    /// still too long after it was trimmed.
     fn carry(&mut self, piece: &[u8]) {
         self.carried += piece.len() as u64;
         let bound = self.line_bytes_max.saturating_add(TRIMMINGS + 1);
@@ -151,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// The lines of chunks, and the place behind them.
+    /// Returns the lines of chunks, and the position after them.
     fn split<'a>(
         chunks: impl IntoIterator<Item = &'a [u8]>,
         line_bytes_max: usize,

@@ -1,4 +1,4 @@
-//! The spout: from files and streams to tuples and the cursors of splits.
+//! The spout: converts files and streams to tuples, and keeps the cursors of splits.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Reading {
         self.splitter.feed(chunk);
     }
 
-    /// Returns the cursor behind what was read by now.
+    /// Returns the cursor after the content that was read so far.
     pub fn cursor(&self, now: OffsetDateTime, is_end: bool) -> Cursor {
         let mark = Mark::new(self.splitter.place(), &self.head);
         let read_at = now.unix_timestamp();
@@ -58,13 +58,13 @@ pub(super) struct LinesSpout {
     pub state: Option<PathBuf>,
     /// The cursors of the component in the checkpoint, by split.
     pub cursors: Arc<BTreeMap<String, Cursor>>,
-    /// When the checkpoint was made.
+    /// The time of the checkpoint.
     pub saved_at: Option<OffsetDateTime>,
     /// `None` under `checkpoint: Off`.
     pub spools: Option<Spools>,
 }
 
-/// The place of spools, which hold what can't be read again.
+/// The place of spools, which hold data that can't be read again.
 pub(super) struct Spools {
     pub folder: PathBuf,
     pub component: String,
@@ -86,7 +86,7 @@ impl Spools {
 impl Spout for LinesSpout {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
         let inputs = self.inputs(out)?;
-        // Another stream may come with the next start, and a file may have grown by then.
+        // The next start may have another stream, and a file may have grown by then.
         out.stay_open();
         let streams: HashSet<usize> = inputs.iter().map(|input| input.split).collect();
         let jobs = self.jobs(&streams, out)?;
@@ -129,8 +129,7 @@ impl Spout for LinesSpout {
                     self.emit_lines(file, split, out).await?;
                 }
                 Event::Ended => {
-                    // A file that grows after its end is read on at the next start, from this
-                    // cursor.
+                    // The next start continues at this cursor if the file has grown after its end.
                     let end = match file.take() {
                         Some(mut file) => {
                             self.push_last_line(&mut file, out);
@@ -149,8 +148,8 @@ impl Spout for LinesSpout {
 }
 
 impl LinesSpout {
-    /// Returns the files that are still to be read, each at the place of its file's cursor, and
-    /// tells of those that are missing.
+    /// Returns the files that are still to be read, each at the position of its file's cursor, and
+    /// reports the missing ones.
     fn jobs(&self, streams: &HashSet<usize>, out: &SpoutOutput) -> Result<Vec<Job>> {
         let is_file = |split: usize| {
             !streams.contains(&split) && !known::is_followed(&out.splits()[split].id)
@@ -159,11 +158,11 @@ impl LinesSpout {
             return Ok(Vec::new());
         }
         let located = match self.follows {
-            // Streams only.
+            // Only streams are read here.
             true => Located::default(),
             false => paths::located(&self.paths, &self.cursors)?,
         };
-        // One task speaks for all files, also of other tasks.
+        // One task reports for all files, including those of other tasks.
         let first = located.splits.first().map(|split| &split.id);
         if out.splits().iter().any(|split| Some(&split.id) == first) {
             self.tell_missing(&located, out)?;
@@ -172,7 +171,7 @@ impl LinesSpout {
         moved_marks(&self.cursors, jobs)
     }
 
-    /// Tells of files that were rotated, cut or deleted, and aren't found any more.
+    /// Reports files that were rotated, cut or deleted, and can't be found.
     fn tell_missing(&self, located: &Located, out: &SpoutOutput) -> Result<()> {
         if located.missing.is_empty() {
             return Ok(());
@@ -189,7 +188,7 @@ impl LinesSpout {
         Ok(())
     }
 
-    /// The streams among the splits, unless nothing is durable.
+    /// Opens the streams among the splits, unless `checkpoint` is `Off`.
     fn inputs(&self, out: &SpoutOutput) -> Result<Vec<Input>> {
         let Some(spools) = &self.spools else { return Ok(Vec::new()) };
         let longest = input::line_bytes_max(spools.options, self.posts.line_bytes());
@@ -212,7 +211,8 @@ impl LinesSpout {
         Ok(inputs)
     }
 
-    /// Tells that a spool lacks what the checkpoint covers: lines behind that were in it as well.
+    /// Records that a spool lacks data that the checkpoint covers: later lines in it are missing as
+    /// well.
     fn tell_cut(
         &self,
         path: &str,
@@ -227,7 +227,7 @@ impl LinesSpout {
         LostLines::open(self)?.tell(&Loss { part, identity: &identity, read_at, why: &why }, out)
     }
 
-    /// Hands over what came from a spool.
+    /// Hands over a batch from a spool.
     async fn emit_batch(
         &self,
         split: usize,
@@ -266,7 +266,7 @@ impl LinesSpout {
         Ok(())
     }
 
-    /// Pushes what a file ended with, if nothing ended its last line.
+    /// Pushes the last line of a file, if it has no line break.
     pub(super) fn push_last_line(&self, file: &mut Reading, out: &mut SpoutOutput) {
         if let Some(line) = file.splitter.finish() {
             self.push(&file.name, line, out);
@@ -281,11 +281,11 @@ impl LinesSpout {
     }
 }
 
-/// Returns why lines of a file that isn't found may be missing.
+/// Returns the reason why lines of a missing file may be missing.
 pub(super) fn file_gone(path: &Path, mark: Mark) -> String {
     format!(
-        "\"{}\" is gone, or another file is there: what was written to it after the last checkpoint (line {}, \
-         byte {}) is found neither there nor beside",
+        "\"{}\" is gone, or another file is there: the lines written to it after the last checkpoint (line {}, \
+         byte {}) weren't found there or in its folder",
         path.display(),
         mark.place.line,
         mark.place.offset
@@ -322,7 +322,7 @@ pub(super) fn jobs(
     Ok(jobs)
 }
 
-/// Has files that a run before has followed read from where that stood.
+/// Lets files that an earlier run followed be read from the position of that run.
 ///
 /// # Errors
 /// If a cursor is damaged.

@@ -124,7 +124,7 @@ fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
     assert!(problems[0].what.starts_with("expected at most 128MiB, since"), "{problems:?}");
 }
 
-/// Plays the spout for one file: what its reader reports, and the cursor behind it.
+/// A simulated spout for one file: its reader's events, and the cursor after them.
 struct Played {
     reports: mpsc::Receiver<(usize, Event)>,
     file: Option<Reading>,
@@ -151,7 +151,7 @@ impl Played {
         true
     }
 
-    /// Plays until the file ends; what was read since the last call.
+    /// Plays until the file ends. Returns the lines that were read since the last call.
     fn play(&mut self) -> Result<Vec<String>> {
         while let Some(event) = self.next() {
             match event {
@@ -176,7 +176,7 @@ impl Played {
         Ok(std::mem::take(&mut self.lines))
     }
 
-    /// The line that nothing ended.
+    /// Returns the last line, which has no line break.
     fn last(&mut self) -> Vec<String> {
         let last = self.file.as_mut().and_then(|file| file.splitter.finish());
         self.take(last);

@@ -1,5 +1,5 @@
-//! Lakes as a source: what `LocalReplay` and `S3Replay` are, and what takes the place of any other
-//! source where a topology is replayed.
+//! Lakes as a source: the implementation of `LocalReplay` and `S3Replay`, which also replaces any
+//! other source when a topology is replayed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,47 +21,48 @@ use crate::spout::{Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
 
-/// Partitions of one lake, and how they are replayed.
+/// Partitions of one lake, and the settings of their replay.
 #[derive(Clone)]
 pub struct Lake {
-    /// Which partitions: those that any of these means.
+    /// The selections of partitions: a partition is replayed if any of these matches it.
     pub choices: Vec<Choice>,
-    /// How.
+    /// The settings of the replay.
     pub replay: Replay,
-    /// Whether posts that no spout takes are counted here, and not where another spout reads the
-    /// same ones.
+    /// True if posts that no spout takes are counted here. False if another spout reads the same
+    /// posts and counts them.
     pub counts: bool,
 }
 
-/// Lakes as a source.
+/// The configuration of lakes as a source.
 #[derive(Clone)]
 pub struct LakeReplay {
-    /// The lakes, which are read one after the other; a source of none has ended at once.
+    /// The lakes, which are read one after the other. A source without lakes ends at once.
     pub lakes: Vec<Lake>,
-    /// The posts of which kinds; all of them unless given.
+    /// The kinds of posts to take; `None` for all kinds.
     pub kinds: Option<Vec<String>>,
     /// The streams that it declares.
     pub streams: Streams,
-    /// To which of them a post goes, and with which topics; all to the first unless given.
+    /// The router of posts to these streams and to topics; by default all posts go to the first
+    /// stream.
     pub router: Option<Arc<dyn Route>>,
-    /// Counts the posts that nobody takes.
+    /// Counts the posts that no spout takes.
     pub strays: Option<Strays>,
 }
 
 impl LakeReplay {
-    /// Of posts of all kinds, on the stream of a source of posts.
+    /// Creates a source of posts of all kinds, on the stream of a source of posts.
     pub fn of(choice: Choice, replay: Replay) -> Self {
         let lakes = vec![Lake { choices: vec![choice], replay, counts: false }];
         let streams = Streams::default_with(Fields::of_posts());
         Self { lakes, kinds: None, streams, router: None, strays: None }
     }
 
-    /// The names of a lake's splits begin with its number, where there are several.
+    /// Returns the prefix of the names of a lake's splits: its number, if there are several lakes.
     fn prefix(&self, lake: usize) -> String {
         if self.lakes.len() > 1 { format!("{lake}/") } else { String::new() }
     }
 
-    /// The splits of a task as their lakes know them, with their positions among the task's.
+    /// Returns the splits of a task by lake, with their positions among the task's splits.
     fn jobs(&self, splits: &[crate::epoch::Split]) -> Result<Vec<Job>> {
         let job = |(number, lake): (usize, &Lake)| {
             let prefix = self.prefix(number);
@@ -80,7 +81,8 @@ impl LakeReplay {
     }
 }
 
-/// One timetable needs one task: several would each begin with a post of another hour.
+/// Returns the maximum number of tasks. A timetable needs a single task: several tasks would each
+/// begin with a post of another hour.
 pub(super) fn tasks_max(speed: Speed) -> Option<usize> {
     (speed != Speed::Max).then_some(1)
 }
@@ -103,7 +105,7 @@ impl SpoutConfig for LakeReplay {
                 if let Some(id) = split.strip_prefix(&prefix)
                     && *cursor != Cursor::Start
                 {
-                    // A partition that was read to its end may be pruned.
+                    // A partition that was read to its end may have been pruned.
                     progress.insert(id.to_owned(), Place::of(cursor)?.at_end);
                 }
             }
@@ -142,14 +144,14 @@ impl SpoutConfig for LakeReplay {
 /// The splits of one lake.
 struct Job {
     replay: Replay,
-    /// Where each of them is among the task's.
+    /// The position of each of them among the task's splits.
     positions: Vec<usize>,
     splits: Vec<Split>,
     counts: bool,
 }
 
 impl Job {
-    /// Hands everything to `take`, until that returns false: then it is false, too.
+    /// Passes all events to `take`, until that returns false. Returns false in that case.
     fn run(&self, take: &mut dyn FnMut(Event) -> bool) -> Result<bool> {
         let mut going_on = true;
         self.replay.run(&self.splits, &mut |event| {
@@ -168,8 +170,8 @@ impl Job {
     }
 }
 
-/// How many pieces are read ahead, of some hundred kilobytes each. More would only hold memory: a
-/// piece is read faster than it is worked on.
+/// The number of pieces of some hundred kilobytes each that are read ahead. More would only use
+/// memory: a piece is read faster than it is processed.
 const PIECES_AHEAD: usize = 4;
 
 struct ReplaySpout {
@@ -186,7 +188,7 @@ impl Spout for ReplaySpout {
         let jobs = self.config.jobs(out.splits())?;
         let tempo = jobs.first().map_or(Tempo::default(), |job| job.replay.tempo);
         let mut counted = self.counted(out)?;
-        // It ends with its work, or as soon as nobody takes its pieces any more.
+        // The thread ends with its work, or as soon as the receiver is dropped.
         let read = move || {
             for job in jobs {
                 if !job.run(&mut |event| sender.blocking_send((event, job.counts)).is_ok())? {
@@ -232,7 +234,7 @@ impl Spout for ReplaySpout {
 }
 
 impl ReplaySpout {
-    /// What was counted before, if this one counts.
+    /// Returns the earlier counts, if this spout counts.
     fn counted(&self, out: &mut SpoutOutput) -> Result<Option<Counted>> {
         let Some(strays) = &self.config.strays else { return Ok(None) };
         strays.begin(&self.component, out.splits()).map(Some)
@@ -278,13 +280,14 @@ impl ReplaySpout {
     }
 }
 
-/// The end of a split whose task began at a cursor, and read so far since then.
+/// Returns the end of a split whose task began at a cursor and has read up to a position since
+/// then.
 fn end_of(began: &Cursor, read_now: Option<Position>) -> Result<Reached> {
     match (read_now, Place::of(began)?.mark) {
         (Some(read), before) => {
             Ok(Reached::end(Some(before.map_or(read, |before| read.max(before.read)))))
         }
-        // Nothing was added: a cursor that leads behind the last file stays where it is.
+        // No post was added: a cursor after the last file stays where it is.
         (None, Some(before)) if before.read.posts == 0 => Ok(Reached::End(before.read)),
         (None, before) => Ok(Reached::end(before.map(|before| before.read))),
     }

@@ -1,7 +1,7 @@
-//! Posts of a replayed lake that no spout takes: counted, and named at the end.
+//! Counts the posts of a replayed lake that no spout takes, to report them at the end.
 //!
-//! What was counted in a split stands in its cursor behind the mark, `0000003:17 {"note":2}`, or
-//! `end@0000004:0 {"note":2}` when it is read. So it goes back with the cursor, and each post
+//! The counts of a split are stored in its cursor after the mark, `0000003:17 {"note":2}`, or
+//! `end@0000004:0 {"note":2}` at its end. So they are reset together with the cursor, and each post
 //! counts once, whatever happens.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,35 +14,36 @@ use crate::lake::names::FileNumber;
 use crate::lake::replay::Position;
 use crate::lake::replay::mark::Mark;
 
-/// How many kinds of a split are named; what is beyond counts as one.
+/// The number of kinds that are counted separately for a split. All further kinds are counted
+/// together.
 const KINDS_MAX: usize = 16;
 
-/// The name of those beyond.
+/// The name for all further kinds.
 const OTHERS: &str = "(others)";
 
-/// What the cursor of a split that was read to its end begins with. Behind it stands where a file
-/// that is written into the partition later would begin: `end@0000004:0`. A cursor without that
-/// place, which earlier versions wrote, is read no further.
+/// The beginning of the cursor of a split that was read to its end. After it comes the position of
+/// a file that may be written into the partition later: `end@0000004:0`. A cursor without that
+/// position, from an earlier version, isn't read any further.
 const END: &str = "end";
 
-/// How many posts, by kind.
+/// Numbers of posts, by kind.
 pub type Kinds = BTreeMap<String, u64>;
 
 /// Counts of all splits of all tasks, by component and split.
 #[derive(Clone, Default)]
 pub struct Strays {
-    /// The kinds that some spout takes, and so don't count.
+    /// The kinds that a spout takes, so that they don't count.
     taken: Arc<BTreeSet<String>>,
     counts: Arc<Mutex<BTreeMap<(String, String), Kinds>>>,
 }
 
 impl Strays {
-    /// Counts posts of all but these kinds, which others take.
+    /// Creates counts of posts of all kinds except these, which spouts take.
     pub fn but(taken: BTreeSet<String>) -> Self {
         Self { taken: Arc::new(taken), counts: Arc::default() }
     }
 
-    /// How many posts of which kinds nobody took, over the whole replay.
+    /// Returns the number of posts that no spout took, by kind, over the whole replay.
     pub fn kinds(&self) -> Kinds {
         let mut all = Kinds::new();
         for (kind, posts) in self.lock().values().flatten() {
@@ -51,7 +52,7 @@ impl Strays {
         all
     }
 
-    /// Begins to count for a task with these splits, from what their cursors say.
+    /// Begins to count for a task with these splits, with the counts in their cursors.
     ///
     /// # Errors
     /// If a cursor is damaged.
@@ -70,32 +71,31 @@ impl Strays {
         })
     }
 
-    /// It is never left half-changed, so a panic elsewhere doesn't matter.
+    /// Locks the counts. They are never left half-changed, so a panic elsewhere doesn't matter.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), Kinds>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one task counts.
+/// The counts of one task.
 pub(super) struct Counted {
     strays: Strays,
     component: String,
-    /// Each split with what was counted in it.
+    /// Each split with its counts.
     splits: Vec<(String, Kinds)>,
-    /// What isn't booked on a split yet.
+    /// The counts that aren't assigned to a split yet.
     new: Kinds,
 }
 
 impl Counted {
-    /// A post of this kind wasn't for this spout.
+    /// Counts a post of this kind, which wasn't for this spout.
     pub fn passed_over(&mut self, kind: &str) {
         if !self.strays.taken.contains(kind) {
             *self.new.entry(kind.to_owned()).or_default() += 1;
         }
     }
 
-    /// Books what was counted since the last time on a split, whose cursor is handed over with the
-    /// posts.
+    /// Assigns the new counts to a split, whose cursor is handed over with the posts.
     pub fn book(&mut self, split: usize) {
         if self.new.is_empty() {
             return;
@@ -108,7 +108,7 @@ impl Counted {
         self.strays.lock().insert((self.component.clone(), id.clone()), kinds.clone());
     }
 
-    /// The cursor of a split at a mark, or at its end.
+    /// Returns the cursor of a split at a mark, or at its end.
     pub fn cursor(&self, split: usize, reached: Reached) -> Cursor {
         let kinds = &self.splits[split].1;
         if kinds.is_empty() {
@@ -119,7 +119,7 @@ impl Counted {
     }
 }
 
-/// How far a split was handed over.
+/// The progress of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reached {
     /// Up to this mark.
@@ -129,14 +129,14 @@ pub(super) enum Reached {
 }
 
 impl Reached {
-    /// The end of a partition of which so much was read, if anything was.
+    /// Returns the end of a partition that was read up to a position, if any post of it was read.
     pub fn end(read: Option<Position>) -> Self {
         let behind =
             read.map_or(FileNumber::FIRST, |read| read.file.next().unwrap_or(FileNumber::LAST));
         Self::End(Position { file: behind, posts: 0 })
     }
 
-    /// The cursor of a split in which no strays were counted.
+    /// Returns the cursor of a split without counts.
     pub fn cursor(self) -> Cursor {
         Cursor::At(self.to_string())
     }
@@ -151,24 +151,24 @@ impl fmt::Display for Reached {
     }
 }
 
-/// What the cursor of a split says.
+/// The parsed cursor of a split.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// How far it was handed over.
+    /// The progress.
     pub mark: Option<Mark>,
-    /// All of it was, and it is read no further.
+    /// True if all of it was handed over, and no more will be read.
     pub ended: bool,
-    /// It was handed over as far as it went then; files may have been added since.
+    /// True if it was handed over up to its end at that time; files may have been added since.
     pub at_end: bool,
-    /// What nobody took of it.
+    /// The posts that no spout took.
     pub strays: Kinds,
 }
 
 impl Place {
-    /// Where a cursor says to go on.
+    /// Parses a cursor.
     ///
     /// # Errors
-    /// If it is none of these.
+    /// If it is malformed.
     pub fn of(cursor: &Cursor) -> Result<Self> {
         let Cursor::At(text) = cursor else {
             let ended = *cursor == Cursor::End;

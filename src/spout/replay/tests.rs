@@ -1,4 +1,4 @@
-//! What the configurations mean, and what their threads read.
+//! Tests the configurations of replays, and the threads that read for them.
 
 use std::fs;
 

@@ -160,7 +160,11 @@ impl Parser<'_> {
         let start = self.scan.at;
         let Some(text) = self.scan.name() else {
             let found = self.scan.found();
-            return Err(self.scan.error(format!("expected the name of a field, found {found}")));
+            let hint =
+                if self.scan.peek() == Some('"') { "; it stands without quotes" } else { "" };
+            return Err(self
+                .scan
+                .error(format!("expected the name of a field, found {found}{hint}")));
         };
         let name = Name { text: text.into(), span: self.span(start) };
         self.colon()?;
@@ -190,7 +194,31 @@ impl Parser<'_> {
             return Ok(());
         }
         let found = self.scan.found();
-        Err(self.scan.error(format!("expected `:`, found {found}")))
+        let hint = if self.scan.peek() == Some('=') { "; write `name: value`" } else { "" };
+        Err(self.scan.error(format!("expected `:`, found {found}{hint}")))
+    }
+
+    /// Something stands behind an item that is neither a comma nor the end.
+    fn not_separated(&self, opened: usize, close: &str) -> SyntaxError {
+        let found = self.scan.found();
+        let in_parentheses = close == ")";
+        let what = match self.scan.peek() {
+            Some('=') if in_parentheses => {
+                format!("expected `:` between the name of a field and its value, found {found}")
+            }
+            Some(':') if in_parentheses => format!(
+                "expected `,` or `{close}`, found {found}; the name of a field stands without \
+                 quotes: `name: \"capture\"`"
+            ),
+            Some(')' | ']' | '}') => {
+                let (line, column) = self.scan.line_and_column(opened);
+                format!(
+                    "expected `{close}`, which closes the bracket at {line}:{column}, found {found}"
+                )
+            }
+            _ => format!("expected `,` or `{close}`, found {found}"),
+        };
+        self.scan.error(what)
     }
 
     /// Items with commas between them, and maybe one behind the last, up to behind the closing
@@ -217,8 +245,7 @@ impl Parser<'_> {
                 && !self.scan.rest().starts_with(close)
                 && self.scan.peek().is_some()
             {
-                let found = self.scan.found();
-                return Err(self.scan.error(format!("expected `,` or `{close}`, found {found}")));
+                return Err(self.not_separated(opened, close));
             }
         }
     }

@@ -52,6 +52,13 @@ impl<'s> Scanner<'s> {
         here
     }
 
+    /// The line and the column of a byte, from 1, in characters.
+    pub fn line_and_column(&self, at: usize) -> (usize, usize) {
+        let before = &self.text[..at];
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
     /// The text from a byte up to here.
     pub fn since(&self, start: usize) -> &'s str {
         &self.text[start..self.at]

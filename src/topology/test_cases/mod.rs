@@ -1,6 +1,8 @@
 //! `tests:` of a topology file: posts that go in, and rows that are expected to come out, on a
 //! clock that the test sets. They are read and checked here; `engine/test_run` runs them.
 
+mod expect;
+mod input;
 mod pattern;
 mod read;
 mod values;
@@ -23,7 +25,7 @@ pub(super) use read::{Known, read_all};
 /// depends on the day.
 pub const TEST_CLOCK_DEFAULT: OffsetDateTime = datetime!(2000-01-01 00:00 UTC);
 
-/// How many rows one list of a test may name. Each of them is compared with each row that came, so
+/// The most rows that one list of a test may name. Each of them is compared with each row that came, so
 /// a longer list would take minutes where it doesn't match.
 pub const EXPECTED_ROWS_MAX: usize = 2_000;
 
@@ -40,9 +42,9 @@ pub struct TestCase {
     pub ends: bool,
     /// Variables of the environment, for what bolts name by `Env`.
     pub env: BTreeMap<String, String>,
-    /// What spouts send.
+    /// The input of each spout.
     pub inputs: Vec<TestInput>,
-    /// What is expected of components.
+    /// The expectations of components.
     pub expected: Vec<ExpectedStream>,
     /// The dead letters that are expected. Without them any dead letter is a failure.
     pub dead_letters: Option<ExpectedRows>,
@@ -65,7 +67,7 @@ impl fmt::Display for TestPlace {
     }
 }
 
-/// What one spout sends in a test.
+/// The input of one spout in a test.
 #[derive(Clone, Debug)]
 pub struct TestInput {
     /// The spout's id.
@@ -101,14 +103,14 @@ pub enum TestStep {
     Clock(OffsetDateTime),
 }
 
-/// What is expected of one component.
+/// The expectation of one component.
 #[derive(Clone, Debug)]
 pub struct ExpectedStream {
     /// Its id.
     pub component: String,
     /// The stream, where the component isn't a sink.
     pub stream: Option<StreamId>,
-    /// What it is for messages: `bolt "count"`, `bolt "features", stream "keys"`, `sink "lake"`.
+    /// The component for messages: `bolt "count"`, `bolt "features", stream "keys"`, `sink "lake"`.
     pub title: String,
     /// The rows.
     pub rows: ExpectedRows,
@@ -119,13 +121,13 @@ pub struct ExpectedStream {
 pub struct ExpectedRows {
     /// The place of the list.
     pub place: TestPlace,
-    /// How they are compared with those that come.
+    /// The way in which they are compared with those that come.
     pub kind: ExpectedKind,
     /// The rows, each with its place.
     pub rows: Vec<ExpectedRow>,
 }
 
-/// How expected rows are compared with those that come.
+/// The way in which expected rows are compared with those that come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedKind {
     /// These and no others, in any order.
@@ -143,7 +145,7 @@ pub enum ExpectedKind {
 pub struct ExpectedRow {
     /// Its place.
     pub place: TestPlace,
-    /// What it says; fields that it doesn't name may have any value.
+    /// Its values; fields that it doesn't name may have any value.
     pub pattern: Pattern,
 }
 

@@ -1,10 +1,10 @@
-//! What an expected value says, and in what a value that came differs from it.
+//! Expected values, and the places in which a value that came differs from one.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// What is expected of a JSON value.
+/// An expectation of a JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pattern {
     /// Any value.
@@ -26,9 +26,9 @@ pub enum Pattern {
 pub struct FieldDifference {
     /// The place: `count`, `post.tweet.id`, `topics[1]`.
     pub path: String,
-    /// What was expected there.
+    /// The expected value.
     pub expected: String,
-    /// What was found; `None` if there is no such member.
+    /// The value that was found; `None` if there is no such member.
     pub found: Option<String>,
 }
 

@@ -141,7 +141,7 @@ fn simple(json: &serde_json::Value) -> Value {
     }
 }
 
-/// What a value of an expected row says.
+/// The pattern of a value in an expected row.
 pub fn pattern(report: &mut Report, what: &str, node: &Node) -> Option<Pattern> {
     match &node.kind {
         Kind::Map(entries) => {

@@ -566,3 +566,38 @@ fn all_fields_of_a_configuration_are_checked_at_once() {
                   |                                                      ^^^"#]],
     );
 }
+
+#[test]
+fn a_word_in_quotes_is_told_with_the_words_there_are() {
+    check_config(r#"Numbers(order: "up")"#, expect![[""]]);
+    check_config(r#"Numbers(order: "sorted")"#, expect![[""]]);
+    check_bolts(
+        r#""a": Bolt(run: Shout(field: "number"), inputs: [Shuffle("in")], on_error: "stop"),"#,
+        expect![[""]],
+    );
+}
+
+#[test]
+fn an_id_without_quotes_is_one_mistake() {
+    check_bolts(
+        r#"a: Bolt(run: Shout(field: "number"), inputs: [Shuffle("in")]),
+        "b": Bolt(run: Void(), inputs: [Shuffle("a")]),"#,
+        expect![[""]],
+    );
+}
+
+#[test]
+fn tests_name_what_there_is() {
+    check_settings(
+        r#"tests: {
+            "a": Test(input: {"inn": []}, expect: {"void": [], "on": Any}),
+            "b": Test(inputs: {}, expect: {"in": [{"numbr": 1}, {"number": Between(1)}]}),
+            "b": Test(expect: Ordered([])),
+            c: Test(),
+            "d": Test(),
+            "e": Test(input: {"in": [{"number": 1, "x": 2}, Clock("+1m")]}, expect: {"void": Count(x)}),
+        }"#,
+        expect![[""]],
+    );
+    check_settings("tests: []", expect![[""]]);
+}

@@ -226,6 +226,12 @@ fn syntax_errors_say_what_was_expected() {
                 1 | Topology(name: "t" memory: 1)
                   |                    ^"#]],
         ),
+        ("Topology(name = \"t\")", expect![[""]]),
+        ("Topology(name: \"t\", memory = 1)", expect![[""]]),
+        ("Topology(\"name\": \"t\")", expect![[""]]),
+        ("Topology(name: \"t\", \"memory\": 1)", expect![[""]]),
+        ("Topology(name: \"t\", spouts: {\"a\": Spout(run: X(n: 1)}, bolts: {})", expect![[""]]),
+        ("Topology(name: \"t\", bolts: { \"a\" = 1 })", expect![[""]]),
         (
             "Topology(name: \"t\", 5)",
             expect![[r#"

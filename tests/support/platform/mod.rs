@@ -106,12 +106,12 @@ impl Platform {
         Self { shared, port, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// Returns `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// `ws://127.0.0.1:PORT`
+    /// Returns `ws://127.0.0.1:PORT`.
     pub fn ws_url(&self) -> String {
         format!("ws://127.0.0.1:{}", self.port)
     }

@@ -1,6 +1,8 @@
 //! How soon planted bursts are found, and how often something is found that isn't one: ours beside
 //! Gnip's point-by-point Poisson method and SigniTrend, at equal false alarms.
 
+use std::collections::BTreeMap;
+
 use super::super::bucket::Observed;
 use super::super::key::{KeyTrend, Moment, Rules};
 use super::*;
@@ -66,6 +68,23 @@ fn diurnal(minute: i64) -> f64 {
     0.6 - 0.4 * ((hour - 3.0) / 24.0 * std::f64::consts::TAU).cos()
 }
 
+/// Bursts from the sixth to the twelfth key: by Zipf's law, from 10 down to 5 a minute at full
+/// traffic.
+fn planted(days: i64) -> Vec<Planted> {
+    let mut bursts = Vec::new();
+    for number in 0..days * 20 {
+        let start = 120 + number * 71 % (days * DAY - 180);
+        let key = 5 + (number % 7) as usize;
+        bursts.push(Planted { key, start, minutes: 10 });
+    }
+    bursts
+}
+
+fn is_bursting(bursts: &[Planted], key: usize, minute: i64) -> bool {
+    let of_key = bursts.iter().filter(|burst| burst.key == key);
+    of_key.into_iter().any(|one| (one.start..one.start + one.minutes).contains(&minute))
+}
+
 impl World {
     /// `noise` is the deviation of a key's share from minute to minute beside that of chance.
     fn new(
@@ -78,23 +97,13 @@ impl World {
     ) -> Self {
         let mut chance = Chance(seed);
         let minutes = days * DAY;
-        let mut bursts = Vec::new();
-        if plants {
-            // From the sixth to the twelfth key, from 10 down to 5 a minute at full traffic.
-            for number in 0..days * 20 {
-                let start = 120 + number * 71 % (minutes - 180);
-                let key = 5 + (number % 7) as usize;
-                bursts.push(Planted { key, start, minutes: 10 });
-            }
-        }
+        let bursts = if plants { planted(days) } else { Vec::new() };
         let mut counts = vec![Vec::new(); KEYS];
         let mut totals = Vec::new();
         for minute in 0..minutes {
             let mut total = chance.poisson(2_000.0 * traffic(minute));
             for (key, counts) in counts.iter_mut().enumerate() {
-                let bursting = bursts.iter().any(|burst| {
-                    burst.key == key && (burst.start..burst.start + burst.minutes).contains(&minute)
-                });
+                let bursting = is_bursting(&bursts, key, minute);
                 let times = if bursting { 5.0 } else { 1.0 };
                 let share = (noise * chance.normal() - noise * noise / 2.0).exp();
                 let count = chance.poisson(mean_of(key) * traffic(minute) * times * share);
@@ -104,6 +113,53 @@ impl World {
             totals.push(total);
         }
         Self { name, minutes, counts, totals, bursts }
+    }
+
+    /// Words of a text that nobody here wrote, shuffled again and again: so many a minute that the
+    /// sixth most frequent one comes ten times.
+    fn of_text(name: &'static str, days: i64, seed: u64) -> Self {
+        let text = include_str!("../../../../LICENSE-APACHE").to_lowercase();
+        let mut frequencies: BTreeMap<&str, u64> = BTreeMap::new();
+        let is_letter = |letter: char| letter.is_ascii_lowercase();
+        let mut words: Vec<&str> = text.split(|letter| !is_letter(letter)).collect();
+        words.retain(|word| !word.is_empty());
+        words.iter().for_each(|word| *frequencies.entry(word).or_default() += 1);
+        let mut ranked: Vec<(&str, u64)> = frequencies.into_iter().collect();
+        ranked.sort_by_key(|(word, count)| (std::cmp::Reverse(*count), *word));
+        ranked.truncate(KEYS);
+        let rank: BTreeMap<&str, usize> =
+            ranked.iter().enumerate().map(|(rank, (word, _))| (*word, rank)).collect();
+        let a_minute = 10.0 * words.len() as f64 / ranked[5].1 as f64;
+        let bursts = planted(days);
+        let mut chance = Chance(seed);
+        let mut counts = vec![Vec::new(); KEYS];
+        let mut totals = Vec::new();
+        let mut left = 0;
+        for minute in 0..days * DAY {
+            let mut of_minute = [0_u64; KEYS];
+            let mut total = chance.poisson(a_minute);
+            for _ in 0..total {
+                if left == 0 {
+                    left = words.len();
+                }
+                // The last of those that are left changes places with one of them.
+                let drawn = (chance.uniform() * left as f64) as usize;
+                left -= 1;
+                words.swap(drawn, left);
+                if let Some(rank) = rank.get(words[left]) {
+                    of_minute[*rank] += 1;
+                }
+            }
+            for (key, count) in of_minute.into_iter().enumerate() {
+                let mean = a_minute * ranked[key].1 as f64 / words.len() as f64;
+                let bursting = is_bursting(&bursts, key, minute);
+                let more = if bursting { chance.poisson(4.0 * mean) } else { 0 };
+                counts[key].push(count + more);
+                total += more;
+            }
+            totals.push(total);
+        }
+        Self { name, minutes: days * DAY, counts, totals, bursts }
     }
 
     /// Judges alarms: each a key and a minute.
@@ -256,6 +312,7 @@ fn bursts_are_found_sooner_than_by_gnip_and_signitrend_at_equal_false_alarms() {
         World::new("constant traffic", 3, 1, 0.0, |_| 1.0, true),
         World::new("uneven shares", 3, 2, 0.15, |_| 1.0, true),
         World::new("diurnal traffic", 3, 3, 0.0, |minute| 0.5 + diurnal(minute), true),
+        World::of_text("shuffled text", 3, 4),
     ];
     println!("background        method            recall  false/day  delay (buckets)");
     for world in &worlds {
@@ -276,7 +333,12 @@ fn bursts_are_found_sooner_than_by_gnip_and_signitrend_at_equal_false_alarms() {
         }
         assert!(usual.recall >= 0.95 && usual.false_per_day < 1.0, "{}: {usual:?}", world.name);
         for other in [gnip, signitrend] {
-            assert!(own.recall >= other.recall && own.delay <= other.delay, "{}", world.name);
+            // A second is no difference: the other has the best threshold for just this world.
+            for (ours, tolerance) in [(own, 0.0), (usual, 0.02)] {
+                let is_as_good =
+                    ours.recall >= other.recall && ours.delay <= other.delay + tolerance;
+                assert!(is_as_good, "{}: {ours:?}, {other:?}", world.name);
+            }
         }
     }
 }

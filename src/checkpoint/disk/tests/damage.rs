@@ -1,4 +1,4 @@
-//! A file that something else has written into.
+//! Tests a file that another program has overwritten in part.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,7 +8,7 @@ use crate::checkpoint::StateStore;
 use crate::checkpoint::tests::contents::{contents, none, put};
 use crate::error::Kind;
 
-/// A state of two epochs that was closed, or was not.
+/// Returns the file of a state of two epochs, which was closed or not.
 fn image(closed: bool) -> Vec<u8> {
     let disk = Disk::default();
     let store = disk.open().unwrap();
@@ -25,7 +25,8 @@ fn image(closed: bool) -> Vec<u8> {
     disk.killed()
 }
 
-/// What is damaged is refused, or (in a page that nothing uses) is the same; never something older.
+/// Checks that a damaged file is refused, or (if the damage is in an unused page) has the same
+/// content; never an older one.
 fn check(damage: impl Fn(&mut Vec<u8>, &mut ChaCha8Rng)) {
     let images = [image(false), image(true)];
     let expected = contents(&Disk::holding(images[1].clone()).open().unwrap());

@@ -1,4 +1,4 @@
-//! A disk in memory that keeps apart what was synced, and stops working when it is told to.
+//! A disk in memory that distinguishes synced data, and fails when a test requests it.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::checkpoint::DiskStore;
 use crate::checkpoint::disk::folder::builder;
 use crate::error::Result;
 
-/// What is torn when the power goes: a sector is written or not.
+/// The unit that is written as a whole during a power loss: a sector is written or not.
 const SECTOR_BYTES: usize = 512;
 
 /// The disk; a clone is the same disk.
@@ -23,12 +23,12 @@ pub struct Disk(Arc<Mutex<Content>>);
 #[derive(Debug, Default)]
 struct Content {
     synced: Vec<u8>,
-    /// As a process sees it.
+    /// The content as a process sees it.
     now: Vec<u8>,
     unsynced: Vec<Change>,
-    /// How many changes and syncs still work, and how the next ones fail.
+    /// The number of changes and syncs that still work, and the error of those after them.
     fails: Option<(u64, Errno)>,
-    /// Says that it synced, and doesn't.
+    /// True if it reports a sync, and doesn't do it.
     lies: bool,
 }
 
@@ -49,7 +49,7 @@ impl Change {
         }
     }
 
-    /// Any of its sectors without the others.
+    /// Writes some of its sectors without the others.
     fn tear(&self, image: &mut Vec<u8>, random: &mut ChaCha8Rng) {
         let Self::Write(at, bytes) = self else { return };
         for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
@@ -61,13 +61,13 @@ impl Change {
 }
 
 impl Disk {
-    /// With this content, all of it synced.
+    /// Creates a disk with this content, all of it synced.
     pub fn holding(image: Vec<u8>) -> Self {
         let content = Content { synced: image.clone(), now: image, ..Content::default() };
         Self(Arc::new(Mutex::new(content)))
     }
 
-    /// One that syncs nothing.
+    /// Creates a disk that syncs nothing.
     pub fn lying() -> Self {
         Self(Arc::new(Mutex::new(Content { lies: true, ..Content::default() })))
     }
@@ -76,17 +76,19 @@ impl Disk {
         self.0.lock().unwrap()
     }
 
-    /// Lets so many changes and syncs pass, and fails the ones behind them; `None` ends that.
+    /// Lets this many changes and syncs succeed, and the ones after them fail; `None` ends the
+    /// failures.
     pub fn fail(&self, fails: Option<(u64, Errno)>) {
         self.lock().fails = fails;
     }
 
-    /// What a killed process leaves.
+    /// Returns the content that a killed process leaves.
     pub fn killed(&self) -> Vec<u8> {
         self.lock().now.clone()
     }
 
-    /// What is there after a power loss: what was synced, and any of the rest, one of it torn.
+    /// Returns the content after a power loss: the synced data, and any part of the rest, with one
+    /// change torn.
     pub fn power_lost(&self, random: &mut ChaCha8Rng) -> Vec<u8> {
         let content = self.lock();
         let torn = random.random_range(0..=content.unsynced.len());
@@ -101,7 +103,7 @@ impl Disk {
         image
     }
 
-    /// Opens the store on it.
+    /// Opens the store on the disk.
     pub fn open(&self) -> Result<DiskStore> {
         let disk = self.clone();
         let open = move || builder().create_with_backend(disk.clone());

@@ -1,4 +1,4 @@
-//! The folder of a state.
+//! Tests the folder of a state.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -184,7 +184,7 @@ fn nothing_else_is_ever_removed() {
         fs::write(root.path().join(part), "mine").unwrap();
         assert_eq!(error(DiskStore::remove(root.path())), expected);
     }
-    // A state within somebody's folder: what isn't of it stays, also behind a link.
+    // A state within a user's folder: other files stay, even behind a link.
     let other = tempfile::tempdir().unwrap();
     fs::write(other.path().join("post"), "mine").unwrap();
     std::os::unix::fs::symlink(other.path(), root.path().join("outbox")).unwrap();

@@ -1,4 +1,4 @@
-//! What a store on disk does when things go wrong.
+//! Tests a store on disk when errors occur.
 
 mod damage;
 mod fake;

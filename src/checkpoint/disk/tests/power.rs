@@ -1,5 +1,5 @@
-//! The power goes, the process is killed, the disk is full: a store holds the last complete epoch,
-//! or the one that was being saved, and nothing else.
+//! Tests power losses, kills and full disks: a store always has the last complete epoch, or the one
+//! that was being saved.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,7 @@ use crate::error::Kind;
 
 const CASES: u64 = 300;
 
-/// Tells the seed of a case that fails.
+/// The seed of a case, which is printed if the case fails.
 struct Seed(u64);
 
 impl Drop for Seed {
@@ -25,7 +25,7 @@ impl Drop for Seed {
     }
 }
 
-/// Enough keys for several pages, so that some are written and others aren't.
+/// Makes enough keys for several pages, so that some are written and others aren't.
 fn changes(epoch: u64, random: &mut ChaCha8Rng) -> Changes {
     let mut changes = none(epoch);
     for component in COMPONENTS {
@@ -41,8 +41,7 @@ fn changes(epoch: u64, random: &mut ChaCha8Rng) -> Changes {
     changes
 }
 
-/// Saves epochs until the disk fails, or some are saved. Returns the changes of the one that
-/// failed.
+/// Saves epochs until the disk fails, or some are saved. Returns the changes of the failed one.
 fn save_some(store: &DiskStore, model: &MemoryStore, random: &mut ChaCha8Rng) -> Option<Changes> {
     for _ in 0..random.random_range(1..8) {
         let changes = changes(model.saved().unwrap().epoch + 1, random);
@@ -54,7 +53,7 @@ fn save_some(store: &DiskStore, model: &MemoryStore, random: &mut ChaCha8Rng) ->
     None
 }
 
-/// Opens what is left of a disk; meanwhile the power may go again.
+/// Opens the remaining content of a disk; the power may fail again during that.
 fn reopen(mut image: Vec<u8>, random: &mut ChaCha8Rng) -> (Disk, DiskStore) {
     for _ in 0..random.random_range(0..3) {
         let disk = Disk::holding(image);
@@ -67,7 +66,7 @@ fn reopen(mut image: Vec<u8>, random: &mut ChaCha8Rng) -> (Disk, DiskStore) {
     (disk, store)
 }
 
-/// Several crashes of one disk.
+/// Plays several crashes of one disk.
 fn crashes(mut disk: Disk, seed: u64, left: impl Fn(&Disk, &mut ChaCha8Rng) -> Vec<u8>) {
     let _seed = Seed(seed);
     let random = &mut ChaCha8Rng::seed_from_u64(seed);
@@ -76,7 +75,7 @@ fn crashes(mut disk: Disk, seed: u64, left: impl Fn(&Disk, &mut ChaCha8Rng) -> V
     for _ in 0..3 {
         disk.fail(Some((random.random_range(0..150), Errno::IO)));
         let failed = save_some(&store, &model, random);
-        // Nothing is tidied up: what the store does when it is dropped fails.
+        // Nothing is cleaned up: every action of the store when it is dropped fails.
         disk.fail(Some((0, Errno::IO)));
         let image = left(&disk, random);
         drop(store);
@@ -111,7 +110,7 @@ fn a_killed_process_leaves_the_last_epoch_or_the_one_being_saved() {
     (0..CASES / 3).for_each(|seed| crashes(Disk::default(), seed, |disk, _| disk.killed()));
 }
 
-/// So that the tests above can fail.
+/// Ensures that the tests above can fail.
 #[test]
 fn a_disk_that_lies_about_syncs_is_found_out() {
     let found_out =
@@ -119,7 +118,7 @@ fn a_disk_that_lies_about_syncs_is_found_out() {
     assert!((0..20).any(found_out));
 }
 
-/// Wherever within a save the disk is full.
+/// Tests a disk that becomes full at every possible point within a save.
 #[test]
 fn a_full_disk_is_no_room_and_the_same_epoch_is_saved_when_there_is_some() {
     let random = &mut ChaCha8Rng::seed_from_u64(0);
@@ -139,7 +138,7 @@ fn a_full_disk_is_no_room_and_the_same_epoch_is_saved_when_there_is_some() {
         let Err(error) = store.save(&second.clone()) else { break };
         failed += 1;
         assert_eq!(error.kind(), Kind::NoRoom, "{error:?}");
-        // Opening it again needs room too.
+        // Reopening needs free space, too.
         let error = store.save(&second.clone()).unwrap_err();
         assert_eq!(error.kind(), Kind::NoRoom, "{error:?}");
         disk.fail(None);

@@ -1,4 +1,4 @@
-//! States of other versions.
+//! Tests states of other versions.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ fn version(database: &Database) -> String {
     read.open_table(META).unwrap().get("version").unwrap().unwrap().value().to_owned()
 }
 
-/// What a step found, so that their order can be seen.
+/// Records the order of the steps.
 fn step(transaction: &redb::WriteTransaction, name: &str) -> Attempt<()> {
     let mut added = transaction.open_table(ADDED)?;
     let before = added.get("steps")?.map(|text| text.value().to_owned()).unwrap_or_default();

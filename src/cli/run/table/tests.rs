@@ -144,7 +144,7 @@ fn before_the_first_checkpoint_it_says_so() {
     report.rss_bytes = None;
     report.rolls_over += time::Duration::DAY;
     assert_eq!(
-        facts(&report, 200),
+        facts(&report, 200, Layout::Wide),
         [
             "quickstart: running, 12.0 s | partition 2015-12-18T00:00:00, rolls over 2015-12-19T01:00:00 UTC | no checkpoint yet | RSS ?"
         ]

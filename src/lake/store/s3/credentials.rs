@@ -61,7 +61,7 @@ pub(super) fn none_given() -> Error {
     ))
 }
 
-/// Checks the credentials of another provider, and names it in errors.
+/// A provider that checks the credentials of another one, and names it in errors.
 #[derive(Debug)]
 pub(super) struct Checked {
     pub provider: AwsCredentialProvider,

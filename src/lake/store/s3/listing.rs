@@ -104,7 +104,7 @@ impl Bucket {
         if status != 200 {
             return Err(NoPage::Said(Answer::new(status, &text)));
         }
-        parsed(&text).map_err(|why| failed(format!("the answer is no listing: {why}").into()))
+        parsed(&text).map_err(|why| failed(format!("the answer isn't a listing: {why}").into()))
     }
 }
 
@@ -154,7 +154,7 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "a key isn't UTF-8".into())
 }
 
-/// Checks that a listing makes progress: a server that repeats its pages would never end.
+/// A check that a listing makes progress: a server that repeats its pages would never end.
 #[derive(Default)]
 pub(super) struct Progress {
     tokens: BTreeSet<u64>,

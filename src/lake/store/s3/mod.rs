@@ -79,7 +79,7 @@ fn open_with(config: &S3, refusal: Refusal) -> Result<Arc<dyn Store>> {
     }
 }
 
-/// Keeps the objects of a lake in a bucket, below a prefix.
+/// A store that keeps the objects of a lake in a bucket, below a prefix.
 pub struct S3Store {
     client: Arc<AmazonS3>,
     /// The client for puts that mustn't replace an object.

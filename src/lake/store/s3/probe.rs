@@ -60,11 +60,11 @@ pub fn probe(store: &dyn Store, conditional_put: ConditionalPut) -> Result<()> {
     })
 }
 
-/// Checks at the start of a capture that the server has a conditional PUT. The check runs on a
-/// separate thread, so an unreachable server delays nothing. The object that it puts is useful by
-/// itself: the note on the writer. The first start of a state leaves it in the bucket, and later
-/// starts learn from the server that it exists. So no object has to be deleted, which a writer may
-/// not be allowed to do. Dropping the probe ends the thread.
+/// A check at the start of a capture that the server has a conditional PUT. It runs on a separate
+/// thread, so an unreachable server delays nothing. The object that it puts is useful by itself:
+/// the note on the writer. The first start of a state leaves it in the bucket, and later starts
+/// learn from the server that it exists. So no object has to be deleted, which a writer may not be
+/// allowed to do. Dropping the probe ends the thread.
 pub struct StartProbe {
     found: Arc<Mutex<Option<Error>>>,
     /// No message is ever sent: dropping it tells the thread to end.

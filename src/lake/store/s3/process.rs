@@ -93,7 +93,7 @@ impl Process {
 async fn run(command: &str, failed: &impl Fn(&str) -> Error) -> Result<Printed> {
     let words = shlex::split(command).filter(|words| !words.is_empty());
     let words =
-        words.ok_or_else(|| failed("is no command: expected a program and its arguments"))?;
+        words.ok_or_else(|| failed("isn't a command: expected a program and its arguments"))?;
     let mut program = Command::new(&words[0]);
     program.args(&words[1..]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let ended = timeout(RUN_MAX, program.output()).await;
@@ -168,7 +168,7 @@ mod tests {
             (printing("hidden"), "printed no credentials"),
             ("sh -c 'echo hidden >&2; exit 3'".into(), "ended with exit status: 3"),
             ("/nowhere/hidden-not".into(), "can't run \"/nowhere/hidden-not\""),
-            ("'half".into(), "is no command"),
+            ("'half".into(), "isn't a command"),
         ] {
             let error = ask(&Process::default(), &command).unwrap_err().chain();
             assert!(

@@ -29,7 +29,7 @@ const PART_BYTES: usize = 64 << 10;
 /// The size of the blocks in which a received body is stored.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// Creates clients for the store and for the services that give out its credentials.
+/// A factory of clients for the store and for the services that give out its credentials.
 #[derive(Debug)]
 pub(super) struct Connector;
 
@@ -61,7 +61,7 @@ pub(super) fn client(plain: bool) -> Result<reqwest::Client> {
         .map_err(|cause| Error::fatal("can't create the HTTP client").because(cause.without_url()))
 }
 
-/// Sends requests and reads answers, both within bounds.
+/// A client that sends requests and reads answers within bounds.
 #[derive(Debug)]
 pub(super) struct Bounded(pub reqwest::Client);
 

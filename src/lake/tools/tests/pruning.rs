@@ -34,7 +34,7 @@ fn what_may_be_written_is_not_pruned() {
     let all = view::partitions(store.as_ref()).unwrap();
     assert_eq!(prune::stays(store.as_ref(), &all, NIGHT).unwrap(), None);
     let why = prune::stays(store.as_ref(), &all, MORNING).unwrap();
-    assert!(why.is_some_and(|why| why.contains("none began after it")), "{why:?}");
+    assert!(why.is_some_and(|why| why.contains("no partition began after it")), "{why:?}");
     let root = tempfile::tempdir().unwrap();
     let place = crate::lake::publish::Place::new(root.path().into(), "run", "lake", 0);
     let staged = place.staging.folder.join(NIGHT);

@@ -8,7 +8,8 @@ use super::super::trend::Tag;
 use super::super::user::User;
 use super::link;
 
-/// A time-ordered id: microseconds, and ten bits that tell apart what comes in the same one.
+/// Writes a time-ordered id: microseconds, and ten bits that distinguish ids of the same
+/// microsecond.
 fn write_tid(json: &mut Json<'_>, at: Moment, number: u64) {
     json.digits((at.0 << 10) | (number & 1023), 13, BASE32_SORTED);
 }

@@ -1,4 +1,4 @@
-//! A post of a Facebook page, as the Graph API gives it with the fields that a capture asks for.
+//! A post of a Facebook page, as the Graph API returns it with the fields that a capture requests.
 
 use super::super::draw::Draw;
 use super::super::json::{BASE64, Json};
@@ -12,7 +12,7 @@ pub(super) fn write(json: &mut Json<'_>, draft: &mut Draft) {
     draft.plain();
     let Draft { number, at, draw, author, text, spans, .. } = draft;
     let page = author.id() >> 12;
-    // Beyond 2^53, as the real ones are.
+    // Beyond 2^53, like real ids.
     let post = number.wrapping_add(10_150_000_000_000_000);
     json.raw(r#"{"id":""#).int(page).raw("_").int(post).raw(r#"","from":{"id":""#).int(page);
     json.raw(r#"","name":""#);
@@ -67,7 +67,7 @@ fn write_attachment(json: &mut Json<'_>, draw: &mut Draw, page: u64, post: u64) 
     json.raw(r#""}]}"#);
 }
 
-/// The address of a picture, with a signature as long as real ones.
+/// Writes the address of a picture, with a signature as long as in real ones.
 fn write_picture(json: &mut Json<'_>, draw: &mut Draw) {
     json.raw("https://img.example/v/t1.6435-9/p720x720/")
         .int(draw.long() >> 20)

@@ -11,7 +11,7 @@ use super::username;
 pub(super) fn write(json: &mut Json<'_>, draft: &mut Draft) {
     let Draft { number, at, draw, author, pieces, text, scratch, .. } = draft;
     pieces.html(text);
-    // Milliseconds and a sequence of 16 bits.
+    // Milliseconds, and a sequence number of 16 bits.
     let id = (at.millis() << 16) | (*number & 0xffff);
     json.raw(r#"{"id":""#).int(id).raw(r#"","created_at":""#).millis(*at);
     json.raw(r#"","in_reply_to_id":null,"in_reply_to_account_id":null,"sensitive":"#)

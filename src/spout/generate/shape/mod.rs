@@ -10,7 +10,7 @@ mod mastodon;
 mod x;
 mod youtube;
 
-/// Writes a post as a platform writes it, under the key that names its kind.
+/// Writes a post in the format of a platform, under the key that names its kind.
 pub(super) fn write(platform: Platform, json: &mut Json<'_>, draft: &mut Draft) {
     json.raw("{\"").raw(platform.kind()).raw("\":");
     match platform {

@@ -1,4 +1,4 @@
-//! A tweet: X's API v2 with all fields and its author, as `data` holds it.
+//! A tweet: X's API v2 with all fields and its author, as the content of `data`.
 
 use super::super::draw::Draw;
 use super::super::json::{HEX, Json, Moment};
@@ -8,10 +8,10 @@ use super::super::trend::Tag;
 use super::super::user::User;
 use super::{link, username};
 
-/// When X's ids begin, in milliseconds since 1970.
+/// The time at which X's ids begin, in milliseconds since 1970.
 const ID_EPOCH: u64 = 1_288_834_974_657;
 
-/// What X says posts are about: domain, its name and description, entity and its name.
+/// The contexts that X annotates: domain, its name and description, entity and its name.
 const CONTEXTS: [[&str; 5]; 8] = [
     [
         "11",
@@ -102,7 +102,8 @@ pub(super) fn write(json: &mut Json<'_>, draft: &mut Draft) {
     json.raw("}");
 }
 
-/// Most posts begin a conversation; others answer, repeat or quote an earlier one.
+/// Writes the relation: most posts begin a conversation; others answer, repost or quote an earlier
+/// one.
 fn write_relation(json: &mut Json<'_>, draw: &mut Draw, id: u64) {
     let kind = match draw.below(5) {
         0 => "replied_to",
@@ -171,7 +172,7 @@ fn write_entities(json: &mut Json<'_>, draw: &mut Draw, spans: &[Span], scratch:
     json.raw("}");
 }
 
-/// What is behind a link.
+/// Writes the page behind a link.
 fn write_page(json: &mut Json<'_>, draw: &mut Draw, number: u64) {
     let address =
         |json: &mut Json<'_>| _ = json.raw("news.example/2015/12/").digits(number, 12, HEX);

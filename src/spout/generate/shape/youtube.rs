@@ -1,4 +1,5 @@
-//! A video, as YouTube's `videos.list` gives it with `snippet`, `statistics` and `contentDetails`.
+//! A video, as YouTube's `videos.list` returns it with `snippet`, `statistics` and
+//! `contentDetails`.
 
 use super::super::draw::{Draw, mix};
 use super::super::json::{BASE64, Json};
@@ -17,7 +18,7 @@ const THUMBNAILS: [(&str, &str, u64, u64); 5] = [
 pub(super) fn write(json: &mut Json<'_>, draft: &mut Draft) {
     draft.plain();
     let Draft { number, at, draw, author, text, tags, pieces, scratch, .. } = draft;
-    // A permutation of the number: distinct, and without a pattern to see.
+    // A permutation of the number, which is unique and has no visible pattern.
     let id = mix(*number);
     title(&pieces.pieces, scratch);
     json.raw(r#"{"kind":"youtube#video","etag":""#)
@@ -65,7 +66,7 @@ pub(super) fn write(json: &mut Json<'_>, draft: &mut Draft) {
     json.raw("}");
 }
 
-/// The first words of the text, and its first hashtag.
+/// Writes the first words of the text, and its first hashtag.
 fn title(pieces: &[Piece], into: &mut String) {
     into.clear();
     for piece in pieces.iter().take(6) {

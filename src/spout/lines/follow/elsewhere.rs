@@ -1,4 +1,4 @@
-//! Files that are gone from their paths, or whose content is, looked for under another name or in a
+//! Finds files that disappeared from their paths, or whose content did, under another name or in a
 //! copy.
 
 use std::collections::BTreeMap;
@@ -13,20 +13,20 @@ use super::scan::{Found, id};
 use super::{Event, File, Follower, open};
 use crate::spout::lines::mark::HEAD_BYTES;
 
-/// The most files of a folder that are looked into for the copy of one that is gone. Each costs an
-/// open and a read of its head, once for each file that is gone.
+/// The maximum number of files in a folder that are opened to find the copy of a missing file. Each
+/// costs an open and a read of its head, once for each missing file.
 const BESIDE_MAX: usize = 1_000;
 
-/// A file that is no longer where it was, or no longer what it was.
+/// A file that is missing from its path, or whose content was replaced.
 pub(super) struct Orphan {
     pub number: u64,
     pub file: File,
-    /// Its inode is still there, with other content.
+    /// True if its inode still exists, with other content.
     pub was_cut: bool,
 }
 
 impl Follower {
-    /// Goes on with the copy of a file that is gone, or says what is known to be missing.
+    /// Continues with the copy of a missing file, or reports the part that is known to be missing.
     pub(super) fn settle(
         &mut self,
         orphan: Orphan,
@@ -52,11 +52,11 @@ impl Follower {
         let why = match (was_cut, left) {
             (true, 0) if read == 0 => None,
             (true, 0) => Some(format!(
-                "\"{path}\" was cut or written anew after {read} bytes of it were read: what was written to it \
-                 between that and the cut isn't known; it is read from its start"
+                "\"{path}\" was cut or rewritten after {read} bytes of it were read: lines written \
+                 between that and the cut may be missing; it is read from its start"
             )),
             (true, left) => Some(format!(
-                "\"{path}\" was cut or written anew after {read} bytes of it were read, and before its last {left} \
+                "\"{path}\" was cut or rewritten after {read} bytes of it were read, and before its last {left} \
                  bytes were; it is read from its start"
             )),
             (false, 0) => None,
@@ -70,8 +70,9 @@ impl Follower {
         self.events.push_back(Event::Closed { number });
     }
 
-    /// A file that isn't known, begins as another did, and is at least as long as what was read of
-    /// that: among the paths, or beside where it was under a name that begins alike.
+    /// Returns an unknown file with the same beginning, which is at least as long as the part that
+    /// was read of the original: among the paths, or in the same folder under a name with the same
+    /// first part.
     pub(super) fn copy(
         &self,
         path: &Path,
@@ -93,8 +94,8 @@ impl Follower {
             }
         }
         candidates.sort();
-        // Files that are read, or aren't ours, are no copy; what is left among the paths are new
-        // ones. An inode that is used again is another file.
+        // Files that are being read, or don't belong to this task, aren't copies; the others among
+        // the paths are new. An inode that is used again belongs to another file.
         let is_passed_over =
             |id, found: &Found| self.passed_over.get(id) == Some(&(found.size, found.modified));
         let is_new = |id, found| !self.by_id.contains_key(id) && !is_passed_over(id, found);
@@ -115,11 +116,11 @@ impl Follower {
     }
 }
 
-/// The name that a file has: its old one, or another one in the same folder. `None` if there is
-/// none.
+/// Returns the name that a file has now: its old one, or another one in the same folder. `None` if
+/// it has none.
 ///
 /// # Errors
-/// If that can't be told: no permission, a network disk that is away.
+/// If that can't be determined: missing permission, an unreachable network disk.
 pub(super) fn whereabouts(path: &Path, wanted: FileId) -> io::Result<Option<(PathBuf, Metadata)>> {
     if let Some(found) = unless_gone(fs::metadata(path))?
         && id(&found) == wanted
@@ -141,7 +142,7 @@ pub(super) fn whereabouts(path: &Path, wanted: FileId) -> io::Result<Option<(Pat
     Ok(None)
 }
 
-/// Nothing, if there is no such file. Any other failure says nothing about whether there is.
+/// Returns `None` if the file doesn't exist. Any other error leaves that open.
 pub(super) fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),

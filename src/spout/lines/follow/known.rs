@@ -1,8 +1,8 @@
-//! What a checkpoint knows of followed files, and in which split.
+//! The followed files in a checkpoint, and their splits.
 //!
-//! A file is known by device and inode and by what it begins with. Its split is told by its first
-//! line, so that a copy, a link and a rotated file are all in one split, and so in one task: none
-//! of them is taken for a file of its own without a look at the others.
+//! A file is recognised by device and inode and by its beginning. Its split is determined by its
+//! first line, so a copy, a link and a rotated file are all in one split, and so in one task: none
+//! of them is taken for a new file without comparing it to the others.
 
 use std::path::PathBuf;
 
@@ -12,20 +12,20 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use super::super::mark::FileId;
 use super::super::mark::{HEAD_BYTES, Mark};
 
-/// The number of splits that followed files are shared out among. The cursor of a split names all
-/// of its files, about 100 bytes each, and is written with whatever is read of one of them: more
-/// splits make that cheaper for thousands of files, and cost a look each at every barrier.
+/// The number of splits for followed files. The cursor of a split names all of its files, about 100
+/// bytes each, and is written whenever one of them was read. More splits would make that cheaper
+/// for thousands of files, but each split costs time at every barrier.
 const BUCKETS: u64 = 128;
 
-/// The beginning of the names of their splits. No absolute path does.
+/// The prefix of the names of their splits, which no absolute path has.
 const PREFIX: &str = "followed/";
 
-/// The splits of followed files.
+/// Returns the splits of followed files.
 pub fn splits() -> impl Iterator<Item = String> {
     (0..BUCKETS).map(split_name)
 }
 
-/// The split whose task speaks for files of which no split is known.
+/// Returns the split whose task reports for files without a known split.
 pub fn first_split() -> &'static str {
     "followed/000"
 }
@@ -39,7 +39,7 @@ pub fn is_followed(split: &str) -> bool {
     split.starts_with(PREFIX)
 }
 
-/// The split of a file that begins like this; `None` before its first line, or its head, is
+/// Returns the split of a file with this beginning; `None` until its first line, or its head, is
 /// complete.
 pub fn split_of(head: &[u8]) -> Option<String> {
     let line = match head.iter().position(|byte| *byte == b'\n') {
@@ -56,11 +56,11 @@ pub struct Entry {
     pub file: FileId,
     pub path: PathBuf,
     pub mark: Mark,
-    /// When something was last read of it, in seconds since 1970.
+    /// The time of the last read, in seconds since 1970.
     pub read_at: i64,
 }
 
-/// An entry as it is written: device, inode, mark, time and path.
+/// The written form of an entry: device, inode, mark, time and path.
 #[derive(Serialize, Deserialize)]
 struct Written(u64, u64, String, i64, PathBuf);
 
@@ -74,7 +74,7 @@ impl Entry {
             self.read_at,
             self.path.clone(),
         );
-        // Paths that aren't UTF-8 are passed over before they come here.
+        // Files whose paths aren't UTF-8 were skipped before.
         if let Ok(line) = serde_json::to_string(&written) {
             cursor.push_str(&line);
             cursor.push('\n');
@@ -94,7 +94,7 @@ impl Entry {
         Ok(entries)
     }
 
-    /// Returns true if a file that begins like this can be the one of the entry.
+    /// Returns true if a file with this beginning can be the one of the entry.
     pub fn begins_like(&self, head: &[u8]) -> bool {
         Mark::new(self.mark.place, head) == self.mark
             && head.len() >= Mark::head_bytes(self.mark.place)

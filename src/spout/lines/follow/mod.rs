@@ -1,10 +1,10 @@
-//! Files that are followed: all of a task on one thread, which looks at them in turns.
+//! Follows files: all files of a task on one thread, which checks them in turns.
 //!
 //! [`Follower`] is a state machine that is asked for its next event with the time as an argument.
-//! It *scans* now and then: lists what the paths stand for, and tells by device and inode, and by
-//! what files begin with, which are new, renamed, cut or gone. Between scans it looks only at files
-//! that grew lately. A file that is gone from its paths is looked for beside, under its inode or as
-//! a compressed copy.
+//! From time to time it *scans*: it expands the paths, and finds by device and inode, and by the
+//! beginnings of files, which ones are new, renamed, cut or missing. Between scans it only checks
+//! files that grew recently. A file that is missing from its paths is searched for in its folder,
+//! by its inode or as a compressed copy.
 
 mod elsewhere;
 pub mod known;
@@ -30,55 +30,58 @@ use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::globs::Glob;
 
-/// The time between two looks at files that grew lately.
+/// The time between two checks of files that grew recently.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The time for which a file counts as one that grew lately. For longer, more idle files are looked
-/// at ten times a second; for less, a slow writer's lines wait for the next scan.
+/// The time for which a file counts as recently grown. If it were longer, more idle files would be
+/// checked ten times a second; if it were shorter, the lines of a slow writer would wait for the
+/// next scan.
 const LATELY: Duration = Duration::from_secs(10);
 
-/// The shortest time between two lists of all files: new ones are found that soon.
+/// The shortest time between two scans, after which new files are found.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 
-/// A scan takes a 150th of the time at most, whatever the number of files: with some ten thousand
-/// of them there are several seconds between two.
+/// The inverse of the maximum share of time that scans take, whatever the number of files: with
+/// some ten thousand of them there are several seconds between two scans.
 const SCAN_SHARE: u32 = 150;
 
-/// The most files that are kept open. A file that is open can be read to its end after it was
-/// deleted; one beyond the bound, that was idle for longest, is opened again when it grows. The
-/// usual limit for a process is 1,024 descriptors, which sinks and connections share.
+/// The maximum number of files that are kept open. An open file can be read to its end even after
+/// it was deleted. Beyond this number, the file that was opened first is closed, and opened again
+/// when it grows. The usual limit for a process is 1,024 descriptors, which sinks and connections
+/// share.
 const OPEN_MAX: usize = 128;
 
-/// The time for which a file that begins like another one is left alone: a rotation that copies and
-/// then cuts needs that long at most between both, once the copy doesn't grow any more.
+/// The time for which a file with the same beginning as another one isn't read: a rotation that
+/// copies and then cuts needs at most that long between the two, once the copy doesn't grow any
+/// more.
 const COPY_GRACE: Duration = Duration::from_secs(5);
 
-/// The time for which a file is followed that was moved out of its paths, after it last grew.
+/// The time for which a file that was moved out of its paths is followed after it last grew.
 const MOVED_GRACE: Duration = Duration::from_secs(600);
 
 /// An event of followed files.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Chunks of this file follow. The bytes are what it begins with, as far as its mark wants
-    /// them.
+    /// Chunks of this file follow. The bytes are the beginning of the file, as far as its mark
+    /// needs it.
     Opened { number: u64, split: String, entry: Entry, head: Vec<u8> },
     /// The next bytes of the file.
     Chunk { number: u64, chunk: Bytes },
-    /// The file has another name, or goes on in a copy of it.
+    /// The file has another name, or continues in a copy of it.
     Moved { number: u64, file: FileId, path: PathBuf },
-    /// Nothing more will come of it.
+    /// No more events of this file will come.
     Closed { number: u64 },
-    /// Posts may be missing of this file: how far it was read and when, and why.
+    /// Posts of this file may be missing: the position and time of the last read, and the reason.
     Lost { entry: Entry, why: String },
-    /// All files of the checkpoint were told of.
+    /// All files of the checkpoint were reported.
     Scanned,
-    /// A file of the checkpoint can't be looked at, so that nothing can be said of it: nothing more
-    /// comes.
+    /// A file of the checkpoint can't be examined, so its state is unknown. No more events will
+    /// come.
     Failed(Error),
-    /// Something that a person should know.
+    /// A message for the user.
     Said(String),
-    /// There is nothing more for now; sending (or dropping) this after so long makes the reader
-    /// look again.
+    /// Nothing to do for this time. Sending to the channel after it (or dropping it) wakes the
+    /// reader.
     Waiting(oneshot::Sender<()>, Duration),
 }
 
@@ -86,11 +89,11 @@ pub(super) enum Event {
 pub(super) struct Followed {
     pub paths: Vec<String>,
     pub has_kind: bool,
-    /// The splits of this task, each with what the checkpoint knows of its files; `None` if it
-    /// knows none.
+    /// The splits of this task, each with its files in the checkpoint; `None` if the checkpoint
+    /// doesn't have the split.
     pub splits: HashMap<String, Option<Vec<Entry>>>,
-    /// The files of runs that didn't follow. Their device and inode are 0 where the state doesn't
-    /// say them.
+    /// The files of runs that didn't follow. Their device and inode are 0 if the state doesn't have
+    /// them.
     pub not_followed: Vec<Entry>,
 }
 
@@ -101,21 +104,21 @@ struct File {
     source: Option<Source>,
     /// The length of its content that was read.
     offset: u64,
-    /// Its beginning, as far as that is known, up to [`HEAD_BYTES`].
+    /// Its beginning, as far as it is known, up to [`HEAD_BYTES`].
     head: Vec<u8>,
-    /// Its size on the disk when it was last looked at.
+    /// Its size on the disk at the last check.
     size: u64,
     modified: (i64, i64),
     grew: Duration,
-    /// It is among those to be read.
+    /// True if it is in the queue of files to be read.
     is_ready: bool,
-    /// It is none of the paths any more, since then.
+    /// The time since which no path matches it.
     moved: Option<Duration>,
     is_packed: bool,
 }
 
 impl File {
-    /// Returns its entry of a checkpoint, without the number of the line.
+    /// Returns its entry in a checkpoint, without the number of the line.
     fn entry(&self) -> Entry {
         let place = Place { offset: self.offset, line: 0 };
         Entry {
@@ -127,43 +130,46 @@ impl File {
     }
 }
 
-/// A file that begins like one that is read.
+/// A file with the same beginning as one that is being read.
 struct Twin {
     since: Duration,
     size: u64,
 }
 
-/// Follows files; see the module.
+/// A follower of files; see the documentation of this module.
 pub(super) struct Follower {
     globs: Vec<(String, Glob)>,
     has_kind: bool,
     splits: HashSet<String>,
-    /// Splits of which no checkpoint knows anything.
+    /// Splits that no checkpoint has.
     fresh: HashSet<String>,
     not_followed: Vec<Entry>,
-    /// Entries that wait for the first scan.
+    /// Entries of the checkpoint that wait for the first scan.
     resumed: Vec<(String, Entry)>,
     files: HashMap<u64, File>,
     by_id: HashMap<FileId, u64>,
     twins: HashMap<FileId, Twin>,
-    /// Files that aren't ours, or have no whole first line: their size when that was seen.
+    /// Skipped files, which belong to other tasks or have no complete first line: their size and
+    /// time of change at that moment.
     passed_over: HashMap<FileId, (u64, (i64, i64))>,
     ready: VecDeque<u64>,
-    /// Files that were opened, in that order; some of them are closed since.
+    /// Opened files, in the order of opening; some of them have been closed since.
     opened: VecDeque<u64>,
     events: VecDeque<Event>,
     next_number: u64,
     next_scan: Duration,
     next_look: Duration,
-    /// Said once for each.
+    /// The messages that were reported, each once.
     said: HashSet<String>,
     is_first_scan: bool,
     has_failed: bool,
 }
 
 impl Follower {
+    /// Creates a follower.
+    ///
     /// # Errors
-    /// If a path is no glob.
+    /// If a path is a malformed glob.
     pub fn new(followed: Followed) -> Result<Self> {
         let mut globs = Vec::new();
         for path in &followed.paths {
@@ -202,8 +208,8 @@ impl Follower {
         Ok(follower)
     }
 
-    /// The next event; `None` if there is nothing before [`wait`](Self::wait) has gone by. `now` is
-    /// asked for the time.
+    /// Returns the next event; `None` if there is nothing to do until [`wait`](Self::wait) has
+    /// passed. `now` returns the time.
     pub fn next(&mut self, now: impl Fn() -> Duration) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -229,14 +235,14 @@ impl Follower {
         }
     }
 
-    /// Returns the time until something is to be done.
+    /// Returns the time until the next check or scan.
     pub fn wait(&self, now: Duration) -> Duration {
         let lately = self.files.values().any(|file| now.saturating_sub(file.grew) < LATELY);
         let next = if lately { self.next_look.min(self.next_scan) } else { self.next_scan };
         next.saturating_sub(now).max(Duration::from_millis(1))
     }
 
-    /// Looks at files that grew lately.
+    /// Checks the files that grew recently.
     fn look(&mut self, now: Duration) {
         let lately = self.files.iter().filter(|(_, file)| now.saturating_sub(file.grew) < LATELY);
         for number in lately.map(|(number, _)| *number).collect::<Vec<_>>() {
@@ -266,10 +272,10 @@ impl Follower {
                 let Some(file) = self.files.get_mut(&number) else { return };
                 file.source = None;
                 let path = file.path.display().to_string();
-                // A compressed file that is still being written ends in the middle.
+                // A compressed file that is still being written ends early.
                 if error.kind() != io::ErrorKind::UnexpectedEof {
                     self.say_once(format!(
-                        "\"{path}\" can't be read on: {}",
+                        "\"{path}\" can't be read any further: {}",
                         error.to_string().replace("FILE", &path)
                     ));
                 }
@@ -284,7 +290,7 @@ impl Follower {
             let found = source.metadata()?;
             let is_same = scan::id(&found) == file.id && source.head(file.head.len())? == file.head;
             if !is_same || !source.skip_to(file.offset)? {
-                // The next scan tells what became of it.
+                // The next scan finds out what happened to the file.
                 self.next_scan = self.next_scan.min(now + LOOK_EVERY);
                 return Ok(None);
             }
@@ -299,7 +305,8 @@ impl Follower {
         if let Some(chunk) = &chunk {
             file.grew = now;
             let before = usize::try_from(file.offset - chunk.len() as u64).unwrap_or(usize::MAX);
-            // Some of it may have been read when the file was found.
+            // A part of the chunk may already be in the head, which was read when the file was
+            // found.
             if let Some(known) =
                 file.head.len().checked_sub(before).filter(|known| *known < chunk.len())
             {
@@ -307,13 +314,13 @@ impl Follower {
                 file.head.extend_from_slice(&chunk[known..known + wanted]);
             }
         } else if file.is_packed {
-            // What is added to it later can only be unpacked from the start.
+            // Added content of a compressed file can only be decompressed from the start.
             file.source = None;
         }
         Ok(chunk)
     }
 
-    /// Has a file read in its turn.
+    /// Adds a file to the queue of files to be read.
     fn make_ready(&mut self, number: u64) {
         if let Some(file) = self.files.get_mut(&number)
             && !std::mem::replace(&mut file.is_ready, true)
@@ -322,8 +329,9 @@ impl Follower {
         }
     }
 
-    /// Closes the files that were opened first, if too many are open. Those that are gone from
-    /// their paths can't be opened again, and compressed ones would have to be unpacked again.
+    /// Closes the files that were opened first, if too many are open. Files that are missing from
+    /// their paths stay open, since they can't be opened again, and so do compressed ones, since
+    /// they would have to be decompressed again.
     fn close_longest_open(&mut self, number: u64) {
         self.opened.push_back(number);
         for _ in OPEN_MAX..self.opened.len() {
@@ -338,7 +346,7 @@ impl Follower {
     }
 
     fn say_once(&mut self, what: String) {
-        // A bound on what is remembered: beyond it a message may come twice.
+        // Limits the memory: after this many messages a message may be repeated.
         if self.said.len() > 1_000 {
             self.said.clear();
         }
@@ -348,7 +356,7 @@ impl Follower {
     }
 }
 
-/// Returns true unless all that the file has now was read.
+/// Returns true unless all current content of the file was read.
 fn has_more(file: &File) -> bool {
     let found = file.source.as_ref().and_then(|source| source.metadata().ok());
     file.is_packed || found.is_none_or(|found| found.len() > file.offset)
@@ -360,10 +368,10 @@ fn open(path: &Path, has_kind: bool) -> io::Result<Source> {
 }
 
 /// The number of events that wait for the spout. One chunk is enough to overlap reading with
-/// checking; each further one costs its memory.
+/// checking; each further one only costs memory.
 const EVENTS_WAITING_MAX: usize = 2;
 
-/// Follows files on a thread of its own, which ends after the receiver is dropped.
+/// Follows files on a separate thread, which ends after the receiver is dropped.
 pub(super) fn start(followed: Followed, clock: SharedClock) -> Result<mpsc::Receiver<Event>> {
     let (reports, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     let mut follower = Follower::new(followed)?;
@@ -381,12 +389,14 @@ pub(super) fn start(followed: Followed, clock: SharedClock) -> Result<mpsc::Rece
                 return;
             }
             if let Some(woken) = woken {
-                // Dropped or sent: if nobody listens any more, the next report will tell.
+                // Dropped or sent to: if the receiver was dropped, the next report fails.
                 let _ = woken.blocking_recv();
             }
         }
     };
     let thread = thread::Builder::new().name("lines".into()).spawn(work);
-    thread.map_err(|error| Error::fatal("no thread could be started to read on").because(error))?;
+    thread.map_err(|error| {
+        Error::fatal("can't start a thread that reads the input").because(error)
+    })?;
     Ok(receiver)
 }

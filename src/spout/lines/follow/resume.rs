@@ -1,4 +1,4 @@
-//! Files of a checkpoint found again.
+//! Finds the files of a checkpoint again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,8 @@ impl Follower {
     /// Finds the files of a checkpoint.
     ///
     /// # Errors
-    /// If one can't be looked at: taken for gone, it would be read again when it comes back.
+    /// If one can't be examined: if it counted as missing, it would be read again when it comes
+    /// back.
     pub(super) fn resume(
         &mut self,
         present: &BTreeMap<FileId, Found>,
@@ -26,8 +27,8 @@ impl Follower {
     ) -> Result<()> {
         let mut lost = Vec::new();
         let resumed = std::mem::take(&mut self.resumed);
-        // Files that are where they were go first, so that none of them is taken for another's
-        // copy.
+        // Files that are still at their paths come first, so that none of them is taken for a copy
+        // of another.
         let mut gone = Vec::new();
         for (split, entry) in resumed {
             let path = match present.get(&entry.file) {
@@ -68,7 +69,7 @@ impl Follower {
                 self.copy(&entry.path, entry.file, entry.mark.place.offset, &begins_like, present);
             match copy {
                 Some((id, path)) => self.go_on(split, &entry, id, path, now),
-                // Also if nothing was read of it: it had a line when it was found.
+                // Reported even if no part of it was read, since it had a line when it was found.
                 None => lost.push(entry),
             }
         }
@@ -79,7 +80,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Finds a file that a run before has read without following it.
+    /// Finds a file that an earlier run has read without following it.
     fn find_not_followed(
         &self,
         entry: &Entry,
@@ -104,7 +105,7 @@ impl Follower {
         Ok(self.copy(&entry.path, entry.file, entry.mark.place.offset, &begins_like, present))
     }
 
-    /// Reads on behind the mark of an entry.
+    /// Continues to read after the mark of an entry.
     fn go_on(&mut self, split: String, entry: &Entry, id: FileId, path: PathBuf, now: Duration) {
         let head = open(&path, self.has_kind)
             .and_then(|source| source.head(HEAD_BYTES))
@@ -114,15 +115,14 @@ impl Follower {
         self.begin(split, id, Found { path, size, modified }, entry.mark.place, head, now);
     }
 
-    /// Returns true if the file at this path is the one of the entry, by what it begins with.
+    /// Returns true if the file at this path has the beginning of the entry's file.
     fn is_file_of(&self, entry: &Entry, path: &Path) -> Result<bool> {
         let opened =
             unless_gone(open(path, self.has_kind)).map_err(|error| unreadable(entry, error))?;
         let Some(mut source) = opened else { return Ok(false) };
         match source.go_to(entry.mark) {
             Ok(place) => Ok(place.is_some()),
-            // It isn't what it was: something else is written there, or it is compressed and
-            // damaged.
+            // The file has changed: it has other content, or is compressed and damaged.
             Err(error) if is_about_content(&error) => Ok(false),
             Err(error) => Err(unreadable(entry, error)),
         }
@@ -133,18 +133,18 @@ impl Follower {
     }
 }
 
-/// Returns true if what is in a file is wrong, and not the way to it.
+/// Returns true if the error is about the content of a file, and not about access to it.
 fn is_about_content(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
     matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
 }
 
-/// A file of the checkpoint of which nobody can say whether it is still there.
+/// Returns the error for a file of the checkpoint that may or may not exist.
 fn unreadable(entry: &Entry, error: io::Error) -> Error {
     let (path, place) = (entry.path.display(), entry.mark.place);
     Error::fatal(format!(
-        "\"{path}\" can't be read now; it was read up to line {} (byte {}) before the restart, and is waited for so \
-         that nothing of it is read twice: give access to it again, or delete it",
+        "\"{path}\" can't be read now; it was read up to line {} (byte {}) before the restart. So that no part of it is \
+         read twice, nothing is read until it is readable again, or deleted",
         place.line, place.offset
     ))
     .because(error)

@@ -1,4 +1,4 @@
-//! What became of followed files, and which are new.
+//! Finds out what happened to followed files, and which files are new.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -14,7 +14,7 @@ use crate::spout::lines::mark::{HEAD_BYTES, Mark};
 use crate::spout::lines::paths::walk;
 use crate::spout::lines::splitter::Place;
 
-/// A file that one of the paths stands for.
+/// A file that one of the paths matches.
 #[derive(Clone)]
 pub(super) struct Found {
     pub path: PathBuf,
@@ -22,7 +22,7 @@ pub(super) struct Found {
     pub modified: (i64, i64),
 }
 
-/// Device and inode.
+/// Returns device and inode of a file.
 pub(super) fn id(found: &Metadata) -> FileId {
     (found.dev(), found.ino())
 }
@@ -72,7 +72,7 @@ impl Follower {
         self.passed_over.retain(|id, _| present.contains_key(id));
     }
 
-    /// All ordinary files that the paths stand for, each once.
+    /// Returns all ordinary files that the paths match, each once.
     fn list(&mut self) -> BTreeMap<FileId, Found> {
         let mut present: BTreeMap<FileId, Found> = BTreeMap::new();
         let mut said = Vec::new();
@@ -83,7 +83,7 @@ impl Follower {
                 said.push(format!("\"{}\" can't be listed: {}", what.folder.display(), what.cause));
             }
             if paths.is_empty() && self.is_first_scan {
-                said.push(format!("\"{text}\" stands for no file yet: it is waited for"));
+                said.push(format!("\"{text}\" matches no file yet: waiting for one"));
             }
             for path in paths {
                 let Ok(found) = fs::metadata(&path) else { continue };
@@ -92,7 +92,7 @@ impl Follower {
                 }
                 if path.to_str().is_none() {
                     said.push(format!(
-                        "\"{}\" is passed over: its name is not UTF-8; rename it",
+                        "\"{}\" is skipped: its name is not UTF-8; rename it",
                         path.display()
                     ));
                     continue;
@@ -118,7 +118,7 @@ impl Follower {
         present
     }
 
-    /// A known file is among the paths. `Err(true)` if its content is no longer what was read.
+    /// Handles a known file that a path matches. Returns `Err(true)` if its content was replaced.
     fn see(&mut self, number: u64, found: Found, now: Duration) -> Result<(), bool> {
         let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
         file.moved = None;
@@ -130,16 +130,16 @@ impl Follower {
         self.check(number, &found, now)
     }
 
-    /// The same between scans, for a file that is open.
+    /// Does the same as `see` between scans, for an open file.
     pub(super) fn compare(&mut self, number: u64, found: &Metadata, now: Duration) {
         let found = Found { path: PathBuf::new(), size: found.len(), modified: modified(found) };
         if self.check(number, &found, now).is_err() {
-            // The scan that comes now looks for what it was.
+            // The scan, which is now due, searches for the old content.
             self.next_scan = now;
         }
     }
 
-    /// Has a file read on if it grew. `Err(true)` if its content is no longer what was read.
+    /// Adds a file to the queue if it grew. Returns `Err(true)` if its content was replaced.
     fn check(&mut self, number: u64, found: &Found, now: Duration) -> Result<(), bool> {
         let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
         let is_same = (found.size, found.modified) == (file.size, file.modified);
@@ -163,8 +163,8 @@ impl Follower {
         Ok(())
     }
 
-    /// A known file is none of the paths. `Err(false)` if it is gone, `Err(true)` if its content
-    /// is.
+    /// Handles a known file that no path matches. Returns `Err(false)` if it is gone, `Err(true)`
+    /// if its content was replaced.
     fn miss(&mut self, number: u64, now: Duration) -> Result<(), bool> {
         let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
         let was_gone = file.moved.is_some();
@@ -172,10 +172,10 @@ impl Follower {
         let found = match whereabouts(&file.path, file.id) {
             Ok(found) => found,
             Err(error) => {
-                // Only what is known to be gone is let go of: it would be read again when it comes
-                // back.
+                // Only files that are known to be gone are forgotten: another one would be read
+                // again when it comes back.
                 let what = format!(
-                    "\"{}\" can't be looked at, and is waited for: {error}",
+                    "\"{}\" can't be examined, waiting for it: {error}",
                     file.path.display()
                 );
                 self.say_once(what);
@@ -207,7 +207,7 @@ impl Follower {
         if elsewhere || !was_gone { Ok(()) } else { Err(false) }
     }
 
-    /// A file that isn't known.
+    /// Handles an unknown file.
     fn meet(&mut self, id: FileId, found: &Found, now: Duration) {
         let seen = (found.size, found.modified);
         if self.passed_over.get(&id) == Some(&seen) {
@@ -217,12 +217,13 @@ impl Follower {
         let head = match head {
             Ok(head) => head,
             Err(error) => {
-                // What a file is doesn't change unless it is written; whether it can be opened may.
+                // The format of a file stays the same until it is written, but permissions may
+                // change without that.
                 if matches!(error.kind(), io::ErrorKind::Other | io::ErrorKind::InvalidData) {
                     self.passed_over.insert(id, seen);
                 }
                 if error.kind() != io::ErrorKind::NotFound {
-                    self.say_once(format!("\"{}\" is passed over: {error}", found.path.display()));
+                    self.say_once(format!("\"{}\" is skipped: {error}", found.path.display()));
                 }
                 return;
             }
@@ -313,8 +314,8 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-/// Returns true if a file begins as it did when it was read. One that can't be opened is looked at
-/// later.
+/// Returns true if a file still has the beginning that was read. A file that can't be opened is
+/// checked later.
 fn begins_as_read(file: &File, has_kind: bool) -> bool {
     let head = match &file.source {
         Some(source) => source.head(file.head.len()),

@@ -1,4 +1,4 @@
-//! Followed files, one change after the other.
+//! Tests followed files, one change after the other.
 
 mod model;
 
@@ -9,7 +9,7 @@ use std::io::Write;
 use super::super::splitter::{Content, LineSplitter};
 use super::*;
 
-/// Plays the spout: what a follower reads, and what a checkpoint would know.
+/// A simulated spout: the lines that a follower reads, and the resulting checkpoint.
 struct Played {
     folder: tempfile::TempDir,
     glob: &'static str,
@@ -21,8 +21,8 @@ struct Played {
     said: Vec<String>,
     lost: usize,
     failed: Option<String>,
-    /// The splits that the last start began with, until its first scan: a checkpoint before that
-    /// says the same.
+    /// The splits with which the last start began, until its first scan: a checkpoint before that
+    /// has the same ones.
     unscanned: Option<HashMap<String, Option<Vec<Entry>>>>,
 }
 
@@ -64,7 +64,7 @@ impl Played {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
-    /// Lets time go by, and reads what there is.
+    /// Advances the time, and reads all available lines.
     fn tick(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now += Duration::from_secs(1);
@@ -116,7 +116,7 @@ impl Played {
         }
     }
 
-    /// Stops without reading on, and starts again from what a checkpoint knows.
+    /// Stops without reading on, and starts again from the checkpoint.
     fn restart(&mut self) {
         let entries = std::mem::take(&mut self.entries).into_values();
         let splits = self.unscanned.take().unwrap_or_else(|| {
@@ -139,7 +139,7 @@ impl Played {
         self.follower = follower(self.folder.path(), self.glob, splits);
     }
 
-    /// The lines that were read since the last call.
+    /// Returns the lines that were read since the last call.
     fn read(&mut self) -> Vec<String> {
         self.tick(2);
         std::mem::take(&mut self.lines)
@@ -154,11 +154,7 @@ impl Played {
 fn a_file_grows_and_its_last_line_waits_for_its_end() {
     let mut played = Played::start("*.log");
     assert!(played.read().is_empty());
-    assert!(
-        played.said[0].ends_with("stands for no file yet: it is waited for"),
-        "{:?}",
-        played.said
-    );
+    assert!(played.said[0].ends_with("matches no file yet: waiting for one"), "{:?}", played.said);
     played.append("x.log", "a\nb");
     assert_eq!(played.read(), ["a"]);
     played.append("x.log", "b\nc\n");
@@ -265,7 +261,7 @@ fn a_file_that_was_cut_is_said_and_read_from_its_start() {
     for text in ["c\n", "other, and longer\n"] {
         fs::write(played.path("x"), text).unwrap();
         assert_eq!(played.read(), [text.trim()]);
-        assert!(played.said.pop().unwrap().contains("was cut or written anew"));
+        assert!(played.said.pop().unwrap().contains("was cut or rewritten"));
     }
 }
 
@@ -337,7 +333,7 @@ fn many_files_are_read_with_few_of_them_open() {
 
 #[test]
 fn a_file_that_cannot_be_looked_at_is_not_taken_for_gone() {
-    // A chain of links that ends nowhere can't be followed, also not by root: the error is not "not
+    // A chain of links that ends nowhere can't be followed, even by root: the error isn't "not
     // found".
     let block = |played: &Played| {
         played.rename("logs", "away");

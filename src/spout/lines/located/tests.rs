@@ -12,7 +12,7 @@ use super::super::spout::{Reading, jobs, moved_marks};
 use super::*;
 use crate::spout::Split;
 
-/// A folder whose files are read by one run after the other, with the checkpoint between them.
+/// A folder whose files are read by consecutive runs, with the checkpoint between them.
 struct Runs {
     folder: tempfile::TempDir,
     paths: Vec<String>,
@@ -52,7 +52,7 @@ impl Runs {
         fs::remove_file(self.path(from)).unwrap();
     }
 
-    /// Reads from the checkpoint on until all is read, or for so many cursors. Returns the lines.
+    /// Reads from the checkpoint to the end, or for this many cursors. Returns the lines.
     fn run(&mut self, cursors_max: usize) -> Vec<String> {
         let located = paths::located(&self.paths, &self.checkpoint).unwrap();
         for missing in &located.missing {
@@ -190,7 +190,7 @@ fn what_is_found_nowhere_is_told_until_the_next_file_of_its_name() {
     assert_eq!(runs.read(), ["new"]);
     assert_eq!(runs.missing, ["x.log"]);
     assert!(runs.read().is_empty());
-    // It was read to its end, and its name has a file that is known.
+    // The missing file was read to its end, and another known file has its name.
     assert_eq!(runs.missing, ["x.log"]);
 }
 
@@ -199,7 +199,7 @@ fn a_file_that_was_read_and_deleted_is_no_loss_unless_it_was_read_in_part() {
     let mut runs = Runs::of(&["*.log"]);
     runs.append("a.log", &["a"]);
     runs.append("b.log", &["b", "c"]);
-    // The first is opened, read and ended; of the second one nothing is read.
+    // The first file is opened, read and ended; no part of the second one is read.
     assert_eq!(runs.run(4), ["a"]);
     runs.append("c.log", &["d"]);
     fs::remove_file(runs.path("a.log")).unwrap();
@@ -259,7 +259,7 @@ fn a_file_that_an_earlier_run_followed_is_read_on_also_after_a_rotation() {
         let expected = if is_rotated { vec!["rest", "new"] } else { vec!["rest"] };
         assert_eq!(runs.read(), expected);
         assert!(runs.read().is_empty() && runs.missing.is_empty());
-        // The split of the run that didn't follow says that it was read to its end.
+        // The split of the run that didn't follow records that the file was read to its end.
         fs::remove_file(runs.path(if is_rotated { "x.log.1" } else { "x.log" })).unwrap();
         runs.append("x.log", &[]);
         runs.read();
@@ -317,7 +317,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
-    /// Missing may be only lines of files that were deleted or overwritten.
+    /// Tests that only lines of files that were deleted or overwritten are missing.
     #[test]
     fn every_line_comes_once_whatever_happens_between_two_runs(
         steps in prop::collection::vec(step(), 1..40),
@@ -341,7 +341,7 @@ proptest! {
                     runs.append(&name(file), &[&line]);
                     written.push(line);
                 }
-                // What is overwritten is gone, so there is nothing to find.
+                // An overwritten file is gone, so it can't be found.
                 Step::Rename(from, to) if is_there(&runs, from) && !is_there(&runs, to) => {
                     runs.rename(&name(from), &name(to));
                 }

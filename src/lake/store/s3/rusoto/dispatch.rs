@@ -36,7 +36,7 @@ impl ProvideAwsCredentials for Keys {
     }
 }
 
-/// Sends requests.
+/// A dispatcher that sends the requests of rusoto.
 pub(super) struct Dispatcher(reqwest::Client);
 
 impl Dispatcher {

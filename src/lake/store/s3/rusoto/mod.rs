@@ -35,7 +35,7 @@ use super::runtime::wait;
 use super::{PAGE_MAX, checked, is_open, is_usable, no_conditional_put, secrets_in_use};
 use crate::error::{Error, Result};
 
-/// Keeps the objects of a lake in a bucket, below a prefix.
+/// A store that keeps the objects of a lake in a bucket, below a prefix.
 pub struct RusotoStore {
     client: Client,
     s3: S3Client,

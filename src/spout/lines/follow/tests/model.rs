@@ -1,4 +1,4 @@
-//! Followed files against a model that knows what was written.
+//! Tests followed files against a model that knows all written lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A step of the model, on files that are named by small numbers.
+/// A step of the model, on files whose names are small numbers.
 #[derive(Clone, Debug)]
 enum Step {
     Append(u8),
@@ -16,8 +16,7 @@ enum Step {
     Copy(u8, u8),
     CopyAndCut(u8, u8),
     Link(u8, u8),
-    /// A symbolic link to the name of a file, whether it is there or not, instead of the one
-    /// before.
+    /// Replaces the previous symbolic link by one to the name of a file, which may not exist.
     Symlink(u8),
     /// Writes to the file that the symbolic link names.
     AppendBySymlink,
@@ -46,13 +45,14 @@ fn step() -> impl Strategy<Value = Step> {
 /// A file of the model.
 #[derive(Default)]
 struct Model {
-    /// Links share a file.
+    /// The names of the file; hard links share a file.
     names: Vec<u8>,
     unread: Vec<String>,
-    /// It was looked at when it had a line.
+    /// True if the file was checked while it had a complete line.
     is_known: bool,
-    /// It begins like a file that was copied: which of them is read first, and from where, is open.
-    /// So its unread lines may be missing when it is cut or deleted, and aren't told.
+    /// True if it has the same beginning as a copied file: then the follower may read either first,
+    /// from any position. So its unread lines may be missing without a report if it is cut or
+    /// deleted.
     has_copy: bool,
 }
 
@@ -61,9 +61,9 @@ struct Model {
 struct Models {
     files: Vec<Model>,
     written: BTreeSet<String>,
-    /// Lines that may be missing of files that nobody ever looked at.
+    /// Lines that may be missing from files that were never checked.
     unseen: BTreeSet<String>,
-    /// Lines that may be missing of files that were known, by file: each of them must be told of.
+    /// Lines that may be missing from known files, by file: each of these files must be reported.
     torn: Vec<Vec<String>>,
     /// The lines of copies that stayed: each may come once more for each copy.
     copied: BTreeMap<String, usize>,
@@ -81,7 +81,7 @@ impl Models {
         }
     }
 
-    /// All that is there is read.
+    /// Records that all existing lines are read.
     fn look(&mut self) {
         for file in self.files.iter_mut().filter(|file| !file.has_copy) {
             file.is_known |= !file.unread.is_empty();
@@ -89,7 +89,7 @@ impl Models {
         }
     }
 
-    /// A name is overwritten or deleted.
+    /// Handles a name that is overwritten or deleted.
     fn forget(&mut self, name: u8) {
         for at in (0..self.files.len()).rev() {
             self.files[at].names.retain(|other| *other != name);
@@ -100,7 +100,7 @@ impl Models {
         }
     }
 
-    /// The content of a file is gone.
+    /// Handles a file whose content is gone.
     fn cut(&mut self, at: usize) {
         let file = &mut self.files[at];
         if file.has_copy {
@@ -120,8 +120,8 @@ impl Models {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
-    /// Every line comes once. Missing may be only what was deleted or cut before a look at it, and
-    /// that is told of each file that was ever looked at.
+    /// Tests that every line comes once. Only lines that were deleted or cut before a check may be
+    /// missing, and each of these files that was ever checked is reported.
     #[test]
     fn every_line_comes_once_whatever_happens_to_its_file(steps in prop::collection::vec(step(), 1..40)) {
         let mut played = Played::start("x*");
@@ -138,7 +138,7 @@ proptest! {
                 }
                 Step::Symlink(file) => {
                     let link = played.path("x-link.log");
-                    // There may be none yet.
+                    // The link may not exist yet.
                     let _ = fs::remove_file(&link);
                     std::os::unix::fs::symlink(name(file), link).unwrap();
                     linked = Some(file);
@@ -180,8 +180,8 @@ proptest! {
                     if let Some(at) = models.position(file) {
                         models.cut(at);
                     }
-                    // Grown beyond the old size before a look it would begin otherwise: no loss,
-                    // but a look is simpler.
+                    // If the file grew beyond its old size before a check, only its beginning would
+                    // show the change. That is no loss, but a check at this point is simpler.
                     played.tick(2);
                     models.look();
                 }

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Echo bolts as children of `Shell`: benches/shell.py [WATERSPOUT] [TUPLES]
+
+For a child in Rust (examples/echo_child.rs, built here by rustc), one in Python without a library, and
+one on pystorm (if `PYTHON` names a Python that has it): how many tuples a second the child takes alone, fed
+by a pipe, and how many a topology takes with it. Medians of three runs. Build with --release first."""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "target/release/waterspout")
+TUPLES = int(sys.argv[2]) if len(sys.argv) > 2 else 400_000
+PYTHON = os.environ.get("PYTHON", sys.executable)
+
+PLAIN = """
+import json, os, sys
+read, out, lines, first = sys.stdin.readline, sys.stdout, [], True
+while True:
+    line = read()
+    if not line:
+        break
+    if line != "end\\n":
+        lines.append(line)
+        continue
+    message = json.loads("".join(lines))
+    lines = []
+    if first:
+        first = False
+        out.write('{"pid": %d}\\nend\\n' % os.getpid())
+    elif message["stream"] == "__heartbeat":
+        out.write('{"command": "sync"}\\nend\\n')
+    else:
+        tup = json.dumps({"command": "emit", "anchors": [message["id"]], "tuple": message["tuple"], "need_task_ids": False})
+        out.write(tup + '\\nend\\n{"command": "ack", "id": "%s"}\\nend\\n' % message["id"])
+    out.flush()
+"""
+PYSTORM = """
+from pystorm import Bolt
+class Echo(Bolt):
+    def process(self, tup):
+        self.emit([tup.values[0]])
+Echo().run()
+"""
+
+
+def alone(command, folder, tuples):
+    """The child fed by a pipe, as fast as it takes."""
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    conf = {"pidDir": folder, "conf": {}, "context": {"taskid": 1, "componentid": "echo", "task->component": {"1": "echo"}}}
+    child.stdin.write(json.dumps(conf).encode() + b"\nend\n")
+    text = '{"comp":"id","stream":"default","task":2,"tuple":[%d],"id":"%d"}\nend\n'
+    messages = "".join(text % (number, number) for number in range(tuples)).encode()
+
+    def feed():
+        child.stdin.write(messages)
+        child.stdin.close()
+
+    begun = time.monotonic()
+    threading.Thread(target=feed).start()
+    while child.stdout.read(1 << 20):
+        pass
+    child.wait()
+    return tuples / (time.monotonic() - begun)
+
+
+def inside(command, folder, tuples):
+    """A topology with the child."""
+    lines = "".join('{"n":{"id":%d}}\n' % number for number in range(tuples))
+    pathlib.Path(folder, "in.ndjson").write_text(lines)
+    words = ", ".join(json.dumps(word) for word in command)
+    pathlib.Path(folder, "echo.ron").write_text(
+        f"""Topology(name: "echo", spouts: {{ "in": Spout(run: Lines(paths: ["{folder}/in.ndjson"])) }}, bolts: {{
+            "id": Bolt(run: Pick(fields: {{"id": "/n/id"}}), inputs: [LocalOrShuffle("in")]),
+            "echo": Bolt(run: Shell(command: [{words}], fields: ["id"]), inputs: [Shuffle("id")]),
+            "out": Bolt(run: Null(), inputs: [Shuffle("echo")]),
+        }})"""
+    )
+    command = [PROGRAM, "run", f"{folder}/echo.ron", "--state", f"{folder}/state", "--fresh"]
+    begun = time.monotonic()
+    ended = subprocess.run(command, stderr=subprocess.PIPE, check=True)
+    took = time.monotonic() - begun
+    last = json.loads(ended.stderr.splitlines()[-1])
+    received = [part["received"] for part in last["components"] if part["id"] == "out"]
+    assert received == [tuples], received
+    return tuples / took
+
+
+with tempfile.TemporaryDirectory() as folder:
+    echo = f"{folder}/echo_child"
+    source = str(ROOT / "examples/echo_child.rs")
+    subprocess.run(["rustc", "--edition", "2024", "-O", "-o", echo, source], check=True)
+    children = {"Rust": ([echo], TUPLES)}
+    for name, text in [("plain Python", PLAIN), ("pystorm", PYSTORM)]:
+        path = pathlib.Path(folder, name.split()[-1] + "_echo.py")
+        path.write_text(text)
+        children[name] = ([PYTHON, str(path)], TUPLES // 4)
+    print(f"{'child':14} {'alone':>12} {'in a topology':>14}   tuples/s")
+    for name, (command, tuples) in children.items():
+        if name == "pystorm" and subprocess.run([PYTHON, "-c", "import pystorm"], stderr=subprocess.DEVNULL).returncode:
+            print(f"{name:14} isn't there for {PYTHON}")
+            continue
+        rates = [statistics.median(run(command, folder, tuples) for _ in range(3)) for run in (alone, inside)]
+        print(f"{name:14} {rates[0]:12,.0f} {rates[1]:14,.0f}   {rates[1] / rates[0]:.0%}")

@@ -1,0 +1,82 @@
+// Keeps the numbers of a page fresh, and checks a topology while it is written. The page works
+// without it, except for the editor.
+"use strict";
+
+const REFRESH_MS = 2000;
+const TYPING_PAUSE_MS = 400;
+
+function keepFresh(part) {
+  let isUnderWay = false;
+  setInterval(async () => {
+    if (isUnderWay || document.hidden) return;
+    isUnderWay = true;
+    try {
+      const answer = await fetch(part.dataset.live, { redirect: "manual" });
+      if (answer.ok) replaceKeepingPlace(part, await answer.text());
+      else if (answer.type === "opaqueredirect" || answer.status === 404) location.reload();
+    } catch {
+      // The server is away; the next look may find it.
+    } finally {
+      isUnderWay = false;
+    }
+  }, REFRESH_MS);
+}
+
+// The server's own HTML, in which all text from outside is escaped.
+function replaceKeepingPlace(part, html) {
+  const focused = [...part.querySelectorAll("a, button, [tabindex]")].indexOf(document.activeElement);
+  const scrolled = [...part.querySelectorAll(".wide")].map((one) => one.scrollLeft);
+  part.innerHTML = html;
+  part.querySelectorAll(".wide").forEach((one, number) => (one.scrollLeft = scrolled[number] || 0));
+  if (focused >= 0) part.querySelectorAll("a, button, [tabindex]")[focused]?.focus();
+}
+
+async function send(path, topology) {
+  return fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ topology, file: "topology" }),
+  });
+}
+
+function showProblems(box, problems, what) {
+  box.replaceChildren();
+  const head = document.createElement("p");
+  head.textContent = what;
+  box.append(head);
+  for (const problem of problems) {
+    const line = document.createElement("pre");
+    const place = problem.line > 0 ? `line ${problem.line}, column ${problem.column}: ` : "";
+    const hint = problem.hint ? `; ${problem.hint}` : "";
+    const excerpt = problem.line > 0 ? `\n${problem.source_line}\n${problem.marker}` : "";
+    line.textContent = place + problem.what + hint + excerpt;
+    box.append(line);
+  }
+}
+
+function watchEditor(form) {
+  const area = form.querySelector("textarea");
+  const box = document.getElementById("problems");
+  let pause;
+  area.addEventListener("input", () => {
+    clearTimeout(pause);
+    pause = setTimeout(async () => {
+      const answer = await send("/api/v1/validate", area.value);
+      if (!answer.ok) return;
+      const verdict = await answer.json();
+      const count = verdict.problems.length;
+      showProblems(box, verdict.problems, verdict.valid ? "No problems." : `${count} problems:`);
+    }, TYPING_PAUSE_MS);
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const answer = await send("/api/v1/topologies", area.value);
+    const body = await answer.json();
+    if (answer.status === 201) location.assign(`/topology/${encodeURIComponent(body.name)}`);
+    else showProblems(box, body.problems || [], body.detail);
+  });
+}
+
+document.querySelectorAll("[data-live]").forEach(keepFresh);
+const editor = document.getElementById("editor");
+if (editor) watchEditor(editor);

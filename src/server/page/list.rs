@@ -1,0 +1,90 @@
+//! The list of all topologies.
+
+use actix_web::web::Data;
+use actix_web::{HttpResponse, get};
+use futures_util::future::join_all;
+use maud::{Markup, html};
+
+use super::frame::{address, bytes, count, page};
+use super::html as answer;
+use crate::server::api::TopologyDetail;
+use crate::server::api::detail;
+use crate::server::fleet::Fleet;
+use crate::server::shown::State;
+
+/// The whole page.
+#[get("/")]
+pub async fn list_page(fleet: Data<Fleet>) -> HttpResponse {
+    let content = html! {
+        h1 { "Topologies" }
+        div #live data-live="/live" { (table(&fleet).await) }
+    };
+    answer(&page("Topologies", true, &content))
+}
+
+/// The part of it that changes.
+#[get("/live")]
+pub async fn list_live(fleet: Data<Fleet>) -> HttpResponse {
+    answer(&table(&fleet).await)
+}
+
+async fn table(fleet: &Fleet) -> Markup {
+    let asked = fleet.all().into_iter().map(async |kept| detail(&kept).await);
+    let topologies = join_all(asked).await;
+    if topologies.is_empty() {
+        return html! {
+            p { "No topology runs here yet. " a href="/new" { "Submit one" } ", or use "
+                code { "waterspout submit FILE" } "." }
+        };
+    }
+    html! {
+        div.wide tabindex="0" role="region" aria-label="All topologies" {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Name" }
+                        th scope="col" { "State" }
+                        th.number scope="col" { "Tasks" }
+                        th.number scope="col" { "Tuples/s" }
+                        th.number scope="col" { "Dead letters" }
+                        th.number scope="col" { "Memory" }
+                        th scope="col" { "Bottleneck" }
+                    }
+                }
+                tbody { @for topology in &topologies { (row(topology)) } }
+            }
+        }
+    }
+}
+
+fn row(topology: &TopologyDetail) -> Markup {
+    let (summary, report) = (&topology.summary, topology.report.as_ref());
+    let rows = report.map(|report| &report.components[..]).unwrap_or_default();
+    let spouts = rows.iter().filter(|row| row.role == "spout").map(|row| row.out_per_s);
+    let bottleneck = rows.iter().find(|row| row.bottleneck).map(|row| row.id.as_str());
+    html! {
+        tr {
+            th scope="row" { a href=(address(&summary.name, "")) { (summary.name) } }
+            td { (state(summary.state)) }
+            td.number { (summary.tasks) }
+            td.number { @if report.is_some() { (count(spouts.sum())) } @else { "–" } }
+            td.number { @if let Some(report) = report { (report.dead_letters()) } @else { "–" } }
+            td.number {
+                @if let Some(memory) = report.and_then(|report| report.rss_bytes) { (bytes(memory)) }
+                @else { "–" }
+            }
+            td {
+                @match (&summary.message, bottleneck) {
+                    (Some(message), _) => span.message { (message) },
+                    (None, Some(id)) => (id),
+                    (None, None) => "",
+                }
+            }
+        }
+    }
+}
+
+/// A state as a word with a colour.
+pub fn state(state: State) -> Markup {
+    html! { span.state data-state=(state.name()) { (state.name()) } }
+}

@@ -1,0 +1,86 @@
+//! The server's page: HTML from the server, a style sheet and a little script of our own, and nothing
+//! from any other host.
+
+mod actions;
+mod curve;
+mod frame;
+mod graph;
+mod layout;
+mod list;
+mod topology;
+
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+};
+use actix_web::web::Path;
+use actix_web::{App, HttpResponse, get};
+use maud::Markup;
+
+use super::api::ApiError;
+
+/// Where the page asks for the token.
+pub const LOGIN: &str = "/login";
+
+/// What a browser may do with the page: show it, with our own style sheet and script, and ask this
+/// server.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+    img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const STYLE: &str = include_str!("assets/page.css");
+const SCRIPT: &str = include_str!("assets/page.js");
+
+/// Returns true for files that tell nothing, and so need no token.
+pub fn is_static(path: &str) -> bool {
+    path.starts_with("/static/")
+}
+
+/// Returns true for addresses that people look at.
+pub fn is_page(path: &str) -> bool {
+    !path.starts_with("/api/") && path != "/metrics"
+}
+
+/// Adds the page to the application.
+pub fn routes<T>(app: App<T>) -> App<T>
+where
+    T: actix_web::dev::ServiceFactory<
+            actix_web::dev::ServiceRequest,
+            Config = (),
+            Error = actix_web::Error,
+            InitError = (),
+        >,
+{
+    app.service(asset)
+        .service(actions::login_form)
+        .service(actions::login)
+        .service(actions::log_out)
+        .service(list::list_page)
+        .service(list::list_live)
+        .service(actions::editor)
+        .service(topology::topology_page)
+        .service(topology::topology_live)
+        .service(actions::confirm)
+        .service(actions::act)
+}
+
+/// An HTML answer.
+fn html(markup: &Markup) -> HttpResponse {
+    let policy = HeaderValue::from_static(POLICY);
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")))
+        .insert_header((CONTENT_SECURITY_POLICY, policy))
+        .body(markup.0.clone())
+}
+
+/// The style sheet, the script and the sign.
+#[get("/static/{name}")]
+async fn asset(name: Path<String>) -> Result<HttpResponse, ApiError> {
+    let (kind, text) = match name.as_str() {
+        "page.css" => ("text/css; charset=utf-8", STYLE),
+        "page.js" => ("text/javascript; charset=utf-8", SCRIPT),
+        "sign.svg" => ("image/svg+xml", include_str!("assets/sign.svg")),
+        _ => return Err(ApiError::missing("there is no such file")),
+    };
+    let fresh: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let kind = (CONTENT_TYPE, HeaderValue::from_static(kind));
+    Ok(HttpResponse::Ok().insert_header(kind).insert_header(fresh).body(text))
+}
