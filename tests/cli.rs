@@ -6,6 +6,8 @@
     reason = "a test may fail where something is missing, and waits for real programs"
 )]
 
+#[path = "cli/book.rs"]
+mod book;
 #[path = "cli/features.rs"]
 mod features;
 #[path = "cli/files.rs"]

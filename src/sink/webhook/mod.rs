@@ -121,8 +121,8 @@ pub struct Webhook {
     pub at_once: NonZeroU32,
     /// Signs each request with HMAC-SHA256: `(secret: Env("ALERT_SECRET"))`. The header
     /// `Waterspout-Signature` (`header` names another) is `t=1700000000,v1=<hex>`; the digits are
-    /// the HMAC of the number behind `t=`, a full stop, and the body. See the README for how to
-    /// verify it.
+    /// the HMAC of the number behind `t=`, a full stop, and the body. `docs/src/outputs.md` shows
+    /// how to verify it.
     #[serde(default)]
     pub signature: Option<Signature>,
     /// The header with the idempotency key.
