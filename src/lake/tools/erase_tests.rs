@@ -52,7 +52,7 @@ fn a_list_of_ids_is_read_or_refused_with_its_line_and_never_misread() {
         ("17;a", "CSV"),
         ("[\"17\",\"18\"]", "CSV"),
         ("{\"id\":17}", "CSV"),
-        ("17 18", "no kind"),
+        ("17 18", "isn't a kind"),
         ("a b c", "expected"),
         ("\u{200b}17", "visible"),
         ("17\r18", "visible"),
