@@ -34,6 +34,14 @@ pub fn load(
     load_with(file, registry, &options)
 }
 
+/// Reads a topology and the tests in its file, also with `sets`, which other commands take for another
+/// topology than the tested one.
+pub fn load_with_tests(file: &Path, registry: &Registry, sets: &Sets) -> Result<Topology, Failure> {
+    let options =
+        LoadOptions { sets: sets.sets.clone(), reads_tests: true, ..LoadOptions::default() };
+    load_with(file, registry, &options)
+}
+
 /// Reads a topology. What it needs from outside must be there, but for these components.
 pub fn load_sparing(
     file: &Path,

@@ -97,7 +97,7 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
     let mut first_failure = None;
     let mut files = Vec::new();
     for file in &args.files {
-        match load::load(file, registry, &args.sets, false) {
+        match load::load_with_tests(file, registry, &args.sets) {
             Ok(topology) => files.push(selected(args, file, topology)),
             Err(failure) => {
                 first_failure.get_or_insert(failure.print());
@@ -221,6 +221,7 @@ fn load_for_test(
         online: true,
         spared: replaced.map(|spec| spec.id.clone()).collect(),
         spares_settings: true,
+        reads_tests: true,
         env: case.env.clone(),
         guard: None,
     };

@@ -35,6 +35,9 @@ pub struct LoadOptions {
     pub guard: Option<Arc<dyn Guard>>,
     /// True if what the engine's own fields name by `Env` and `File` may be missing.
     pub spares_settings: bool,
+    /// True if the file's tests are read although `sets` make another topology of it, for which they
+    /// may not be meant.
+    pub reads_tests: bool,
     /// Variables that count before those of the environment.
     pub env: BTreeMap<String, String>,
 }
@@ -133,7 +136,8 @@ fn topology(
     let ids: Vec<_> = drafts.iter().map(|draft| (draft.id.clone(), draft.is_spout)).collect();
     let components = wiring::connect(report, drafts, &inputs);
     let known = test_cases::Known { ids: &ids, components: &components };
-    let tests = test_cases::read_all(report, root.get("tests"), &known);
+    let tests = root.get("tests").filter(|_| options.sets.is_empty() || options.reads_tests);
+    let tests = test_cases::read_all(report, tests, &known);
     let topology = Topology {
         name: settings.name,
         components,

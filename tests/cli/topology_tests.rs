@@ -191,3 +191,14 @@ fn a_bolt_gets_what_a_test_gives_for_its_environment() {
     assert!(ended.out.contains(missing), "{}", ended.out);
     assert!(ended.out.ends_with("1 passed, 1 failed\n"), "{}", ended.out);
 }
+
+#[test]
+fn a_topology_that_set_has_changed_runs_without_the_tests_of_its_file() {
+    let sandbox = Sandbox::new();
+    sandbox.write("notes.ndjson", "{\"note\":{\"text\":\"a\"}}\n");
+    let file = repository("topologies/capture.ron");
+    let kind = "spouts.input.run.kind=note";
+    let paths = "spouts.input.run.paths=[\"notes.ndjson\"]";
+    sandbox.run(&["run", &file, "--set", kind, "--set", paths]).with(0);
+    sandbox.run(&["test", &file, "--set", kind]).with(3).says(&["makes no posts of the kind"]);
+}

@@ -15,6 +15,7 @@ const ONLINE: LoadOptions = LoadOptions {
     online: true,
     spared: BTreeSet::new(),
     spares_settings: false,
+    reads_tests: false,
     env: BTreeMap::new(),
     guard: None,
 };
@@ -23,6 +24,7 @@ const OFFLINE: LoadOptions = LoadOptions {
     online: false,
     spared: BTreeSet::new(),
     spares_settings: false,
+    reads_tests: false,
     env: BTreeMap::new(),
     guard: None,
 };
