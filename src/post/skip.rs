@@ -120,13 +120,15 @@ impl<'a> Skip<'a> {
     /// Moves past a number, `true`, `false` or `null`.
     #[inline(always)]
     fn scalar(&mut self) -> Option<()> {
-        let start = self.at;
+        if !matches!(self.peek()?, b'-' | b'0'..=b'9' | b't' | b'f' | b'n') {
+            return None;
+        }
         while let Some(byte) = self.peek()
             && !matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r')
         {
             self.at += 1;
         }
-        (self.at > start).then_some(())
+        Some(())
     }
 }
 

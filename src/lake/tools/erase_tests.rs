@@ -56,7 +56,7 @@ fn a_list_of_ids_is_read_or_refused_with_its_line_and_never_misread() {
         ("a b c", "expected"),
         ("\u{200b}17", "visible"),
         ("17\r18", "visible"),
-        ("\"\"", "no id"),
+        ("\"\"", "isn't an id"),
     ];
     for (line, why) in bad {
         let error = Ids::parse(&format!("1\n{line}\n")).unwrap_err().chain();

@@ -52,7 +52,8 @@ pub struct Generate {
     /// The number of posts to make. Default: endless.
     #[serde(default)]
     pub posts: Option<u64>,
-    /// The number of posts to make per second, over all tasks. Default: as fast as they are taken.
+    /// The number of posts to make per second, over all tasks, also as a text such as `"2000/s"` or
+    /// `"30/m"`. Default: as fast as they are taken.
     #[serde(default)]
     #[schemars(with = "Option<f64>")]
     pub rate: Option<Rate>,

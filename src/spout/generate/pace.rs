@@ -1,15 +1,19 @@
 //! The times at which posts are due.
 
+use std::fmt;
 use std::time::Duration;
 
+use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
+
+use crate::units::Interval;
 
 /// The shortest sleep. A shorter one would make a high rate smoother and cost more wake-ups.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Posts per second.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
+/// Posts per second. A topology file has a number, or a text such as `"2000/s"` or `"30/m"`.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+#[serde(into = "f64")]
 pub struct Rate(f64);
 
 impl Rate {
@@ -44,6 +48,53 @@ impl TryFrom<f64> for Rate {
             Self::MIN,
             Self::MAX
         ))
+    }
+}
+
+impl Rate {
+    fn parse(text: &str) -> Option<Result<Self, String>> {
+        let (posts, per) = text.split_once('/')?;
+        let posts: f64 = posts.trim().parse().ok()?;
+        let per: Interval = format!("1{}", per.trim()).parse().ok()?;
+        Some(Self::try_from(posts / per.0.as_secs_f64()))
+    }
+}
+
+/// Reads a rate from a topology file.
+struct RateVisitor;
+
+impl Visitor<'_> for RateVisitor {
+    type Value = Rate;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of posts per second, or a text such as \"2000/s\" or \"30/m\"")
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, rate: f64) -> Result<Rate, E> {
+        Rate::try_from(rate).map_err(E::custom)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, rate: u64) -> Result<Rate, E> {
+        self.visit_f64(rate as f64)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, rate: i64) -> Result<Rate, E> {
+        self.visit_f64(rate as f64)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Rate, E> {
+        let bad = || {
+            format!(
+                "bad rate \"{text}\": expected posts and a time, such as \"2000/s\" or \"30/m\""
+            )
+        };
+        Rate::parse(text).unwrap_or_else(|| Err(bad())).map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RateVisitor)
     }
 }
 
@@ -85,6 +136,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::ron_options;
 
     fn pace(rate: f64) -> Pace {
         Pace { rate: Rate(rate), started: Duration::from_secs(5), first: 640 }
@@ -100,6 +152,20 @@ mod tests {
             now += pace.until(pace.due(now), now);
         }
         wakes
+    }
+
+    #[test]
+    fn a_rate_is_a_number_or_a_text_with_a_time() {
+        let read = |ron: &str| ron_options().from_str::<Rate>(ron).map_err(|e| e.to_string());
+        for (ron, rate) in
+            [("2000", 2_000.0), ("0.5", 0.5), ("\"2000/s\"", 2_000.0), ("\"30/m\"", 0.5)]
+        {
+            assert_eq!(read(ron).unwrap(), Rate(rate), "{ron}");
+        }
+        for ron in ["\"2000\"", "\"x/s\"", "\"1/x\"", "\"0/s\"", "0", "-1", "true"] {
+            let error = read(ron).unwrap_err();
+            assert!(error.contains("rate") || error.contains("2000/s"), "{ron}: {error}");
+        }
     }
 
     #[test]
