@@ -12,6 +12,7 @@ mod bolt_actor;
 mod jobs;
 pub mod kappa;
 mod launch;
+mod options;
 mod outline;
 mod policy;
 mod refused_rows;
@@ -30,5 +31,6 @@ mod wiring;
 mod tests;
 
 pub use again::{AGAIN, Again, send_dead_letters};
-pub use run::{DRAIN_DEADLINE, Exit, RunOptions, Running, start};
+pub use options::{DRAIN_DEADLINE, RunOptions};
+pub use run::{Exit, Running, start};
 pub use taps::{TapSource, TapWanted};

@@ -1,6 +1,6 @@
 //! Starting a topology, watching it, and waiting for its end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,15 @@ use actix::{Addr, System};
 use crossbeam_channel::{Sender, bounded};
 use time::OffsetDateTime;
 
-use super::again::Before;
+use super::options::RunOptions;
 use super::supervisor::Supervisor;
 use super::taps::{TapSource, TapWanted, Taps};
 use super::wiring::with_dead_letters;
 use crate::checkpoint::{MemoryStore, StateStore};
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::SharedClock;
 use crate::coordinator::{
     ControlStatus, CoordinatorActor, DrainWithin, Rebalance, SetInactive, Stop,
 };
-use crate::dead_letter::LetterLimits;
 use crate::epoch::StateSize;
 use crate::error::{Error, Result};
 use crate::event_time::EventTime;
@@ -31,58 +30,9 @@ use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::panics::caught;
 use crate::protocol::{Doing, Message, Messages, Meter, RunLife, log};
 use crate::registry::Config;
-use crate::sink::SinkConfig;
 use crate::topology::{
     Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology, check_shares, nearest_name,
 };
-
-/// How a topology is run.
-pub struct RunOptions {
-    /// The clock that it runs by.
-    pub clock: SharedClock,
-    /// Where its checkpoints are kept; not used under `checkpoint: Off`.
-    pub store: Arc<dyn StateStore>,
-    /// The folder for spools, and for dead letters where there is no lake.
-    pub state: PathBuf,
-    /// What belongs to the state, for a person who lists states: the topology's file.
-    pub about: String,
-    /// How long a drain may take before it is given up.
-    pub drain_deadline: Duration,
-    /// Components that go on without the state that the store has of them.
-    pub drop_state: BTreeSet<String>,
-    /// The bound on the dead letters of each task of a bolt or sink.
-    pub letters: LetterLimits,
-    /// Spouts emit nothing until [`Running::set_inactive`] says otherwise.
-    pub inactive: bool,
-    /// The sink that takes dead letters; `None` for the lake of dead letters.
-    pub dead_letters: Option<Arc<dyn SinkConfig>>,
-    /// It sends dead letters again, and leaves this as it was.
-    pub(super) again: Option<Before>,
-}
-
-impl RunOptions {
-    /// By the system's clock, from the newest checkpoint of `store`, with the rest in the folder
-    /// `state`.
-    pub fn new(store: Arc<dyn StateStore>, state: impl Into<PathBuf>) -> Self {
-        let (clock, state) = (SystemClock::shared(), state.into());
-        let about = String::new();
-        Self {
-            clock,
-            store,
-            state,
-            about,
-            drain_deadline: DRAIN_DEADLINE,
-            drop_state: BTreeSet::new(),
-            letters: LetterLimits::default(),
-            inactive: false,
-            dead_letters: None,
-            again: None,
-        }
-    }
-}
-
-/// How long a drain may take unless it is told otherwise.
-pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a component may be in one call before it is said to hang.
 pub const HANGS_AFTER: Duration = Duration::from_secs(10);

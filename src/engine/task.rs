@@ -1,5 +1,7 @@
 //! The work of a bolt's task, without any actor: batches in, batches out, barriers passed on.
 
+mod failures;
+
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -10,11 +12,11 @@ use super::policy::{Decision, decide};
 use super::refused_rows::RefusedRowsWriter;
 use crate::bolt::Bolt;
 use crate::clock::SharedClock;
-use crate::dead_letter::{Letters, of_tuple};
+use crate::dead_letter::Letters;
 use crate::epoch::{Job, Mark, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::event_time::{EventTime, Watermark};
-use crate::flow::{Batch, BoltWaker, BuriedTuple, Inbox, Need, Output, Received};
+use crate::flow::{Batch, BoltWaker, Inbox, Need, Output, Received};
 use crate::keys::stable_hash;
 use crate::panics::caught;
 use crate::protocol::{Alive, Doing, Meter, Report, Reporter};
@@ -322,34 +324,6 @@ impl BoltTask {
         Next::Sleep(if self.output.emitter.is_blocked() { Need::Room } else { Need::Input })
     }
 
-    /// The topology has to go back: work is lost, perhaps over a tuple that is known.
-    fn report_broken(&self, error: &Error) {
-        let tuple = match &self.worker {
-            Worker::Bolt(bolt) => bolt.blames().map(stable_hash),
-            Worker::Sink(..) => None,
-        };
-        self.reporter.send(Report::Broken { cause: error.chain(), tuple });
-    }
-
-    /// Counts tuples of earlier calls that failed, and makes dead letters of those that are given
-    /// up.
-    #[inline]
-    fn settle_late(&mut self) {
-        if self.output.late_failures > 0 {
-            self.meter.add_failures(std::mem::take(&mut self.output.late_failures));
-        }
-        if !self.output.buried.is_empty() {
-            self.bury_late();
-        }
-    }
-
-    #[cold]
-    fn bury_late(&mut self) {
-        for BuriedTuple { input, values, error } in std::mem::take(&mut self.output.buried) {
-            self.bury_values(input, &values, &error);
-        }
-    }
-
     /// The linger time is over.
     pub fn flush(&mut self) {
         self.output.emitter.flush();
@@ -478,24 +452,6 @@ impl BoltTask {
                 Ok(())
             }
         }
-    }
-
-    /// Sends a tuple to the dead letters, or only counts it, if they come faster than can be kept.
-    fn bury(&mut self, input: usize, batch: &Batch, at: usize, error: &Error) {
-        let arity = self.inputs[input].fields.len();
-        self.bury_values(input, &batch.values[at * arity..(at + 1) * arity], error);
-    }
-
-    fn bury_values(&mut self, input: usize, values: &[Value], error: &Error) {
-        let tuple = Tuple::new(values, input);
-        let TaskInput { from, fields } = &self.inputs[input];
-        let letter =
-            of_tuple(&self.component, &error.chain(), self.clock.now(), from, fields, tuple);
-        if self.letters.take(letter.len(), self.clock.monotonic()) {
-            self.output.emit_dead(letter);
-            self.output.emitter.commit().expect("the hidden stream takes one value");
-        }
-        self.meter.add_dead_letters(1);
     }
 
     /// No tuple older than this comes any more: the bolt emits what waited for that, and the

@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::run::{RunOptions, Running, dead_letter_root, start};
+use super::options::RunOptions;
+use super::run::{Running, dead_letter_root, start};
 use crate::component::Role;
 use crate::dead_letter::DEAD;
 use crate::error::{Error, Result};

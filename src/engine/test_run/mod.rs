@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::run::{Exit, RunOptions, Running, start};
+use super::options::RunOptions;
+use super::run::{Exit, Running, start};
 use crate::checkpoint::MemoryStore;
 use crate::clock::{ManualClock, SharedClock, SystemClock};
 use crate::component::Role;

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use components::{Collected, collect};
 
-use super::run::{Exit, RunOptions, Running, start};
+use super::options::RunOptions;
+use super::run::{Exit, Running, start};
 use crate::bolt::BoltConfig;
 use crate::checkpoint::MemoryStore;
 use crate::component::Role;
