@@ -112,3 +112,22 @@ fn until_done<T>(
     }
     None
 }
+
+/// Runs a job on a thread, or at once where the sink doesn't block.
+pub fn run_job<T: 'static>(
+    thread: Option<&JobThread>,
+    mut job: Job<T>,
+    reporter: &Reporter,
+    done: impl FnOnce(T) -> Option<Report> + Send + 'static,
+) {
+    if let Some(thread) = thread {
+        return thread.run(job, done);
+    }
+    let report = match job() {
+        Ok(result) => done(result),
+        Err(error) => Some(Report::Failed(error.chain())),
+    };
+    if let Some(report) = report {
+        reporter.send(report);
+    }
+}

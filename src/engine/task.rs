@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::jobs::JobThread;
+use super::jobs::{JobThread, run_job};
 use super::policy::{Decision, decide};
 use super::refused_rows::RefusedRowsWriter;
 use crate::bolt::Bolt;
@@ -522,7 +522,12 @@ impl BoltTask {
             Worker::Sink(sink, threads) => {
                 let job = sink.prepare(&mark.barrier)?;
                 let done = move |prepared| Some(Report::Prepared { epoch, prepared });
-                run(threads.as_ref().map(|threads| &threads.prepare), job, &self.reporter, done);
+                run_job(
+                    threads.as_ref().map(|threads| &threads.prepare),
+                    job,
+                    &self.reporter,
+                    done,
+                );
             }
         }
         self.meter.set_trouble(INPUT, None);
@@ -548,14 +553,14 @@ impl BoltTask {
             Ok(delivered.segments)
         });
         let thread = threads.as_ref().map(|threads| &threads.commit);
-        run(thread, job, &self.reporter, |segments| Some(Report::Committed { segments }));
+        run_job(thread, job, &self.reporter, |segments| Some(Report::Committed { segments }));
     }
 
     /// No checkpoint names these delivered segments any more.
     pub fn forget(&mut self, segments: Vec<String>) {
         let Worker::Sink(sink, threads) = &mut self.worker else { return };
         let job = sink.forgotten(segments);
-        run(threads.as_ref().map(|threads| &threads.commit), job, &self.reporter, |()| None);
+        run_job(threads.as_ref().map(|threads| &threads.commit), job, &self.reporter, |()| None);
     }
 }
 
@@ -582,23 +587,4 @@ fn barrier_step(
     };
     out.end_call(called)?;
     Ok(next)
-}
-
-/// Runs a job on a thread, or at once where the sink doesn't block.
-fn run<T: 'static>(
-    thread: Option<&JobThread>,
-    mut job: Job<T>,
-    reporter: &Reporter,
-    done: impl FnOnce(T) -> Option<Report> + Send + 'static,
-) {
-    if let Some(thread) = thread {
-        return thread.run(job, done);
-    }
-    let report = match job() {
-        Ok(result) => done(result),
-        Err(error) => Some(Report::Failed(error.chain())),
-    };
-    if let Some(report) = report {
-        reporter.send(report);
-    }
 }

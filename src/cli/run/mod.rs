@@ -132,6 +132,18 @@ fn load(args: &Args, registry: &Registry) -> Result<Loaded, Failure> {
     Ok(Loaded { topology, state, about, kappa: None })
 }
 
+/// Chooses the view for the messages and reports of a run.
+fn view_of(args: &Args, topology: &Topology) -> View {
+    let of_process = || View::of_process(prints_data(topology), args.interval.is_some());
+    args.child.view().unwrap_or_else(of_process)
+}
+
+/// Returns the exit code of a run that ended, in which a rerun without new posts may have a code of
+/// its own.
+fn with_rerun(ended: Code, rerun: Option<Code>) -> Code {
+    rerun.filter(|_| ended == Code::Success).unwrap_or(ended)
+}
+
 /// Runs the topology to its end.
 pub fn run(args: Args, registry: &Registry) -> Outcome {
     let Loaded { topology, state, about, kappa } = load(&args, registry)?;
@@ -140,10 +152,7 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let lakes = Lakes::of(&topology, &state);
     let durable = topology.checkpoint != Checkpoint::Off;
     let flow = Flow::of(&topology);
-    let view = args
-        .child
-        .view()
-        .unwrap_or_else(|| View::of_process(prints_data(&topology), args.interval.is_some()));
+    let view = view_of(&args, &topology);
     limits::make_room_for_files()?;
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
@@ -234,10 +243,7 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
         // The server tells a stop from an end of all sources.
         return Ok(Code::NotClean);
     }
-    let outcome = match (ending.outcome(&last), code) {
-        (Ok(Code::Success), Some(code)) => Ok(code),
-        (outcome, _) => outcome,
-    };
+    let outcome = ending.outcome(&last).map(|ended| with_rerun(ended, code));
     match again {
         Some(again) => again::outcome(&again, outcome),
         None => outcome,

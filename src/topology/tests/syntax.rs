@@ -254,6 +254,14 @@ fn syntax_errors_say_what_was_expected() {
                 1 | Topology(name: "t", "memory": 1)
                   |                     ^"#]],
         ),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn syntax_errors_in_maps_literals_and_comments_say_what_was_expected() {
+    for (text, expected) in [
         (
             "Topology(name: \"t\", spouts: {\"a\": Spout(run: X(n: 1)}, bolts: {})",
             expect![[r#"
