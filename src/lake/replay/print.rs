@@ -48,8 +48,8 @@ fn text_bytes(place: &Place, partitions: &[String]) -> Result<u64> {
     Ok(bytes)
 }
 
-/// The texts that [`print`] would print of the partitions at some addresses, for whoever shows how
-/// far it has come.
+/// Returns the bytes of text that [`print()`] would print of the partitions at some addresses, for a
+/// progress bar.
 ///
 /// # Errors
 /// If they can't be listed.
