@@ -37,7 +37,9 @@ fn the_page_asks_for_the_token_once_and_shows_topologies() {
     server.submit(&capture(name, &world.path("lake"), 1_000_000, 100)).with(201);
     let asked = server.raw("GET", "/", &[], "").with(303);
     assert_eq!(asked.header("location"), Some("/login"));
-    server.raw("GET", "/login", &[], "").with(200);
+    let login = server.raw("GET", "/login", &[], "").with(200);
+    // With "no-referrer" a browser sends `Origin: null` with the form, which is refused.
+    assert_eq!(login.header("referrer-policy"), Some("same-origin"));
     let kind = ("Content-Type", "application/x-www-form-urlencoded");
     let wrong = server.raw("POST", "/login", &[kind], "token=x").with(401);
     assert!(wrong.body.contains("the token is wrong"), "{}", wrong.body);
