@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use serde_json::json;
@@ -304,7 +305,7 @@ fn the_search_is_paged_through_in_both_vocabularies() {
 
 /// Captures by search: with pages, a kill amid them, and trouble.
 fn searched(play: &Play, says: &[&str]) {
-    let running = play.start();
+    let mut running = play.start();
     play.platform.wait_for(Place::XRecent, 3);
     play.platform.publish(Kind::Tweet, 600);
     let pages = |platform: &Platform| {
@@ -324,8 +325,14 @@ fn searched(play: &Play, says: &[&str]) {
             .iter()
             .any(|seen| seen.place == Place::XRecent && seen.query("next_token").is_some())
     });
+    // Messages are written once a second.
+    let told = RefCell::new(String::new());
+    running.wait_for("its messages", |report| {
+        told.borrow_mut().push_str(report["message"].as_str().unwrap_or_default());
+        says.iter().all(|text| told.borrow().contains(text))
+    });
     running.kill();
-    running.end().says(says);
+    running.end();
     if let Some((place, forbidden)) =
         play.platform.met().into_iter().find(|(place, _)| *place == Place::XStream)
     {
@@ -483,7 +490,7 @@ fn an_account_that_is_repeated_nothing_goes_on_without() {
     play.filled(1);
     let (ended, checked) = play.end(running, 0);
     assert_eq!(checked.excused, 0, "{checked:?}");
-    ended.says(&["so `backfill_minutes` is left out"]);
+    ended.says(&["so the option is ignored"]);
 }
 
 #[test]
