@@ -63,11 +63,11 @@ pub struct BoltContext {
     /// Tells a bolt that waits inside of a call that it should return, with
     /// [`Error::lost`](crate::error::Error::lost).
     pub ending: Ending,
-    /// What becomes of tuples that fail after `execute` took them.
+    /// Decides about tuples that fail after `execute` took them.
     pub late_failures: LateFailures,
 }
 
-/// What becomes of a tuple that failed after `execute` took it, by the component's `on_error`.
+/// The decision of `on_error` about a tuple that failed after `execute` took it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterFailure {
     /// It is tried again after a wait.

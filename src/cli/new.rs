@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Outcome {
     stdout::print(&format!("wrote {file}; {}\n", next_step(&file, text)))
 }
 
-/// What to do with the file that was written.
+/// Returns the next steps with the file that was written.
 fn next_step(file: &str, text: &str) -> String {
     let variables: Vec<_> = variables(text).collect();
     if variables.is_empty() {

@@ -145,7 +145,7 @@ fn silent(state: &Path) -> Error {
     })
 }
 
-/// Whether a process is stopped, by a signal or a debugger, where the system shows that.
+/// Returns true if a process is stopped, by a signal or a debugger, where the system shows that.
 fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The state stands behind the name in brackets, which may hold anything.

@@ -152,7 +152,7 @@ impl Deliveries {
         self.0.values().filter_map(|delivery| delivery.open_since).min()
     }
 
-    /// Whether nothing is left to deliver.
+    /// Returns true if nothing is left to deliver.
     pub fn are_done(&self) -> bool {
         self.not_done().next().is_none()
     }

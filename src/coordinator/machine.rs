@@ -54,7 +54,7 @@ pub struct Policy {
     pub partition_every: Duration,
     /// How long a drain may take after `Stop`, and commits after the last epoch.
     pub drain_deadline: Duration,
-    /// Whether bolts emit what they hold back when all sources have ended.
+    /// True if bolts emit what they hold back when all sources have ended.
     pub flushes: bool,
     /// The bounds of the sink tasks that have one.
     pub outboxes: BTreeMap<usize, Outbox>,
@@ -112,7 +112,7 @@ pub struct Machine {
     complete: Option<(u64, Duration)>,
     /// How long the newest complete epoch took, from its barrier to its end.
     took: Option<Duration>,
-    /// Whether the last barrier was sent; nothing follows it.
+    /// True if the last barrier was sent; nothing follows it.
     last_sent: bool,
     boundary: OffsetDateTime,
     started_at: Duration,
@@ -440,7 +440,7 @@ impl Machine {
         }
     }
 
-    /// Whether the end of all sources has come, and only readers are waited for.
+    /// Returns true if the end of all sources has come, and only readers are waited for.
     fn awaits_readers(&self) -> bool {
         let waits =
             |task: &usize| self.outboxes.get(task).is_some_and(|outbox| outbox.waits_for_readers);

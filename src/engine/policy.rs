@@ -44,7 +44,7 @@ pub fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) -> Deci
     }
 }
 
-/// What becomes of tuples that fail after `execute` took them, by the same rules.
+/// Returns the same decisions for tuples that fail after `execute` took them.
 pub fn late_failures(on_error: &OnError) -> LateFailures {
     let on_error = on_error.clone();
     LateFailures::new(move |kind, retries| match decide(&on_error, kind, retries, rand::random()) {

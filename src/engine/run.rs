@@ -275,7 +275,7 @@ impl Running {
         self.inactive.load(Ordering::SeqCst)
     }
 
-    /// Whether somebody asked for the end.
+    /// Returns true if somebody asked for the end.
     pub fn stop_asked(&self) -> bool {
         self.stop_asked.load(Ordering::SeqCst)
     }
@@ -543,7 +543,7 @@ impl Totals {
     }
 }
 
-/// Whether a component can have this many tasks.
+/// Returns true if a component can have this many tasks.
 fn check_hint(components: &[ComponentSpec], id: &str, hint: NonZeroU16) -> Result<(), String> {
     let visible = || components.iter().filter(|spec| !spec.id.starts_with('_'));
     let Some(spec) = visible().find(|spec| spec.id == id) else {

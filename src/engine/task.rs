@@ -109,7 +109,7 @@ pub struct BoltTask {
     pub held: HeldWatermark,
     /// All sources have ended, and with them event time.
     pub is_past_end: bool,
-    /// Whether its configuration says that it has state.
+    /// True if its configuration says that it has state.
     pub keeps_state: bool,
     /// The group that all of its state is kept in, where that belongs to the task and not to keys.
     pub state_group: Option<u16>,
@@ -246,7 +246,7 @@ impl BoltTask {
         Next::Turn
     }
 
-    /// Whether a task that is about to sleep for this would find it after all.
+    /// Returns true if a task that is about to sleep for this would find it after all.
     pub fn finds(&self, need: Need) -> bool {
         match need {
             Need::Input => !self.inbox.is_empty() || self.waker.is_rung(),

@@ -103,7 +103,7 @@ impl EdgeSender {
         self.channel.capacity().is_none_or(|capacity| waiting < capacity).then_some(waiting)
     }
 
-    /// Whether it is worth going on after the channel was full.
+    /// Returns true if it is worth going on after the channel was full.
     pub fn has_drained(&self) -> bool {
         self.channel.len() <= self.low
     }
@@ -123,7 +123,7 @@ impl EdgeReceiver {
         }
     }
 
-    /// Whether there is nothing to receive.
+    /// Returns true if there is nothing to receive.
     pub fn is_empty(&self) -> bool {
         self.channel.is_empty()
     }

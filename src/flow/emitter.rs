@@ -462,17 +462,17 @@ impl Emitter {
         self.blocked.is_empty()
     }
 
-    /// Whether something found no room: then the task must not make more.
+    /// Returns true if something found no room: then the task must not make more.
     pub fn is_blocked(&self) -> bool {
         !self.blocked.is_empty()
     }
 
-    /// Whether one of the channels that had no room is worth another try.
+    /// Returns true if one of the channels that had no room is worth another try.
     pub fn has_drained(&self) -> bool {
         self.blocked.iter().any(|index| self.destinations[*index as usize].edge.has_drained())
     }
 
-    /// Whether a batch was begun and not sent yet.
+    /// Returns true if a batch was begun and not sent yet.
     pub fn is_gathering(&self) -> bool {
         self.destinations.iter().any(|destination| destination.gathering.tuples > 0)
     }

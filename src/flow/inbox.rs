@@ -86,7 +86,7 @@ impl Inbox {
         Received::Empty
     }
 
-    /// Whether [`receive`](Self::receive) would find nothing.
+    /// Returns true if [`receive`](Self::receive) would find nothing.
     pub fn is_empty(&self) -> bool {
         !self.clock.has_restored()
             && self.channels.iter().all(|channel| channel.held || channel.edge.is_empty())

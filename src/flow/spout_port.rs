@@ -216,7 +216,7 @@ pub struct SpoutOutput {
     /// Cursors of other splits, for the next emit.
     staged_cursors: Vec<(usize, Cursor)>,
     dead_letters: usize,
-    /// Whether there was one, whose reason was said.
+    /// True if there was one, whose reason was said.
     has_dead_letters: bool,
     letters: Letters,
     fault: Option<String>,

@@ -28,7 +28,7 @@ pub enum Need {
 
 const NOTHING: u8 = 0;
 
-/// Whether a task sleeps, and what for.
+/// The sleep of a task, and the need that ends it.
 pub struct Wake {
     need: AtomicU8,
 }

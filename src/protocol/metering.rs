@@ -324,7 +324,7 @@ impl Meter {
             .collect()
     }
 
-    /// Whether every attempt to read a source has failed so far.
+    /// Returns true if every attempt to read a source has failed so far.
     pub fn has_only_failed(&self) -> bool {
         !lock(&self.troubles).is_empty()
             && !self.has_worked.load(Ordering::Relaxed)

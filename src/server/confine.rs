@@ -95,7 +95,7 @@ impl Allowed {
         !is_own && roots.iter().any(|root| real.starts_with(root))
     }
 
-    /// Whether all that a pattern matches now lies inside, links resolved.
+    /// Returns true if all that a pattern matches now lies inside, links resolved.
     fn matches_inside(&self, pattern: &str, roots: &[PathBuf]) -> bool {
         let Ok(matches) = glob::glob(pattern) else { return true };
         for (number, path) in matches.flatten().enumerate() {

@@ -311,7 +311,7 @@ impl Fleet {
         Ok((one, keeper))
     }
 
-    /// Whether a topology fits beside all others, or in the place of one.
+    /// Returns true if a topology fits beside all others, or in the place of one.
     ///
     /// # Errors
     /// If it doesn't.
@@ -329,7 +329,7 @@ impl Fleet {
         fits(tasks, running, tasks_max)
     }
 
-    /// Whether a topology may have so many tasks.
+    /// Returns true if a topology may have so many tasks.
     ///
     /// # Errors
     /// If it doesn't.
@@ -416,7 +416,7 @@ impl Fleet {
     }
 }
 
-/// Whether a topology's tasks fit beside those of others.
+/// Returns true if a topology's tasks fit beside those of others.
 fn fits(tasks: usize, others: usize, tasks_max: usize) -> Result<(), Refusal> {
     if others + tasks <= tasks_max {
         return Ok(());
@@ -427,7 +427,7 @@ fn fits(tasks: usize, others: usize, tasks_max: usize) -> Result<(), Refusal> {
     )))
 }
 
-/// Whether a name can stand in addresses.
+/// Returns true if a name can stand in addresses.
 fn check_name(name: &str) -> Result<(), Refusal> {
     let is_bad = |c: char| c.is_control() || c == '/' || c == '\\';
     if name.is_empty() || name.contains(is_bad) || matches!(name, "." | "..") {

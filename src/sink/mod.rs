@@ -125,7 +125,7 @@ pub struct SinkContext {
     pub micro_batch: MicroBatch,
     /// The boundary of the partition to begin with.
     pub boundary: OffsetDateTime,
-    /// Whether barriers will be durable, so that a sink can begin early with what a sync has to
+    /// True if barriers will be durable, so that a sink can begin early with what a sync has to
     /// wait for.
     pub durable: bool,
     /// The folder that the topology's state is in, for what is kept until it can be delivered.
@@ -216,7 +216,7 @@ pub trait SinkConfig: Send + Sync {
     /// If the outside isn't there or can't be written to.
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>>;
 
-    /// Whether it blocks, and so needs a thread of its own.
+    /// Returns true if it blocks, and so needs a thread of its own.
     fn blocks(&self) -> bool {
         true
     }

@@ -273,7 +273,7 @@ impl Publish for Upload {
 struct S3Sink {
     sink: LakeSink,
     upload: Arc<Upload>,
-    /// Whether anything can be put there at all.
+    /// True if anything can be put there at all.
     probe: Option<StartProbe>,
     admission: Admission,
     waiting: Arc<Waiting>,

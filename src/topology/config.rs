@@ -29,7 +29,7 @@ pub(super) struct Configured {
     fields: HashMap<String, Span>,
     /// The fields whose values come from outside.
     outside: HashSet<String>,
-    /// Whether placeholders may stand in their place, since the outside isn't looked at.
+    /// True if placeholders may stand in their place, since the outside isn't looked at.
     has_placeholders: bool,
 }
 
@@ -132,7 +132,7 @@ struct Reader<'a, 'v> {
     run: &'a Node,
     outside: &'a [Outside],
     before: usize,
-    /// Whether something was left out because a placeholder didn't fit.
+    /// True if something was left out because a placeholder didn't fit.
     unread: bool,
 }
 
@@ -197,7 +197,7 @@ impl Reader<'_, '_> {
         };
         let report = &mut self.values.report;
         if let Some(outside) = self.outside.iter().find(|outside| outside.span == node) {
-            // Whether text fits that isn't there can't be said; and what is there may be a secret.
+            // Nobody can say if a text fits that isn't there; and what is there may be a secret.
             if self.values.env.online && !self.values.env.spares {
                 report.add(
                     node,

@@ -66,9 +66,9 @@ fn read_file(path: &str) -> Result<String, String> {
 
 /// The outside, looked at or not.
 pub(super) struct Env {
-    /// Whether it is looked at.
+    /// True if it is looked at.
     pub online: bool,
-    /// Whether it is no problem if something isn't there.
+    /// True if it is no problem if something isn't there.
     pub spares: bool,
     /// Variables that count before those of the environment.
     pub given: BTreeMap<String, String>,

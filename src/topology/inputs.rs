@@ -17,7 +17,7 @@ const GROUPINGS: [&str; 7] =
 pub(super) struct Input<'t> {
     /// The position of the component among the drafts.
     pub from: usize,
-    /// Whether that is only the nearest name to one that doesn't exist.
+    /// True if that is only the nearest name to one that doesn't exist.
     pub guessed: bool,
     pub stream: &'t str,
     /// Where `"id:stream"` stands.

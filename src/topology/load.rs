@@ -25,7 +25,7 @@ pub struct LoadOptions {
     /// Changes that are made before anything is checked, each `path=value`, such as
     /// `spouts.in.run.posts=10`. The value is RON, and otherwise text.
     pub sets: Vec<String>,
-    /// Whether `Env("…")` and `File("…")` are looked at, so that a missing one is a problem. A
+    /// True if `Env("…")` and `File("…")` are looked at, so that a missing one is a problem. A
     /// topology that is going to run needs it.
     pub online: bool,
     /// Components that aren't going to run as they are: what they name by `Env` and `File` may be

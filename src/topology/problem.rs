@@ -142,7 +142,7 @@ pub(super) struct Report {
     uncounted: usize,
     /// What no excerpt and no message may show, beside what looks like a secret anyway.
     concealed: Vec<Span>,
-    /// Whether a file that is included is missing: then what isn't found may be in there.
+    /// True if a file that is included is missing: then what isn't found may be in there.
     pub incomplete: bool,
 }
 
@@ -189,7 +189,7 @@ impl Report {
         }
     }
 
-    /// Whether further problems are only counted.
+    /// Returns true if further problems are only counted.
     pub fn is_full(&self) -> bool {
         self.found.len() == PROBLEMS_MAX
     }

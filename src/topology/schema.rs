@@ -18,7 +18,7 @@ use crate::secret::{names_a_secret, secret_in_address};
 pub(super) struct Outside {
     pub call: Call,
     pub span: Span,
-    /// Whether the field is one for a secret.
+    /// True if the field is one for a secret.
     pub is_secret: bool,
     /// What stands in its place while the outside isn't looked at.
     pub placeholder: String,

@@ -15,7 +15,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Whether both are of the same text.
+    /// Returns true if both are of the same text.
     pub fn is_in_source_of(self, other: Self) -> bool {
         self.source == other.source
     }

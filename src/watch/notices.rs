@@ -31,7 +31,7 @@ struct Told {
     causes: BTreeSet<String>,
     /// When it was said to begin, as the topology's uptime.
     at: Duration,
-    /// Whether it was said to begin, and not to end.
+    /// True if it was said to begin, and not to end.
     lasts: bool,
 }
 
@@ -84,7 +84,7 @@ impl Notices {
         self.forget();
     }
 
-    /// Whether a trouble's cause is to be said; it counts as said then.
+    /// Returns true if a trouble's cause is to be said; it counts as said then.
     fn is_news(&mut self, key: &(String, String), cause: &str, now: Duration) -> bool {
         let told = self
             .troubles
@@ -123,7 +123,7 @@ fn task(hung: &str) -> &str {
     hung.split_once(' ').map_or(hung, |(task, _)| task)
 }
 
-/// Whether a task of this component hangs.
+/// Returns true if a task of this component hangs.
 pub fn hangs(status: &Status, id: &str) -> bool {
     status
         .hangs

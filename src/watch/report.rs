@@ -110,10 +110,10 @@ pub struct Row {
     /// What of it fails at the moment, and why, whole; left out if nothing does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<Trouble>,
-    /// Whether every attempt to read a source has failed.
+    /// True if every attempt to read a source has failed.
     #[serde(skip)]
     pub only_failed: bool,
-    /// Whether this component limits the topology: its inbox is full, or it works most of the time.
+    /// True if this component limits the topology: its inbox is full, or it works most of the time.
     pub bottleneck: bool,
 }
 

@@ -60,15 +60,20 @@ fn spouts_pause_and_go_on_also_over_a_restart_of_the_server() {
     server.submit(&capture("paused", &world.path("lake"), 1000, 1000)).with(201);
     let paused = server.run(&world, &["deactivate", "paused"]).with(0);
     assert_eq!(paused.out, "inactive\n");
-    let count = |server: &super::world::Server| {
+    let report = |server: &super::world::Server| {
         let detail = server.get("/api/v1/topologies/paused").json();
-        detail["report"]["components"][0]["emitted"].as_u64().unwrap()
+        let emitted = detail["report"]["components"][0]["emitted"].as_u64().unwrap();
+        (emitted, detail["report"]["uptime_s"].as_f64().unwrap())
     };
+    let count = |server: &super::world::Server| report(server).0;
     // What was on its way when it was told may still be emitted.
+    let first = std::cell::Cell::new((0, 0.0));
     let before = server.wait("nothing is emitted any more", || {
-        let first = count(&server);
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        (count(&server) == first).then_some(first)
+        let (emitted, uptime_s) = report(&server);
+        if emitted != first.get().0 {
+            first.set((emitted, uptime_s));
+        }
+        (uptime_s > first.get().1 + 0.3).then_some(emitted)
     });
     assert!(before < 1000, "{before}");
     assert_eq!(server.summary("paused")["state"], "inactive");

@@ -88,7 +88,7 @@ impl Sieve {
     }
 }
 
-/// Whether a jq expression is true of a tuple, for whoever watches tuples.
+/// A jq condition on tuples, for a watcher of passing tuples.
 pub(crate) struct Condition(Sieve);
 
 impl Condition {

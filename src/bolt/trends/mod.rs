@@ -107,7 +107,7 @@ pub struct Trends {
     /// The number of buckets for which the baseline stands still while a key trends.
     #[serde(default = "freeze_usual")]
     pub freeze: u32,
-    /// Whether what was usual in the same hour of the last two weeks is expected again. It costs
+    /// True if what was usual in the same hour of the last two weeks is expected again. It costs
     /// 2 KB for each key that had `min_count` posts in a bucket within these weeks.
     #[serde(default = "seasonal_usual")]
     pub seasonal: bool,

@@ -10,7 +10,7 @@ use crate::registry::Registry;
 use crate::server::{Accepted, TopologyList, TopologySummary};
 use crate::units::Interval;
 
-/// How much longer than the drain a topology may take until it is gone.
+/// The time beyond the drain after which a topology must be gone.
 const GONE_MAX: Duration = Duration::from_secs(30);
 
 /// Drain a topology of a server and remove it; a foreground `run` is stopped

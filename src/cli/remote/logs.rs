@@ -12,7 +12,7 @@ use crate::protocol::Message;
 use crate::registry::Registry;
 use crate::server::{LogLine, Logs};
 
-/// How often a foreground run is asked for more messages.
+/// The interval in which a foreground run is asked for more messages.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Show what a topology said: of one on a server its log, of a foreground `run` its messages

@@ -106,7 +106,7 @@ impl Oracle {
         }
     }
 
-    /// Whether a barrier has to come at a tick.
+    /// Returns true if a barrier has to come at a tick.
     pub fn is_due(&self, emitted: u64, now: Duration) -> bool {
         let moved = self.dirty || emitted != self.emitted_at_barrier;
         moved
@@ -174,7 +174,7 @@ impl Oracle {
         );
     }
 
-    /// Whether the actions hold a barrier or the end.
+    /// Returns true if the actions hold a barrier or the end.
     pub fn has_begun(actions: &[Action]) -> bool {
         actions.iter().any(|action| matches!(action, Action::Inject(_) | Action::End(_)))
     }

@@ -319,7 +319,7 @@ impl Task {
         }
     }
 
-    /// Whether it can take a step.
+    /// Returns true if it can take a step.
     pub fn can_work(&self, channels: &[Channel], now: Duration) -> bool {
         if self
             .outputs

@@ -92,7 +92,7 @@ fn check_name(all: &[Spout<'_>], id: &str) -> Result<()> {
     }
 }
 
-/// Whether each post of a lake is for one of these spouts at most.
+/// Returns true if each post of a lake is for one of these spouts at most.
 fn check_clear(spouts: &[&Spout<'_>], all: &[Spout<'_>], address: &str) -> Result<()> {
     let unclear = |why: String, candidates: &[&str]| {
         let ways: Vec<_> = candidates.iter().map(|id| format!("--replay {id}={address}")).collect();

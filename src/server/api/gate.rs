@@ -105,7 +105,7 @@ fn refuse_other_sites(headers: &HeaderMap, is_safe: bool, site: &Site) -> Result
     Ok(())
 }
 
-/// Whether a `Host` is a name of this machine for itself.
+/// Returns true if a `Host` is a name of this machine for itself.
 fn is_loopback_name(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) => name,

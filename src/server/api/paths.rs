@@ -56,7 +56,7 @@ pub async fn unknown(request: HttpRequest, api: Data<OpenApi>) -> Result<&'stati
     Err(ApiError::not_allowed(allowed.join(", ")))
 }
 
-/// Whether a path is one of a template such as `/api/v1/topologies/{name}`.
+/// Returns true if a path is one of a template such as `/api/v1/topologies/{name}`.
 fn fits(template: &str, path: &str) -> bool {
     let (mut parts, mut found) = (template.split('/'), path.split('/'));
     loop {

@@ -61,7 +61,7 @@ impl Keeper {
         Some(Next::Start)
     }
 
-    /// Whether the state has something of a component; only that can be dropped.
+    /// Returns true if the state has something of a component; only that can be dropped.
     fn has_state(&self, id: &str) -> bool {
         let store = DiskStore::open(&self.kept.folder.state());
         let saved = store.and_then(|store| store.saved());

@@ -144,7 +144,7 @@ impl Parser<'_> {
         Ok(Kind::Tuple { name, items })
     }
 
-    /// Whether `name:` comes next.
+    /// Returns true if `name:` comes next.
     fn field_ahead(&mut self) -> Parsed<bool> {
         self.scan.skip_blanks()?;
         let start = self.scan.at;
