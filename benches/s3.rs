@@ -14,7 +14,7 @@ mod parts;
 #[allow(dead_code, reason = "tests use the rest")]
 mod support {
     mod cache;
-    pub mod s3_server;
+    pub(crate) mod s3_server;
     mod sign;
 
     fn repository(path: &str) -> String {

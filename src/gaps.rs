@@ -76,7 +76,7 @@ impl GapLedger {
     ///
     /// # Errors
     /// If the ledger exists and can't be read.
-    pub fn open(state: Option<&Path>, component: &str) -> Result<Self> {
+    pub(crate) fn open(state: Option<&Path>, component: &str) -> Result<Self> {
         let path = state.map(|state| state.join(FOLDER).join(format!("{component}.ndjson")));
         let gaps = match &path {
             Some(path) if path.exists() => newest(read(path)?),
@@ -86,14 +86,14 @@ impl GapLedger {
     }
 
     /// Returns the gaps that aren't filled, the oldest first.
-    pub fn open_gaps(&self) -> Vec<Gap> {
+    pub(crate) fn open_gaps(&self) -> Vec<Gap> {
         let mut open: Vec<_> = self.gaps.values().filter(|gap| !gap.filled).cloned().collect();
         open.sort_by_key(|gap| gap.from);
         open
     }
 
     /// Returns the newest entry with this id.
-    pub fn get(&self, id: &str) -> Option<&Gap> {
+    pub(crate) fn get(&self, id: &str) -> Option<&Gap> {
         self.gaps.get(id)
     }
 
@@ -101,7 +101,7 @@ impl GapLedger {
     ///
     /// # Errors
     /// If the entry can't be written.
-    pub fn add(&mut self, gap: &Gap) -> Result<()> {
+    pub(crate) fn add(&mut self, gap: &Gap) -> Result<()> {
         if self.gaps.get(&gap.id).is_some_and(|known| known.filled >= gap.filled) {
             return Ok(());
         }

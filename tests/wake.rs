@@ -7,9 +7,10 @@
 )]
 
 mod atomic {
-    pub use loom::sync::atomic::{AtomicU8, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicU8, Ordering, fence};
 }
 
+#[allow(unreachable_pub, reason = "the file is a module of the library, which exports it")]
 #[path = "../src/flow/wake.rs"]
 mod wake;
 

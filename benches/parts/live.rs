@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// What threads of the platform are called: their time on the processor isn't the source's.
-pub const THREAD: &str = "platform";
+pub(crate) const THREAD: &str = "platform";
 
 /// About how much is written at once, in bytes, where there is no rate.
 const WRITE_BYTES: usize = 64 << 10;
@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// What a platform sends.
 #[derive(Clone, Copy)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// How many posts.
     pub posts: u64,
     /// How many a second; without it as fast as they are taken.
@@ -27,7 +27,7 @@ pub struct Plan {
 }
 
 /// A platform that is there until the process ends.
-pub struct Live {
+pub(crate) struct Live {
     /// `http://127.0.0.1:PORT`, or `ws://…`
     pub url: String,
     sent: Arc<AtomicU64>,
@@ -35,14 +35,14 @@ pub struct Live {
 
 impl Live {
     /// X: rules that fit the topic `storm`, a stream, and a search that finds nothing.
-    pub fn x(plan: Plan) -> Self {
+    pub(crate) fn x(plan: Plan) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         Self::serve(listener, url, plan, answer)
     }
 
     /// Bluesky's Jetstream: a WebSocket of events.
-    pub fn jetstream(plan: Plan) -> Self {
+    pub(crate) fn jetstream(plan: Plan) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let url = format!("ws://{}", listener.local_addr().expect("it is bound"));
         Self::serve(listener, url, plan, events)
@@ -68,7 +68,7 @@ impl Live {
     }
 
     /// How many posts were written so far.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 }

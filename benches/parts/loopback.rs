@@ -9,7 +9,7 @@ use std::thread;
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// Starts it; its address. It ends with the process.
-pub fn start() -> String {
+pub(crate) fn start() -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     let address = format!("http://{}", listener.local_addr().expect("it is bound"));
     thread::spawn(move || {

@@ -23,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Emits what it takes.
 #[derive(Deserialize, Serialize, JsonSchema)]
-pub struct Identity {}
+pub(crate) struct Identity {}
 
 impl Component for Identity {
     const NAME: &'static str = "Identity";
@@ -49,7 +49,7 @@ impl Bolt for Identity {
 
 /// Works for a given time on each tuple, and emits it.
 #[derive(Deserialize, Serialize, JsonSchema)]
-pub struct Busy {
+pub(crate) struct Busy {
     /// The time for a tuple, in nanoseconds.
     nanoseconds: u64,
 }
@@ -82,7 +82,7 @@ impl Bolt for Busy {
 }
 
 /// Runs a topology to its end, and says how long that took: with its start and its last checkpoint.
-pub fn run(text: &str, registry: &Registry, state: &Path) -> Duration {
+pub(crate) fn run(text: &str, registry: &Registry, state: &Path) -> Duration {
     let topology =
         parse("bench.ron", text, registry, &LoadOptions { online: true, ..LoadOptions::default() })
             .unwrap_or_else(|problems| panic!("a good topology: {problems}"));

@@ -14,13 +14,13 @@ const POSTS: usize = 1000;
 const BEGINNING: OffsetDateTime = datetime!(2015-12-18 00:00:00 UTC);
 
 /// How many posts were written, and how many bytes.
-pub struct Written {
+pub(crate) struct Written {
     pub posts: u64,
     pub bytes: u64,
 }
 
 /// Writes at least so many bytes.
-pub fn lake(root: &Path, partitions: usize, bytes: u64) -> Written {
+pub(crate) fn lake(root: &Path, partitions: usize, bytes: u64) -> Written {
     let rest = rest();
     let files = (bytes / (rest.len() * POSTS * partitions) as u64 + 1) as usize;
     let mut written = Written { posts: 0, bytes: 0 };

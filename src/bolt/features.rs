@@ -348,13 +348,13 @@ impl FeaturesReader {
     ///
     /// # Errors
     /// Never with these fields.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let config = Features { language: LanguageSource::Detect, sentiment: true };
         Ok(Self(FeaturesBolt::new(&config, &[Fields::new(["post"])])?))
     }
 
     /// Returns the values of the stream `default`, in the order of [`FEATURES`].
-    pub fn values(&mut self, post: &Post) -> [Value; FEATURES.len()] {
+    pub(crate) fn values(&mut self, post: &Post) -> [Value; FEATURES.len()] {
         let topics = self.0.empty.clone();
         let features = self.0.extractor.extract(post);
         let common = CommonValues::of(&features);

@@ -73,7 +73,7 @@ impl Key {
 
 /// The share of the keys that is forgotten at a time: one in this number. A smaller share would go
 /// through all keys more often; a larger one would forget more keys than necessary.
-pub const FORGOTTEN_SHARE: usize = 16;
+pub(crate) const FORGOTTEN_SHARE: usize = 16;
 
 /// The number of bytes of a key group in a saved key.
 const GROUP_BYTES: usize = 2;

@@ -10,14 +10,14 @@ use super::stdout;
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  source <(waterspout completions bash)")]
-pub struct Args {
+pub(crate) struct Args {
     /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
 
 /// Prints the script on standard output.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     // Gathered first: the generator panics where it can't write.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "waterspout", &mut script);

@@ -20,7 +20,7 @@ use crate::topology::Topology;
 Components keep their state by their id: cursors, keyed state, and what isn't delivered yet. `run` refuses to
 drop any silently; `--drop-state ID` lets go of it. The state belongs to the path of the file: it stays when NEW takes
 the place of OLD, and a file of another path begins anew.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology file as it was, or the name of a topology on the server
     #[arg(value_name = "OLD|NAME")]
     old: String,
@@ -34,7 +34,7 @@ pub struct Args {
 }
 
 /// Compares the two files.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let load = |file| load::load(file, registry, &Sets::default(), false);
     let (rows, renamed) = if is_file(&args.old, &args.server) {
         let (old, new) = (load(Path::new(&args.old))?, load(&args.new)?);

@@ -62,17 +62,17 @@ impl From<Code> for ExitCode {
 }
 
 /// The part of `--help` that lists the codes.
-pub fn help() -> String {
+pub(crate) fn help() -> String {
     let lines = Code::ALL.map(|code| format!("  {}  {}", code as u8, code.meaning()));
     format!("Exit codes:\n{}", lines.join("\n"))
 }
 
 /// What a command ends with.
-pub type Outcome = Result<Code, Failure>;
+pub(crate) type Outcome = Result<Code, Failure>;
 
 /// Why a command ended early.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     code: Code,
     text: String,
 }
@@ -80,24 +80,24 @@ pub struct Failure {
 impl Failure {
     /// A failure with a sentence for a person, which stays on one line; `error: ` is put in front
     /// of it.
-    pub fn new(code: Code, what: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(code: Code, what: impl std::fmt::Display) -> Self {
         Self::several(code, [what.to_string()])
     }
 
     /// A failure with several sentences, each on a line of its own.
-    pub fn several(code: Code, sentences: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn several(code: Code, sentences: impl IntoIterator<Item = String>) -> Self {
         let lines =
             sentences.into_iter().map(|sentence| format!("error: {}", printable_line(&sentence)));
         Self { code, text: lines.collect::<Vec<_>>().join("\n") }
     }
 
     /// An invalid topology, whose problems each begin with their own place.
-    pub fn problems(problems: impl std::fmt::Display) -> Self {
+    pub(crate) fn problems(problems: impl std::fmt::Display) -> Self {
         Self { code: Code::InvalidTopology, text: problems.to_string() }
     }
 
     /// Prints it on standard error, and gives the exit code.
-    pub fn print(&self) -> Code {
+    pub(crate) fn print(&self) -> Code {
         stderr::print(&self.text);
         self.code
     }

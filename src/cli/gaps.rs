@@ -20,7 +20,7 @@ use crate::registry::Registry;
     after_help = "It reads the gap ledgers, whether the topology runs or not. What was fetched later by the \
                         platform's search is marked as filled. The exit code is 4 if anything may be missing still."
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology file; all topologies of the user unless given
     file: Option<PathBuf>,
     /// The state folder that the topology was started with, if that was given to `run`
@@ -44,7 +44,7 @@ struct Entry {
 }
 
 /// Prints the ledgers on standard output.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let mut entries = Vec::new();
     for state in folders(args, registry)? {
         let of = |gap| Entry { state: state.clone(), gap };
@@ -58,7 +58,7 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
 
 /// What a run says of its ledgers at its end, if anything may be missing. One that can't be read is
 /// told of by `gaps`.
-pub fn left(state: &Path) -> Option<String> {
+pub(crate) fn left(state: &Path) -> Option<String> {
     let open = ledger_entries(state).ok()?.iter().filter(|gap| !gap.filled).count();
     let gaps = if open == 1 { "gap" } else { "gaps" };
     (open > 0).then(|| format!("{open} {gaps} in what was captured, see `waterspout gaps`"))

@@ -12,7 +12,7 @@ use crate::topology;
 
 /// Draw a topology: components, streams, groupings, guarantees
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology file
     file: PathBuf,
     /// How to draw it
@@ -34,7 +34,7 @@ enum Format {
 }
 
 /// Prints the drawing on standard output.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let loaded = load::load(&args.file, registry, &args.sets, false)?;
     let text = match args.format {
         Format::Text => topology::graph_text(&loaded),

@@ -10,7 +10,7 @@ use crate::topology::{self, LoadOptions, Topology};
 
 /// What changes a topology while it is read.
 #[derive(Debug, Default, clap::Args)]
-pub struct Sets {
+pub(crate) struct Sets {
     /// Change a value of the file: --set spouts.posts.run.rate=500 (repeatable)
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = path_and_value)]
     pub sets: Vec<String>,
@@ -24,7 +24,7 @@ fn path_and_value(text: &str) -> Result<String, &'static str> {
 }
 
 /// Reads a topology. With `online`, what it needs from outside (`Env`, `File`) must be there.
-pub fn load(
+pub(crate) fn load(
     file: &Path,
     registry: &Registry,
     sets: &Sets,
@@ -36,14 +36,18 @@ pub fn load(
 
 /// Reads a topology and the tests in its file, also with `sets`, which other commands take for another
 /// topology than the tested one.
-pub fn load_with_tests(file: &Path, registry: &Registry, sets: &Sets) -> Result<Topology, Failure> {
+pub(crate) fn load_with_tests(
+    file: &Path,
+    registry: &Registry,
+    sets: &Sets,
+) -> Result<Topology, Failure> {
     let options =
         LoadOptions { sets: sets.sets.clone(), reads_tests: true, ..LoadOptions::default() };
     load_with(file, registry, &options)
 }
 
 /// Reads a topology. What it needs from outside must be there, but for these components.
-pub fn load_sparing(
+pub(crate) fn load_sparing(
     file: &Path,
     registry: &Registry,
     sets: &Sets,

@@ -18,7 +18,7 @@ const LEVEL_VARIABLE: &str = "WATERSPOUT_LOG";
 
 /// Options of every command.
 #[derive(Debug, Default, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Level of the log on standard error: off, error, warn, info, debug or trace [default: info,
     /// or what WATERSPOUT_LOG says]
     #[arg(long, global = true, value_name = "LEVEL", hide_short_help = true)]
@@ -31,7 +31,7 @@ pub struct Args {
 /// The form of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[repr(u8)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Lines for people
     Plain = 1,
     /// A JSON object a line
@@ -46,7 +46,7 @@ impl Args {
     ///
     /// # Errors
     /// If the variable has no level.
-    pub fn install(&self) -> Result<(), Failure> {
+    pub(crate) fn install(&self) -> Result<(), Failure> {
         FORMAT.store(self.log_format.map_or(0, |format| format as u8), Ordering::Relaxed);
         let level = match self.log_level {
             Some(level) => level,
@@ -67,7 +67,7 @@ fn level_of_environment() -> Result<LogLevel, Failure> {
 }
 
 /// The form of the log: as asked for, else as it fits standard error.
-pub fn format() -> LogFormat {
+pub(crate) fn format() -> LogFormat {
     match FORMAT.load(Ordering::Relaxed) {
         1 => LogFormat::Plain,
         2 => LogFormat::Json,
@@ -88,7 +88,7 @@ fn tell(level: LogLevel, text: &str) {
 }
 
 /// A message as people read it: a plain one without its level, and others with it.
-pub fn plain_line(level: LogLevel, text: &str) -> String {
+pub(crate) fn plain_line(level: LogLevel, text: &str) -> String {
     match level {
         LogLevel::Info | LogLevel::Off => text.to_owned(),
         LogLevel::Warn => format!("warning: {text}"),
@@ -97,7 +97,7 @@ pub fn plain_line(level: LogLevel, text: &str) -> String {
 }
 
 /// A message as a line of JSON.
-pub fn json_line(
+pub(crate) fn json_line(
     level: LogLevel,
     topology: Option<&str>,
     at: Option<OffsetDateTime>,

@@ -16,7 +16,7 @@ use crate::registry::Registry;
 Levels: off, error, warn, info, debug, trace; each has what those before it have. The change lasts
 until the topology ends; `run --log-level LEVEL` or WATERSPOUT_LOG sets the level to begin with."
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology file that runs (unless --state is given), and the new level
     #[arg(value_name = "TOPOLOGY|LEVEL", num_args = 0..=2)]
     arguments: Vec<String>,
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 /// Asks for it, and prints the level.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let (file, level) = read(&args.arguments, args.state.is_some())
         .map_err(|what| super::exit::Failure::new(super::exit::Code::Usage, what))?;
     let file = file.map(PathBuf::from);

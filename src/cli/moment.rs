@@ -8,6 +8,6 @@ use crate::moment::Moment;
 ///
 /// # Errors
 /// If it is neither.
-pub fn moment(text: &str) -> Result<Moment, String> {
+pub(crate) fn moment(text: &str) -> Result<Moment, String> {
     Moment::parse(text, SystemClock::shared().now())
 }

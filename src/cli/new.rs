@@ -27,7 +27,7 @@ const TEMPLATES: [(&str, &str); 6] = [
     after_help = "`demo` has every part of a topology and needs no key; the others capture from a platform, and \
                         say in their comments what they need."
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// Which one; it is written to NAME.ron
     #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(TEMPLATES.map(|(name, _)| name)))]
     name: String,
@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 /// Writes into the working directory.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let Some((name, text)) = TEMPLATES.iter().find(|(name, _)| *name == args.name) else {
         return Err(Failure::new(Code::Usage, format!("there is no topology \"{}\"", args.name)));
     };

@@ -21,7 +21,7 @@ const BAR_CHARS: usize = 20;
 
 /// The unit of what is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// Bytes that are read.
     Bytes,
     /// Partitions.
@@ -30,13 +30,13 @@ pub enum Unit {
 
 /// The line at the end of a terminal that is drawn again and again.
 #[derive(Debug, Default)]
-pub struct StatusLine {
+pub(crate) struct StatusLine {
     is_drawn: bool,
 }
 
 impl StatusLine {
     /// Draws it, if a person reads standard error.
-    pub fn draw(&mut self, text: &str) {
+    pub(crate) fn draw(&mut self, text: &str) {
         if stderr::is_terminal() {
             self.is_drawn = true;
             stderr::draw(format!("\r\x1b[K{}", printable_line(text)).as_bytes());
@@ -44,21 +44,21 @@ impl StatusLine {
     }
 
     /// Takes it away.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if std::mem::take(&mut self.is_drawn) {
             stderr::draw(b"\r\x1b[K");
         }
     }
 
     /// Says something that stays, above it.
-    pub fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         self.clear();
         stderr::say(line);
     }
 }
 
 /// A bar that shows how far the work of this process has come, until it is dropped.
-pub struct ProgressBar {
+pub(crate) struct ProgressBar {
     shown: Option<Shown>,
 }
 
@@ -92,7 +92,7 @@ impl ProgressBar {
     ///
     /// # Errors
     /// If the total can't be found out.
-    pub fn begin(
+    pub(crate) fn begin(
         what: &'static str,
         unit: Unit,
         total: impl FnOnce() -> Result<u64>,
@@ -111,7 +111,7 @@ impl ProgressBar {
     }
 
     /// Prints on standard output, which may be the same terminal.
-    pub fn print(&self, text: &str) -> Outcome {
+    pub(crate) fn print(&self, text: &str) -> Outcome {
         let Some(Shown { shared, .. }) = &self.shown else { return stdout::print(text) };
         let mut state = shared.state();
         show_lines(&mut state);

@@ -20,7 +20,7 @@ Done in place, at a checkpoint: all of them at once, and nothing is lost or coun
 file stays as it is: the next `run` takes the numbers in the file. A server keeps the new numbers until the
 topology is upgraded."
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology's name on the server, or the topology file that `run` runs (unless --state is
     /// given), and COMPONENT=TASKS for each component that is to have another number of tasks
     #[arg(required = true, value_name = "NAME|FILE|COMPONENT=TASKS")]
@@ -38,7 +38,7 @@ pub struct Args {
 type Hints = BTreeMap<String, NonZeroU16>;
 
 /// Asks for it, waits, and prints what was done.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let (topology, hints) = read(&args.arguments, args.state.is_some())
         .map_err(|what| Failure::new(Code::Usage, what))?;
     let done = match attach(topology, args.state.as_deref(), &args.server, registry)? {

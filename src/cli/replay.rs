@@ -18,7 +18,7 @@ use crate::units::{ByteSize, Interval};
 Examples:
   waterspout replay 'lake/2015-12-18T*' | jq -r .tweet.text
   waterspout replay s3://bucket/prefix --from 2015-12-18 --to 2015-12-19 --order time --speed 60")]
-pub struct Args {
+pub(crate) struct Args {
     /// The partitions, or a lake: 'lake/2015-12-18T00:00:00-*', s3://bucket/prefix
     // Several, since a shell expands a glob that isn't quoted.
     #[arg(required = true, value_name = "GLOB")]
@@ -66,7 +66,7 @@ pub struct Args {
 ///
 /// # Errors
 /// If it is none.
-pub fn order(text: &str) -> Result<Order, String> {
+pub(crate) fn order(text: &str) -> Result<Order, String> {
     match text {
         "partition" | "Partition" => Ok(Order::Partition),
         "time" | "Time" => Ok(Order::Time),
@@ -75,7 +75,7 @@ pub fn order(text: &str) -> Result<Order, String> {
 }
 
 /// Prints the posts on standard output.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     super::tell_what_is_waited_for();
     args.memory.set();
     let printing = Printing {

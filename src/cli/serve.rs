@@ -18,7 +18,7 @@ use crate::units::ByteSize;
 What was submitted is kept: after a crash or a reboot everything that ran runs again, from its checkpoint.
 All requests but /healthz and /readyz need the token, which the first start makes in the file \"token\" of
 the state folder. SIGTERM or SIGINT drains all topologies; a second one ends at once, with exit code 5.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The address to listen on. Anything but loopback needs TLS, or a proxy that has it
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7474")]
     listen: SocketAddr,
@@ -60,7 +60,7 @@ pub struct Args {
 }
 
 /// Runs the server until a signal ends it.
-pub fn run(args: &Args, registry: Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: Registry) -> Outcome {
     limits::make_room_for_files()?;
     let options = options(args)?;
     if !options.listen.ip().is_loopback() {
@@ -106,7 +106,7 @@ fn options(args: &Args) -> Result<ServerOptions, Failure> {
 ///
 /// # Errors
 /// If the environment names none.
-pub fn state_folder(state: Option<&std::path::Path>) -> Result<PathBuf, Failure> {
+pub(crate) fn state_folder(state: Option<&std::path::Path>) -> Result<PathBuf, Failure> {
     if let Some(state) = state {
         return state_dir::absolute(state);
     }

@@ -15,7 +15,7 @@ use crate::spool::{Findings, verify};
 
 /// Look into spools, the logs of sources that can't resume
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -43,7 +43,7 @@ struct Verified {
 }
 
 /// Prints on standard output what is in the spools.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let What::Verify { folder, json } = &args.what;
     let verified = spools(folder)?
         .into_iter()

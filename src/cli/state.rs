@@ -20,7 +20,7 @@ use crate::units::Interval;
 
 /// List or remove the states that topologies resume from
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -61,7 +61,7 @@ Examples:
 }
 
 /// Lists states on standard output, or removes some.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let states = state_dir::states(Home::of_process());
     match &args.what {
         What::Ls { older_than, json } => {

@@ -21,7 +21,7 @@ const WIDTH: usize = 160;
 #[command(
     after_help = "It looks twice, and shows the rates between: the same table, or line of JSON, as `run`."
 )]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
     /// Print a line of JSON
@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 /// Asks twice, and prints what happened in between on standard output.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let report = match args.target.find(registry)? {
         Attached::Socket(state) => {
             let before: Seen = control::ask(&state, &Request::Status {})?;
@@ -70,13 +70,13 @@ fn json(report: &Report) -> Result<String, Error> {
 }
 
 /// The table whole, however high.
-pub fn text(report: &Report, width: usize) -> String {
+pub(crate) fn text(report: &Report, width: usize) -> String {
     let lines = table::render(report, width, usize::MAX);
     lines.iter().map(|line| format!("{}\n", line.text)).collect()
 }
 
 /// How wide the table may be.
-pub fn width() -> usize {
+pub(crate) fn width() -> usize {
     let size = stdout::is_terminal().then(crossterm::terminal::size);
     // Some terminals say that they have no columns.
     size.and_then(Result::ok)

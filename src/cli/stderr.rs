@@ -21,7 +21,7 @@ static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Marks that a program reads: texts become lines of JSON from here on, so that no text stands
 /// between them.
-pub fn begin_json() {
+pub(crate) fn begin_json() {
     IS_JSON.store(true, Ordering::Relaxed);
 }
 
@@ -40,7 +40,7 @@ fn as_json(text: &str) -> String {
 }
 
 /// Prints a sentence on a line of its own.
-pub fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     if IS_JSON.load(Ordering::Relaxed) {
         return write(&printable_text(&as_json(&hide_in_addresses(line))));
     }
@@ -48,7 +48,7 @@ pub fn say(line: &str) {
 }
 
 /// Prints a text of several lines, whose line breaks are the caller's, or lines of JSON.
-pub fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     if IS_JSON.load(Ordering::Relaxed) && !text.starts_with('{') {
         return write(&printable_text(&as_json(&hide_in_addresses(text.trim_end()))));
     }
@@ -56,22 +56,22 @@ pub fn print(text: &str) {
 }
 
 /// Draws a frame: control sequences of ours around texts that are printable already.
-pub fn draw(frame: &[u8]) {
+pub(crate) fn draw(frame: &[u8]) {
     let _ = io::stderr().lock().write_all(frame);
 }
 
 /// Prints why printable arguments aren't taken, in colours where there are any.
-pub fn usage(error: &clap::Error) {
+pub(crate) fn usage(error: &clap::Error) {
     let _ = error.print();
 }
 
 /// Returns true if a person reads it.
-pub fn is_terminal() -> bool {
+pub(crate) fn is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
 /// How wide the window is that it is shown in, in characters.
-pub fn width() -> usize {
+pub(crate) fn width() -> usize {
     let size = crossterm::terminal::size().ok().filter(|(width, _)| *width > 0);
     usize::from(size.map_or(WIDTH_UNKNOWN, |(width, _)| width))
 }

@@ -35,7 +35,7 @@ impl Write for Pipe {
 }
 
 /// Lets `write` write, and flushes. A closed reader counts as success, whatever error came of it.
-pub fn with(write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Outcome {
+pub(crate) fn with(write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Outcome {
     let pipe = Pipe { inner: io::stdout().lock(), closed: false };
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, pipe);
     let result = write(&mut out).map_err(Failure::from).and_then(|()| {
@@ -51,7 +51,7 @@ pub fn with(write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Outcome 
 /// Prints a text or lines of JSON, with escapes for what would steer a terminal. Its line breaks
 /// are the caller's: what comes from outside goes through
 /// [`printable_line`](crate::printable::printable_line) first.
-pub fn print(text: &str) -> Outcome {
+pub(crate) fn print(text: &str) -> Outcome {
     with(|out| {
         out.write_all(printable_text(&hide_in_addresses(text)).as_bytes())
             .map_err(|error| Error::fatal("can't write to standard output").because(error))
@@ -59,13 +59,13 @@ pub fn print(text: &str) -> Outcome {
 }
 
 /// Returns true if a person reads it.
-pub fn is_terminal() -> bool {
+pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
 /// Prints `--help` or `--version`, in colours where there are any. Where it can't be printed,
 /// nobody is reading.
-pub fn help(text: &clap::Error) {
+pub(crate) fn help(text: &clap::Error) {
     let _ = text.print();
 }
 
@@ -73,6 +73,6 @@ pub fn help(text: &clap::Error) {
 ///
 /// # Errors
 /// None of its own.
-pub fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }

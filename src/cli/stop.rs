@@ -8,13 +8,13 @@ use crate::registry::Registry;
 /// Stop a running topology: what is in flight is written, and files are closed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "It waits for the end. The next `run` goes on where this one stopped.")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
 }
 
 /// Asks for it, and waits for the end.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let state = args.place.folder(registry)?;
     let _: serde_json::Value = control::ask(&state, &Request::Stop { within_s: None })?;
     stdout::print("stopped\n")?;

@@ -16,7 +16,7 @@ use crate::storm::import::{FluxNote, import};
 
 /// Take over topologies of Apache Storm, and run topologies on a cluster of Storm
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -62,7 +62,7 @@ struct Export {
 }
 
 /// Imports, exports, or runs a component.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     match &args.what {
         What::Import { file } => run_import(file),
         What::Export(args) => run_export(args, registry),

@@ -54,7 +54,7 @@ ends          false if the sources don't end behind the last post, so that windo
 dead_letters  rows such as {\"component\": \"tags\", \"error\": Contains(\"…\")}. Without this field
               any dead letter is a failure.
 env           {\"NAME\": \"value\"} for what bolts name by Env")]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -93,7 +93,7 @@ struct TestResult {
 
 /// Runs the tests of every file, also behind one that is wrong; the exit code is that of the first
 /// failure.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let mut first_failure = None;
     let mut files = Vec::new();
     for file in &args.files {

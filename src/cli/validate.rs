@@ -14,7 +14,7 @@ use crate::topology::{Checkpoint, Topology};
 
 /// Check topology files, and report all their problems
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 /// Checks every file, also behind one that is wrong; the exit code is that of the first failure.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let mut first_failure = None;
     for file in &args.files {
         match load::load(file, registry, &args.sets, args.online) {

@@ -33,7 +33,7 @@ impl Address {
     ///
     /// # Errors
     /// If the folder of a long path isn't there.
-    pub fn of(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn of(folder: &Path) -> io::Result<Self> {
         let path = folder.join(NAME);
         if path.as_os_str().len() <= PATH_BYTES_MAX {
             return Ok(Self { path, _folder: None });
@@ -42,7 +42,7 @@ impl Address {
     }
 
     /// The path to connect to.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -67,7 +67,7 @@ impl Address {
 ///
 /// # Errors
 /// If somebody listens there already, or the file can't be made.
-pub fn listen(folder: &Path) -> io::Result<UnixListener> {
+pub(crate) fn listen(folder: &Path) -> io::Result<UnixListener> {
     make_private(folder, &folder.join(FOLDER))?;
     let address = Address::of(folder)?;
     // Under `checkpoint: Off` nobody holds the folder's lock, so somebody may be there.
@@ -108,7 +108,7 @@ fn make_private(state: &Path, folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// If nobody does.
-pub fn connect(folder: &Path) -> io::Result<UnixStream> {
+pub(crate) fn connect(folder: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(Address::of(folder)?.path)
 }
 
@@ -116,7 +116,7 @@ pub fn connect(folder: &Path) -> io::Result<UnixStream> {
 ///
 /// # Errors
 /// If it can't be removed.
-pub fn remove(folder: &Path) -> io::Result<()> {
+pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     fs::remove_file(folder.join(NAME))?;
     fs::remove_dir(folder.join(FOLDER))
 }

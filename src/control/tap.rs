@@ -40,7 +40,7 @@ fn one() -> u64 {
 }
 
 /// A tap that is open.
-pub struct OpenTap {
+pub(crate) struct OpenTap {
     sources: Vec<TapSource>,
     condition: Option<Condition>,
     tuples: Receiver<TappedTuple>,
@@ -54,7 +54,7 @@ impl OpenTap {
     ///
     /// # Errors
     /// If there is no such stream, or the condition has a flaw.
-    pub fn open(running: &Running, request: &TapRequest) -> Result<Self> {
+    pub(crate) fn open(running: &Running, request: &TapRequest) -> Result<Self> {
         let wanted = TapWanted {
             component: request.component.clone(),
             stream: request.stream.clone(),
@@ -69,7 +69,7 @@ impl OpenTap {
     }
 
     /// Sends tuples until the reader has gone, or the topology has ended.
-    pub fn send_to(mut self, mut stream: &UnixStream, is_over: impl Fn() -> bool) {
+    pub(crate) fn send_to(mut self, mut stream: &UnixStream, is_over: impl Fn() -> bool) {
         let mut line = Vec::new();
         while !is_over() {
             line.clear();

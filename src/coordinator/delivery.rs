@@ -9,7 +9,7 @@ use crate::epoch::{Prepared, Promise};
 
 /// Promises of all sink tasks.
 #[derive(Default)]
-pub struct Deliveries(BTreeMap<usize, Delivery>);
+pub(crate) struct Deliveries(BTreeMap<usize, Delivery>);
 
 /// Promises of one sink task.
 #[derive(Default)]
@@ -64,7 +64,7 @@ impl Delivery {
 
 impl Deliveries {
     /// Of these tasks, each with what it has to deliver from before it started.
-    pub fn new(tasks: impl IntoIterator<Item = (usize, Vec<Promise>)>) -> Self {
+    pub(crate) fn new(tasks: impl IntoIterator<Item = (usize, Vec<Promise>)>) -> Self {
         let of = |(task, promises)| (task, Delivery { promises, ..Delivery::default() });
         Self(tasks.into_iter().map(of).collect())
     }
@@ -74,14 +74,14 @@ impl Deliveries {
     }
 
     /// A sink task has prepared the epoch in progress.
-    pub fn prepared(&mut self, task: usize, prepared: Prepared) {
+    pub(crate) fn prepared(&mut self, task: usize, prepared: Prepared) {
         let delivery = self.of(task);
         delivery.open_since = prepared.open_since;
         delivery.prepared = prepared.promises;
     }
 
     /// Puts together what the checkpoint of the epoch in progress has to hold, by task.
-    pub fn put_together(&mut self) -> Vec<(usize, Vec<Promise>)> {
+    pub(crate) fn put_together(&mut self) -> Vec<(usize, Vec<Promise>)> {
         let mut all = Vec::new();
         for (task, delivery) in &mut self.0 {
             let carried = delivery.carried();
@@ -93,7 +93,7 @@ impl Deliveries {
 
     /// The epoch in progress is complete. Returns the delivered segments that no checkpoint names
     /// any more, by task.
-    pub fn saved(&mut self) -> Vec<(usize, Vec<String>)> {
+    pub(crate) fn saved(&mut self) -> Vec<(usize, Vec<String>)> {
         let mut forgotten = Vec::new();
         for (task, delivery) in &mut self.0 {
             delivery.saved();
@@ -105,12 +105,12 @@ impl Deliveries {
     }
 
     /// True if a commit has left some of what it was offered.
-    pub fn left_some(&self) -> bool {
+    pub(crate) fn left_some(&self) -> bool {
         self.0.values().any(|delivery| delivery.left_some)
     }
 
     /// Time went by: what commits have left may be offered again.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.0.values_mut().for_each(|delivery| delivery.left_some = false);
     }
 
@@ -118,7 +118,7 @@ impl Deliveries {
     /// last epoch every sink task gets one, also without promises. What a commit has left waits for
     /// the next tick or epoch, so that a sink that gathers many segments isn't asked without a
     /// pause.
-    pub fn begin(&mut self, last: bool) -> Vec<(usize, Vec<Promise>)> {
+    pub(crate) fn begin(&mut self, last: bool) -> Vec<(usize, Vec<Promise>)> {
         let mut begun = Vec::new();
         for (task, delivery) in &mut self.0 {
             let is_due = !delivery.promises.is_empty() && !delivery.left_some;
@@ -134,7 +134,7 @@ impl Deliveries {
 
     /// A sink task has delivered these segments of the commit underway, and left the others. The
     /// store still names them until the next checkpoint; repeating them does no harm.
-    pub fn committed(&mut self, task: usize, segments: Vec<String>) {
+    pub(crate) fn committed(&mut self, task: usize, segments: Vec<String>) {
         let delivery = self.of(task);
         let is_done = |promise: &Promise| segments.contains(&promise.segment);
         let promised = delivery.promises.len();
@@ -148,23 +148,23 @@ impl Deliveries {
     }
 
     /// When the oldest segment that is still open was begun.
-    pub fn oldest_open(&self) -> Option<OffsetDateTime> {
+    pub(crate) fn oldest_open(&self) -> Option<OffsetDateTime> {
         self.0.values().filter_map(|delivery| delivery.open_since).min()
     }
 
     /// Returns true if nothing is left to deliver.
-    pub fn are_done(&self) -> bool {
+    pub(crate) fn are_done(&self) -> bool {
         self.not_done().next().is_none()
     }
 
     /// The tasks that have something left to deliver, or whose commit is underway.
-    pub fn not_done(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn not_done(&self) -> impl Iterator<Item = usize> {
         let is_not_done = |delivery: &Delivery| delivery.underway || !delivery.promises.is_empty();
         self.0.iter().filter(move |(_, delivery)| is_not_done(delivery)).map(|(task, _)| *task)
     }
 
     /// How much a sink task has promised and not delivered, in bytes.
-    pub fn bytes(&self, task: usize) -> u64 {
+    pub(crate) fn bytes(&self, task: usize) -> u64 {
         self.0
             .get(&task)
             .map_or(0, |delivery| delivery.promises.iter().map(|promise| promise.length).sum())

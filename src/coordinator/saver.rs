@@ -30,7 +30,7 @@ pub enum Said {
 ///
 /// # Errors
 /// If there is no thread to be had.
-pub fn start(
+pub(crate) fn start(
     store: Arc<dyn StateStore>,
     report: impl Fn(Said) + Send + 'static,
     alive: Arc<Alive>,

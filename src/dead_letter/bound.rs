@@ -18,7 +18,7 @@ const KEPT_AT_ONCE: ByteSize = ByteSize(256 << 20);
 
 /// The length that is kept of a raw text that was cut before, in bytes: people only read such a
 /// text, and it can't be sent again.
-pub const CUT_RAW_BYTES_MAX: usize = 64 << 10;
+pub(crate) const CUT_RAW_BYTES_MAX: usize = 64 << 10;
 
 /// The bound on the bytes of dead letters of a task.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ enum Kept {
 }
 
 /// The dead letters of a task: all are counted, and those within the bound are kept.
-pub struct Letters {
+pub(crate) struct Letters {
     bound: LetterBound,
     component: String,
     messages: Arc<Messages>,
@@ -53,7 +53,7 @@ pub struct Letters {
 
 impl Letters {
     /// Begins with a full bucket.
-    pub fn new(
+    pub(crate) fn new(
         component: String,
         limits: LetterLimits,
         messages: Arc<Messages>,
@@ -64,7 +64,7 @@ impl Letters {
     }
 
     /// Takes room for a letter of this size; returns false if the letter is only counted.
-    pub fn take(&mut self, bytes: usize, now: Duration) -> bool {
+    pub(crate) fn take(&mut self, bytes: usize, now: Duration) -> bool {
         let (is_kept, said) = match self.bound.take(bytes, now) {
             Kept::Yes(said) => (true, said),
             Kept::No(said) => (false, said),

@@ -14,7 +14,7 @@ use crate::value::{Value, decode};
 
 /// A dead letter as [`DeadLetter`](super::DeadLetter) or [`of_tuple`](super::of_tuple) wrote it.
 #[derive(Debug)]
-pub struct Letter {
+pub(crate) struct Letter {
     /// The component that refused the input.
     pub component: String,
     /// The reason.
@@ -25,7 +25,7 @@ pub struct Letter {
 
 /// The input that a component refused.
 #[derive(Debug)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// A tuple that a bolt or sink refused.
     Tuple {
         /// The input by which the tuple came: `component` or `component:stream`.
@@ -91,7 +91,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
 
 impl Letter {
     /// Reads a post of the kind `dead`; `None` if the post isn't a dead letter, or is damaged.
-    pub fn read(post: &[u8]) -> Option<Self> {
+    pub(crate) fn read(post: &[u8]) -> Option<Self> {
         let Outer { dead } = serde_json::from_slice(post).ok()?;
         let refused = match (dead.from, dead.tuple) {
             (Some(from), Some(Entries(entries))) => {

@@ -26,7 +26,7 @@ struct Turn;
 struct TimeOver;
 
 /// A task and what its actor knows of it.
-pub struct Shell {
+pub(crate) struct Shell {
     task: Option<BoltTask>,
     handle: Arc<TaskHandle>,
     reporter: Reporter,
@@ -43,7 +43,7 @@ enum After {
 
 impl Shell {
     /// Of a task that hasn't had its first turn.
-    pub fn new(task: BoltTask, handle: Arc<TaskHandle>) -> Self {
+    pub(crate) fn new(task: BoltTask, handle: Arc<TaskHandle>) -> Self {
         let reporter = task.reporter.clone();
         Self { task: Some(task), handle, reporter, pending: false }
     }
@@ -115,10 +115,10 @@ impl Shell {
     }
 }
 
-pub use crate::panics::message as panic_message;
+pub(crate) use crate::panics::message as panic_message;
 
 /// A bolt's task that shares an executor with others.
-pub struct BoltActor(pub Shell);
+pub(crate) struct BoltActor(pub Shell);
 
 impl BoltActor {
     fn after(after: After, ctx: &mut Context<Self>) {
@@ -179,7 +179,7 @@ impl Handler<Control> for BoltActor {
 }
 
 /// A bolt's task that blocks, on a thread of its own.
-pub struct BlockingActor {
+pub(crate) struct BlockingActor {
     shell: Shell,
     /// An executor that can wait while this thread blocks.
     timers: ArbiterHandle,
@@ -187,7 +187,7 @@ pub struct BlockingActor {
 
 impl BlockingActor {
     /// Its waits run on the executor `timers`.
-    pub fn new(shell: Shell, timers: ArbiterHandle) -> Self {
+    pub(crate) fn new(shell: Shell, timers: ArbiterHandle) -> Self {
         Self { shell, timers }
     }
 

@@ -16,7 +16,7 @@ use crate::protocol::{Alive, Meter, Report, Reporter, log};
 /// One thread that runs a task's jobs one after the other. At most three are ever queued: the
 /// coordinator has one epoch at a time, one commit for each sink task, and forgets only what a
 /// commit has delivered.
-pub struct JobThread {
+pub(crate) struct JobThread {
     queue: Sender<Box<dyn FnOnce() + Send>>,
     stopped: Arc<AtomicBool>,
     meter: Arc<Meter>,
@@ -27,7 +27,7 @@ pub struct JobThread {
 
 impl JobThread {
     /// Starts the thread; it ends once this is dropped and the running job has ended.
-    pub fn start(
+    pub(crate) fn start(
         part: &'static str,
         name: &str,
         meter: Arc<Meter>,
@@ -51,7 +51,7 @@ impl JobThread {
 
     /// Runs a job until it succeeds or fails for good, and reports what `done` makes of its result,
     /// if anything.
-    pub fn run<T: 'static>(
+    pub(crate) fn run<T: 'static>(
         &self,
         mut job: Job<T>,
         done: impl FnOnce(T) -> Option<Report> + Send + 'static,
@@ -114,7 +114,7 @@ fn until_done<T>(
 }
 
 /// Runs a job on a thread, or at once where the sink doesn't block.
-pub fn run_job<T: 'static>(
+pub(crate) fn run_job<T: 'static>(
     thread: Option<&JobThread>,
     mut job: Job<T>,
     reporter: &Reporter,

@@ -14,7 +14,7 @@ use crate::coordinator::{TaskLine, TaskRole};
 use crate::protocol::{Report, log};
 
 /// The threads that tasks run on.
-pub struct Executors {
+pub(crate) struct Executors {
     lanes: Vec<Arbiter>,
     /// The coordinator's, which no task can hold up.
     pub control: Arbiter,
@@ -23,7 +23,7 @@ pub struct Executors {
 
 impl Executors {
     /// One for each core, and the coordinator's.
-    pub fn start(clock: SharedClock) -> Self {
+    pub(crate) fn start(clock: SharedClock) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let executor = || {
             let (arbiter, span) = (Arbiter::new(), Span::current());
@@ -34,7 +34,7 @@ impl Executors {
     }
 
     /// Starts the actor of a task.
-    pub fn launch(&self, task: Ready) -> TaskLine {
+    pub(crate) fn launch(&self, task: Ready) -> TaskLine {
         let Ready { lane, meter, handle, kind } = task;
         let executor = self.lanes[lane % self.lanes.len()].handle();
         match kind {

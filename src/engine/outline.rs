@@ -4,7 +4,7 @@ use crate::component::{ComponentOutline, InputOutline, TopologyOutline};
 use crate::topology::{ComponentSpec, Grouping, InputSpec, Plan, Topology};
 
 /// The outline of a topology, without its hidden components.
-pub fn outline(topology: &Topology, plan: &Plan) -> TopologyOutline {
+pub(crate) fn outline(topology: &Topology, plan: &Plan) -> TopologyOutline {
     let mut components = Vec::new();
     for (number, spec) in topology.components.iter().enumerate() {
         if spec.id.starts_with('_') {

@@ -7,14 +7,14 @@ use crate::error::{Kind, NO_ROOM_RETRY};
 use crate::topology::{AfterRetries, OnError};
 
 /// The wait before the first retry; each further one waits twice as long, up to [`BACKOFF_MAX`].
-pub const BACKOFF_FIRST: Duration = Duration::from_millis(10);
+pub(crate) const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 
 /// The longest wait between two retries.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
+pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// What happens to a tuple that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// It is tried again after a wait, and that counts as an attempt.
     Retry(Duration),
     /// It is tried again after a wait, for as long as it takes.
@@ -29,7 +29,7 @@ pub enum Decision {
 
 /// Decides for a tuple that failed with this kind of error after `retries` retries. `jitter` is a
 /// random number from 0 to 1: a wait is between half of its nominal length and the whole.
-pub fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) -> Decision {
+pub(crate) fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) -> Decision {
     match (kind, on_error) {
         (Kind::NoRoom, _) => Decision::Wait(NO_ROOM_RETRY),
         (Kind::Lost, _) => Decision::RollBack,
@@ -45,7 +45,7 @@ pub fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) -> Deci
 }
 
 /// Returns the same decisions for tuples that fail after `execute` took them.
-pub fn late_failures(on_error: &OnError) -> LateFailures {
+pub(crate) fn late_failures(on_error: &OnError) -> LateFailures {
     let on_error = on_error.clone();
     LateFailures::new(move |kind, retries| match decide(&on_error, kind, retries, rand::random()) {
         Decision::Retry(wait) | Decision::Wait(wait) => AfterFailure::Again(wait),
@@ -56,7 +56,7 @@ pub fn late_failures(on_error: &OnError) -> LateFailures {
 
 /// Exponential backoff with jitter ("equal jitter" in M. Brooker, "Exponential Backoff And Jitter",
 /// 2015).
-pub fn backoff(retries: u32, jitter: f64) -> Duration {
+pub(crate) fn backoff(retries: u32, jitter: f64) -> Duration {
     let nominal = BACKOFF_FIRST.saturating_mul(1 << retries.min(16)).min(BACKOFF_MAX);
     nominal.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
 }

@@ -27,7 +27,7 @@ use crate::value::encode;
 
 /// Makes dead letters of the rows that the outside of one sink refuses.
 #[derive(Clone)]
-pub struct RefusedRowsWriter {
+pub(crate) struct RefusedRowsWriter {
     dead_letters: PathBuf,
     component: String,
     inputs: Arc<[TaskInput]>,
@@ -36,7 +36,7 @@ pub struct RefusedRowsWriter {
 impl RefusedRowsWriter {
     /// A writer for one sink, with its inputs. `dead_root` is the folder that holds the lake of
     /// dead letters.
-    pub fn new(dead_root: &Path, component: &str, inputs: &[TaskInput]) -> Self {
+    pub(crate) fn new(dead_root: &Path, component: &str, inputs: &[TaskInput]) -> Self {
         Self {
             dead_letters: dead_root.join(DEAD),
             component: component.into(),
@@ -48,7 +48,7 @@ impl RefusedRowsWriter {
     ///
     /// # Errors
     /// If the letters can't be written, or the segment had other refused rows at an earlier commit.
-    pub fn write(&self, refused: &[RefusedRows]) -> Result<u64> {
+    pub(crate) fn write(&self, refused: &[RefusedRows]) -> Result<u64> {
         let store = LocalStore::new(&self.dead_letters);
         let mut rows = 0;
         for of_segment in refused.iter().filter(|refused| !refused.rows.is_empty()) {

@@ -10,7 +10,7 @@ use crate::topology::{self, AfterRetries, ComponentSpec, OnError};
 
 /// What follows from a panic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// All tasks start anew, after this wait.
     Again(Duration),
     /// The topology stops; the text says why.
@@ -18,7 +18,7 @@ pub enum Verdict {
 }
 
 /// The panics of a run so far.
-pub struct Restarts {
+pub(crate) struct Restarts {
     limit: topology::Restarts,
     /// When those came that count, on the monotonic clock.
     counted: VecDeque<Duration>,
@@ -29,18 +29,18 @@ pub struct Restarts {
 
 impl Restarts {
     /// Of a run that has begun.
-    pub fn new(limit: topology::Restarts) -> Self {
+    pub(crate) fn new(limit: topology::Restarts) -> Self {
         Self { limit, counted: VecDeque::new(), tuples: HashMap::new(), poison: Poison::new() }
     }
 
     /// Tuples that are not to be executed any more.
-    pub fn poison(&self) -> &Poison {
+    pub(crate) fn poison(&self) -> &Poison {
         &self.poison
     }
 
     /// A task of this component panicked or was lost, at this monotonic time, over a tuple with
     /// this hash.
-    pub fn panicked(
+    pub(crate) fn panicked(
         &mut self,
         spec: &ComponentSpec,
         tuple: Option<u64>,

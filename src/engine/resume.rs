@@ -17,7 +17,7 @@ use crate::registry::Config;
 use crate::topology::{ComponentSpec, Plan, Topology};
 
 /// What a topology is resumed from, once what was left is recovered.
-pub struct Resume {
+pub(crate) struct Resume {
     /// The newest complete checkpoint.
     pub saved: Saved,
     /// Places of earlier tasks that hold something to deliver, by sink.
@@ -33,7 +33,7 @@ pub struct Resume {
 /// # Errors
 /// If the checkpoint can't be read, what was promised is gone, or state would be dropped that isn't
 /// among `drop`.
-pub fn recover(
+pub(crate) fn recover(
     topology: &Topology,
     store: &dyn StateStore,
     drop: &BTreeSet<String>,
@@ -86,7 +86,7 @@ impl Resume {
 
     /// What the coordinator goes on from: promises are shared out evenly among the tasks of their
     /// sink.
-    pub fn resumed(&mut self, topology: &Topology, plan: &Plan) -> Resumed {
+    pub(crate) fn resumed(&mut self, topology: &Topology, plan: &Plan) -> Resumed {
         let mut shared: BTreeMap<usize, Vec<Promise>> = BTreeMap::new();
         for (component, spec) in topology.components.iter().enumerate() {
             let tasks = plan.tasks_of(component);
@@ -103,7 +103,7 @@ impl Resume {
     }
 
     /// What is saved before the tasks start; `places` are those of the tasks to come.
-    pub fn started(
+    pub(crate) fn started(
         &self,
         topology: &Topology,
         places: Vec<(String, String)>,
@@ -124,7 +124,11 @@ impl Resume {
 
 /// Which key groups' state a task keeps; if that belongs to the task and not to keys, the one group
 /// that stands for it.
-pub fn groups(topology: &Topology, spec: &ComponentSpec, task: usize) -> (Range<u16>, Option<u16>) {
+pub(crate) fn groups(
+    topology: &Topology,
+    spec: &ComponentSpec,
+    task: usize,
+) -> (Range<u16>, Option<u16>) {
     let tasks = usize::from(spec.parallelism_hint.get());
     if upgrade::state_key(topology, spec).is_some() {
         return (groups_of_task(task, tasks), None);
@@ -145,7 +149,7 @@ fn groups_of_task(task: usize, tasks: usize) -> Range<u16> {
 ///
 /// # Errors
 /// If it can't be read, or isn't what the bolt wrote.
-pub fn restore(
+pub(crate) fn restore(
     store: &dyn StateStore,
     bolts: Vec<(&ComponentSpec, Range<u16>, &mut Box<dyn Bolt>)>,
 ) -> Result<()> {

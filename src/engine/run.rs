@@ -35,10 +35,10 @@ use crate::topology::{
 };
 
 /// How long a component may be in one call before it is said to hang.
-pub const HANGS_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 /// Numbers of tasks, by component.
-pub type Hints = BTreeMap<String, NonZeroU16>;
+pub(crate) type Hints = BTreeMap<String, NonZeroU16>;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ struct Totals {
 }
 
 /// A rebalance that somebody waits for.
-pub struct Asked {
+pub(crate) struct Asked {
     /// The numbers of tasks that are to change.
     pub hints: Hints,
     at: Duration,
@@ -109,7 +109,7 @@ pub struct Asked {
 
 impl Asked {
     /// It was done at this monotonic time, or couldn't be.
-    pub fn done(self, result: Result<Duration>) {
+    pub(crate) fn done(self, result: Result<Duration>) {
         // Whoever asked may have gone.
         let _ = self.reply.send(result.map(|now| now.saturating_sub(self.at)));
     }

@@ -36,7 +36,7 @@ enum Exit {
 }
 
 /// A spout's task.
-pub struct SpoutActor {
+pub(crate) struct SpoutActor {
     port: Rc<RefCell<Port>>,
     handle: Arc<TaskHandle>,
     /// Until it is started; none if it couldn't be built.
@@ -53,7 +53,7 @@ pub struct SpoutActor {
 impl SpoutActor {
     /// Of a source that hasn't been started. `arities` are those of its streams, the hidden one
     /// last.
-    pub fn new(
+    pub(crate) fn new(
         (component, messages): (String, Arc<Messages>),
         source: Option<Box<dyn Spout>>,
         port: Port,

@@ -43,7 +43,7 @@ const TEAR_DOWN_DEADLINE: Duration = Duration::from_secs(10);
 const SAVER: usize = usize::MAX;
 
 /// Keeps a topology running.
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     /// The topology, with its hidden components.
     pub topology: Topology,
     /// Where its checkpoints are.
@@ -79,7 +79,7 @@ struct Launched {
 
 impl Supervisor {
     /// Runs until the topology has ended. `started` gets whether the first start succeeded.
-    pub async fn run(mut self, started: crossbeam_channel::Sender<Result<()>>) {
+    pub(crate) async fn run(mut self, started: crossbeam_channel::Sender<Result<()>>) {
         let executors = Executors::start(Arc::clone(&self.clock));
         let mut restarts = Restarts::new(self.topology.restarts);
         let first = self.launch(&executors, &restarts);

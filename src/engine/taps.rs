@@ -31,11 +31,11 @@ pub struct TapSource {
 
 /// The taps of all components.
 #[derive(Default)]
-pub struct Taps(Mutex<HashMap<String, Arc<ComponentTap>>>);
+pub(crate) struct Taps(Mutex<HashMap<String, Arc<ComponentTap>>>);
 
 impl Taps {
     /// The taps of a component.
-    pub fn of(&self, id: &str) -> Arc<ComponentTap> {
+    pub(crate) fn of(&self, id: &str) -> Arc<ComponentTap> {
         let mut taps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(taps.entry(id.to_owned()).or_default())
     }
@@ -44,7 +44,7 @@ impl Taps {
     ///
     /// # Errors
     /// If there is none.
-    pub fn open(
+    pub(crate) fn open(
         &self,
         components: &[ComponentSpec],
         wanted: &TapWanted,

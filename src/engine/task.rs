@@ -47,7 +47,7 @@ const DELIVERY: &str = "delivery";
 const INPUT: &str = "a tuple";
 
 /// What runs in a bolt's task.
-pub enum Worker {
+pub(crate) enum Worker {
     /// A bolt.
     Bolt(Box<dyn Bolt>),
     /// A sink, with the threads for what it prepares and what it commits; without them if it
@@ -57,7 +57,7 @@ pub enum Worker {
 
 /// The threads of a blocking sink. Two, so that a commit that waits for a server delays no
 /// checkpoint.
-pub struct SinkThreads {
+pub(crate) struct SinkThreads {
     /// Syncs what the sink wrote.
     pub prepare: JobThread,
     /// Makes it visible.
@@ -66,7 +66,7 @@ pub struct SinkThreads {
 
 /// One input of a task: its fields, and where it comes from, for the dead letters.
 #[derive(Clone, Debug)]
-pub struct TaskInput {
+pub(crate) struct TaskInput {
     /// `component` or `component:stream`.
     pub from: String,
     /// The fields of its tuples.
@@ -74,7 +74,7 @@ pub struct TaskInput {
 }
 
 /// A bolt's task.
-pub struct BoltTask {
+pub(crate) struct BoltTask {
     /// The component's id.
     pub component: String,
     /// The bolt or sink.
@@ -122,7 +122,7 @@ pub struct BoltTask {
 }
 
 /// What a task is in the middle of while it waits for another try.
-pub struct Current {
+pub(crate) struct Current {
     work: Work,
     retries: u32,
 }
@@ -146,14 +146,14 @@ enum BarrierStep {
 /// Event time that a task has not passed on, since its bolt may have work under way. It goes out
 /// behind the next barrier.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HeldWatermark {
+pub(crate) struct HeldWatermark {
     time: Option<EventTime>,
     is_idle: bool,
 }
 
 /// How a busy task looks for more, instead of going to sleep at once.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Looks {
+pub(crate) struct Looks {
     /// What it looks for, while it does.
     need: Option<Need>,
     /// The number of looks that are left.
@@ -164,7 +164,7 @@ pub struct Looks {
 
 /// What a task wants after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Another turn.
     Turn,
     /// To be woken when something is there.
@@ -186,7 +186,7 @@ enum Step {
 
 impl BoltTask {
     /// Works for one turn, or looks whether there is work.
-    pub fn turn(&mut self) -> Next {
+    pub(crate) fn turn(&mut self) -> Next {
         if let Some(need) = self.looks.need.take()
             && !self.finds(need)
         {
@@ -247,7 +247,7 @@ impl BoltTask {
     }
 
     /// Returns true if a task that is about to sleep for this would find it after all.
-    pub fn finds(&self, need: Need) -> bool {
+    pub(crate) fn finds(&self, need: Need) -> bool {
         match need {
             Need::Input => !self.inbox.is_empty() || self.waker.is_rung(),
             Need::Room => self.output.emitter.has_drained(),
@@ -325,7 +325,7 @@ impl BoltTask {
     }
 
     /// The linger time is over.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.output.emitter.flush();
     }
 
@@ -536,7 +536,7 @@ impl BoltTask {
     }
 
     /// The checkpoint with these promises is complete.
-    pub fn commit(&mut self, promises: Vec<Promise>) {
+    pub(crate) fn commit(&mut self, promises: Vec<Promise>) {
         let Worker::Sink(sink, threads) = &mut self.worker else { return };
         let mut deliver = sink.commit(promises);
         let (refused_rows, meter) = (self.refused_rows.clone(), Arc::clone(&self.meter));
@@ -557,7 +557,7 @@ impl BoltTask {
     }
 
     /// No checkpoint names these delivered segments any more.
-    pub fn forget(&mut self, segments: Vec<String>) {
+    pub(crate) fn forget(&mut self, segments: Vec<String>) {
         let Worker::Sink(sink, threads) = &mut self.worker else { return };
         let job = sink.forgotten(segments);
         run_job(threads.as_ref().map(|threads| &threads.commit), job, &self.reporter, |()| None);

@@ -34,7 +34,7 @@ use crate::topology::{Checkpoint, ComponentSpec, InputSpec, Plan, Topology};
 use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
 
 /// A task that is ready to start.
-pub struct Ready {
+pub(crate) struct Ready {
     /// The number of the executor that it belongs to, before the modulo.
     pub lane: usize,
     /// Its counters.
@@ -46,7 +46,7 @@ pub struct Ready {
 }
 
 /// What a task runs.
-pub enum ReadyKind {
+pub(crate) enum ReadyKind {
     /// A spout, which is built on its executor, since it need not be `Send`.
     Spout {
         /// Its configuration.
@@ -78,10 +78,10 @@ pub enum ReadyKind {
 }
 
 /// Tuples that made a component panic again and again: by component and hash, what it said.
-pub type Poison = HashMap<String, HashMap<u64, String>>;
+pub(crate) type Poison = HashMap<String, HashMap<u64, String>>;
 
 /// What all tasks of a start share.
-pub struct Shared<'a> {
+pub(crate) struct Shared<'a> {
     /// The clock.
     pub clock: &'a SharedClock,
     /// The coordinator.
@@ -122,7 +122,7 @@ pub struct Shared<'a> {
 ///
 /// # Errors
 /// If one has none.
-pub fn places(
+pub(crate) fn places(
     topology: &Topology,
     plan: &Plan,
     shared: &Shared<'_>,
@@ -145,7 +145,7 @@ pub fn places(
 ///
 /// # Errors
 /// If a component can't be made; the text names it.
-pub fn wire(
+pub(crate) fn wire(
     topology: &Topology,
     plan: &Plan,
     shared: &Shared<'_>,
@@ -222,7 +222,7 @@ fn uses_event_time(topology: &Topology) -> bool {
 }
 
 /// Names the component in an error.
-pub fn of_component(spec: &ComponentSpec, error: Error) -> Error {
+pub(crate) fn of_component(spec: &ComponentSpec, error: Error) -> Error {
     Error::fatal(format!("component \"{}\"", spec.id)).because(error)
 }
 
@@ -252,7 +252,7 @@ fn arities(spec: &ComponentSpec) -> Vec<usize> {
 }
 
 /// A stream as an input names it, `component` or `component:stream`, and its fields.
-pub fn stream_of(topology: &Topology, from: usize, stream: StreamId) -> (String, Fields) {
+pub(crate) fn stream_of(topology: &Topology, from: usize, stream: StreamId) -> (String, Fields) {
     let from = &topology.components[from];
     let declared = from.streams.iter().nth(stream.0).map(|(name, fields)| (name, fields.clone()));
     let (name, fields) = declared.unwrap_or_else(|| (DEAD, Fields::new(["post"])));
@@ -526,7 +526,7 @@ impl<'a> Wires<'a> {
 }
 
 /// Adds the hidden sink for dead letters, which takes the hidden stream of every component.
-pub fn with_dead_letters(mut topology: Topology, config: Arc<dyn SinkConfig>) -> Topology {
+pub(crate) fn with_dead_letters(mut topology: Topology, config: Arc<dyn SinkConfig>) -> Topology {
     use crate::flow::Grouping;
     use crate::topology::OnError;
     let inputs = topology.components.iter().enumerate().map(|(from, spec)| InputSpec {

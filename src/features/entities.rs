@@ -41,7 +41,7 @@ impl Entity {
     }
 
     /// Returns the text after the sign.
-    pub fn name<'t>(&self, text: &'t str) -> &'t str {
+    pub(crate) fn name<'t>(&self, text: &'t str) -> &'t str {
         &text[self.name.clone()]
     }
 }

@@ -65,12 +65,12 @@ pub(crate) struct Extractor {
 impl Extractor {
     /// Creates an extractor. It detects languages that a platform doesn't give if
     /// `detects_language` is true, and rates English texts if `rates_sentiment` is true.
-    pub fn new(detects_language: bool, rates_sentiment: bool) -> Self {
+    pub(crate) fn new(detects_language: bool, rates_sentiment: bool) -> Self {
         Self { detects_language, rates_sentiment, ..Self::default() }
     }
 
     /// Returns the features of a post; its lists are in `lists` until the next call.
-    pub fn extract<'p>(&mut self, post: &'p Post) -> PostFeatures<'p> {
+    pub(crate) fn extract<'p>(&mut self, post: &'p Post) -> PostFeatures<'p> {
         let mut facts = post.facts();
         self.lists.clear();
         self.entities.clear();

@@ -62,7 +62,7 @@ impl LanguageCode {
     }
 
     /// Returns the letters.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         let letters = &self.letters[..usize::from(self.length)];
         std::str::from_utf8(letters).expect("only ASCII letters are taken")
     }

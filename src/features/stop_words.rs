@@ -36,7 +36,7 @@ pub(crate) struct StopWords(HashSet<String>);
 
 impl StopWords {
     /// Returns true if a case-folded word is a stop word.
-    pub fn contains(&self, word: &str) -> bool {
+    pub(crate) fn contains(&self, word: &str) -> bool {
         self.0.contains(word)
     }
 }

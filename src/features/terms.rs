@@ -27,7 +27,7 @@ impl Terms {
     /// and without stop words, numbers and single letters. In Chinese and Japanese, which are
     /// written without spaces, two neighbouring characters are a term if at least one of them is
     /// Chinese.
-    pub fn find(
+    pub(crate) fn find(
         &mut self,
         text: &str,
         entities: &[Entity],

@@ -19,7 +19,7 @@ mod wake;
 
 /// The atomics of the wake protocol, which its model checker replaces by its own.
 mod atomic {
-    pub use std::sync::atomic::{AtomicU8, Ordering, fence};
+    pub(crate) use std::sync::atomic::{AtomicU8, Ordering, fence};
 }
 
 pub use batch::{Batch, Item};

@@ -29,31 +29,31 @@ pub enum Need {
 const NOTHING: u8 = 0;
 
 /// The sleep of a task, and the need that ends it.
-pub struct Wake {
+pub(crate) struct Wake {
     need: AtomicU8,
 }
 
 impl Wake {
     /// Of a task that is awake.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { need: AtomicU8::new(NOTHING) }
     }
 
     /// The task is about to sleep. It must look for what it needs once more after this, and call
     /// [`take_back`](Self::take_back) if it finds it.
-    pub fn will_sleep(&self, need: Need) {
+    pub(crate) fn will_sleep(&self, need: Need) {
         self.need.store(need as u8, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     /// The task found what it needs after all. False if a wake is on its way already: then the task
     /// leaves the work to that.
-    pub fn take_back(&self) -> bool {
+    pub(crate) fn take_back(&self) -> bool {
         self.need.swap(NOTHING, Ordering::Relaxed) != NOTHING
     }
 
     /// Something was provided, before this call. True if the caller must send the wake.
-    pub fn claim(&self, provided: Need) -> bool {
+    pub(crate) fn claim(&self, provided: Need) -> bool {
         fence(Ordering::SeqCst);
         // Looking first keeps the line shared between the cores while nobody sleeps.
         self.need.load(Ordering::Relaxed) == provided as u8

@@ -132,7 +132,7 @@ impl Flaw {
     }
 
     /// Returns the text of the error, without the place.
-    pub fn what(self, bytes: &[u8]) -> String {
+    pub(crate) fn what(self, bytes: &[u8]) -> String {
         let Self { at, what, expected } = self;
         if expected { format!("expected {what}, found {}", found(bytes, at)) } else { what.into() }
     }
@@ -173,7 +173,7 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0, line_breaks: false, seen: 0 }
     }
 
@@ -184,7 +184,7 @@ impl<'a> Scan<'a> {
 
     /// Skips white space, and returns the next byte without taking it.
     #[inline(always)]
-    pub fn space(&mut self) -> Option<u8> {
+    pub(crate) fn space(&mut self) -> Option<u8> {
         loop {
             match self.peek()? {
                 b' ' | b'\t' => {}
@@ -197,7 +197,7 @@ impl<'a> Scan<'a> {
 
     /// Moves past `"key" :`, and returns the bytes between the quotes.
     #[inline(always)]
-    pub fn key(&mut self) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn key(&mut self) -> Result<&'a [u8], Flaw> {
         if self.space() != Some(b'"') {
             return Err(Flaw::expected(self.at, "a key in quotes"));
         }
@@ -212,7 +212,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Moves past one value, nested at most `levels` deep.
-    pub fn value(&mut self, levels: usize) -> Result<(), Flaw> {
+    pub(crate) fn value(&mut self, levels: usize) -> Result<(), Flaw> {
         debug_assert!(levels <= DEPTH_MAX);
         // The open brackets, the innermost one in the lowest bit: 1 for an object, 0 for an array.
         let mut open = 0_u128;

@@ -98,7 +98,7 @@ struct Search<'a, F> {
 
 impl PointerTree {
     /// Adds a pointer, whose value is reported with this number.
-    pub fn add(&mut self, keys: Vec<PointerKey>, slot: usize) {
+    pub(crate) fn add(&mut self, keys: Vec<PointerKey>, slot: usize) {
         let mut node = &mut self.root;
         for key in keys {
             let known = node.below.iter().position(|(other, _)| *other == key);
@@ -113,13 +113,13 @@ impl PointerTree {
     }
 
     /// Returns the number of values to report.
-    pub fn slots(&self) -> usize {
+    pub(crate) fn slots(&self) -> usize {
         self.slots
     }
 
     /// Calls `found` with the number of each pointer that has a value in checked JSON, and with the
     /// value. Reads each byte at most once, and none after the last value.
-    pub fn find<'a>(&self, json: &'a [u8], found: impl FnMut(usize, &'a [u8])) {
+    pub(crate) fn find<'a>(&self, json: &'a [u8], found: impl FnMut(usize, &'a [u8])) {
         let mut search = Search { json, skip: Skip::new(json), missing: self.slots, found };
         // In a checked post, the search only ends because everything was found.
         let _ = search.value(&self.root);

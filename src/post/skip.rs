@@ -23,7 +23,7 @@ pub(super) struct Skip<'a> {
 }
 
 impl<'a> Skip<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
@@ -34,7 +34,7 @@ impl<'a> Skip<'a> {
 
     /// Moves past white space, and returns the next byte without taking it.
     #[inline(always)]
-    pub fn space(&mut self) -> Option<u8> {
+    pub(crate) fn space(&mut self) -> Option<u8> {
         loop {
             match self.peek()? {
                 b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
@@ -45,7 +45,7 @@ impl<'a> Skip<'a> {
 
     /// Moves past `"key" :`, and returns the bytes between the quotes.
     #[inline(always)]
-    pub fn key(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn key(&mut self) -> Option<&'a [u8]> {
         if self.space()? != b'"' {
             return None;
         }
@@ -61,7 +61,7 @@ impl<'a> Skip<'a> {
 
     /// Moves past one value.
     #[inline(always)]
-    pub fn value(&mut self) -> Option<()> {
+    pub(crate) fn value(&mut self) -> Option<()> {
         match self.space()? {
             b'"' => self.string(),
             b'{' | b'[' => self.nested(),

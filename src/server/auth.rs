@@ -43,7 +43,7 @@ const WAITING_MAX: usize = 16;
 
 /// What a request shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub(crate) enum Shown {
     /// The token.
     Token,
     /// A session.
@@ -55,7 +55,7 @@ pub enum Shown {
 }
 
 /// Knows the token.
-pub struct Auth {
+pub(crate) struct Auth {
     digest: digest::Digest,
     key: hmac::Key,
     clock: SharedClock,
@@ -77,7 +77,7 @@ impl Auth {
     ///
     /// # Errors
     /// If the file can't be made or read, has nothing in it, or others may read it.
-    pub fn open(state: &Path, is_secure: bool, clock: SharedClock) -> Result<Self> {
+    pub(crate) fn open(state: &Path, is_secure: bool, clock: SharedClock) -> Result<Self> {
         let token = read_or_make(&state.join(TOKEN_FILE))?;
         Ok(Self::new(&token, is_secure, clock))
     }
@@ -95,7 +95,7 @@ impl Auth {
     }
 
     /// What the headers of a request show.
-    pub fn shown(&self, authorization: Option<&str>, cookies: Option<&str>) -> Shown {
+    pub(crate) fn shown(&self, authorization: Option<&str>, cookies: Option<&str>) -> Shown {
         if let Some(header) = authorization {
             let token = header.strip_prefix("Bearer ").or_else(|| header.strip_prefix("bearer "));
             let is_right = token.is_some_and(|token| self.is_token(token.trim()));
@@ -111,7 +111,7 @@ impl Auth {
     }
 
     /// Returns true for the token. Digests are compared, so that the time tells nothing of it.
-    pub fn is_token(&self, token: &str) -> bool {
+    pub(crate) fn is_token(&self, token: &str) -> bool {
         digest::digest(&digest::SHA256, token.as_bytes()).as_ref() == self.digest.as_ref()
     }
 
@@ -127,7 +127,7 @@ impl Auth {
     ///
     /// # Errors
     /// If the system has no random numbers.
-    pub fn new_session(&self) -> Result<String> {
+    pub(crate) fn new_session(&self) -> Result<String> {
         let ends = self.clock.now().unix_timestamp() + SESSION_MAX.as_secs().cast_signed();
         let said = format!("{ends}.{}", random_text(16)?);
         let tag = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, said.as_bytes()));
@@ -135,7 +135,7 @@ impl Auth {
     }
 
     /// The cookie that ends a session, for a header.
-    pub fn no_session(&self) -> String {
+    pub(crate) fn no_session(&self) -> String {
         self.cookie("", 0)
     }
 
@@ -146,7 +146,7 @@ impl Auth {
 
     /// Holds up whoever showed a wrong token, longer each time. Returns false if too many wait
     /// already.
-    pub async fn slow_down(&self) -> bool {
+    pub(crate) async fn slow_down(&self) -> bool {
         let Ok(_waiting) = self.waiting.try_acquire() else { return false };
         let wait = {
             let now = self.clock.monotonic();

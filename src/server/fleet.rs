@@ -34,7 +34,7 @@ const NAME_CHARS_MAX: usize = 100;
 
 /// Why something isn't done.
 #[derive(Debug)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The topology has problems.
     Invalid(Problems),
     /// There is no topology of that name.
@@ -58,7 +58,7 @@ impl From<Error> for Refusal {
 }
 
 /// What is to become of a topology.
-pub enum Task {
+pub(crate) enum Task {
     /// Its spouts emit, or don't.
     SetActive(bool),
     /// A rebalance was done: the next start has these numbers too.
@@ -85,7 +85,7 @@ pub enum Task {
 }
 
 /// A task for a keeper, and who waits for it.
-pub struct Order {
+pub(crate) struct Order {
     /// What to do.
     pub task: Task,
     /// Who waits.
@@ -93,7 +93,7 @@ pub struct Order {
 }
 
 /// A topology that the server keeps: what its keeper and the API share.
-pub struct Kept {
+pub(crate) struct Kept {
     /// Its name.
     pub name: String,
     /// Its folder.
@@ -107,33 +107,33 @@ pub struct Kept {
 
 impl Kept {
     /// What becomes of it.
-    pub fn summary(&self) -> TopologySummary {
+    pub(crate) fn summary(&self) -> TopologySummary {
         lock(&self.summary).clone()
     }
 
     /// Changes what becomes of it.
-    pub fn show(&self, change: impl FnOnce(&mut TopologySummary)) {
+    pub(crate) fn show(&self, change: impl FnOnce(&mut TopologySummary)) {
         change(&mut lock(&self.summary));
     }
 
     /// The topology file that runs.
-    pub fn topology(&self) -> String {
+    pub(crate) fn topology(&self) -> String {
         lock(&self.topology).clone()
     }
 
     /// Another topology file runs, with so many components and tasks.
-    pub fn set_topology(&self, topology: &str, (components, tasks): (usize, usize)) {
+    pub(crate) fn set_topology(&self, topology: &str, (components, tasks): (usize, usize)) {
         topology.clone_into(&mut lock(&self.topology));
         self.show(|summary| (summary.components, summary.tasks) = (components, tasks));
     }
 
     /// What its process says.
-    pub fn log(&self) -> MutexGuard<'_, LogBook> {
+    pub(crate) fn log(&self) -> MutexGuard<'_, LogBook> {
         lock(&self.log)
     }
 
     /// What it did in the last minutes.
-    pub fn history(&self) -> MutexGuard<'_, History> {
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         lock(&self.history)
     }
 
@@ -141,7 +141,7 @@ impl Kept {
     ///
     /// # Errors
     /// Why it isn't.
-    pub async fn order(&self, task: Task) -> Result<(), Refusal> {
+    pub(crate) async fn order(&self, task: Task) -> Result<(), Refusal> {
         let (reply, done) = oneshot::channel();
         let gone = || Refusal::Unknown(self.name.clone());
         self.orders.send(Order { task, reply }).await.map_err(|_| gone())?;
@@ -150,7 +150,7 @@ impl Kept {
 }
 
 /// What all keepers share.
-pub struct Shared {
+pub(crate) struct Shared {
     /// The program whose `run` runs a topology.
     pub program: PathBuf,
     /// The components.
@@ -168,7 +168,7 @@ impl Shared {
     ///
     /// # Errors
     /// All problems, each with its place.
-    pub fn read(&self, file: &str, topology: &str) -> Result<Topology, Problems> {
+    pub(crate) fn read(&self, file: &str, topology: &str) -> Result<Topology, Problems> {
         let guard = Some(Arc::clone(&self.guard));
         let options = LoadOptions { online: true, guard, ..LoadOptions::default() };
         parse(file, topology, &self.registry, &options)
@@ -176,7 +176,7 @@ impl Shared {
 }
 
 /// All topologies of a server.
-pub struct Fleet {
+pub(crate) struct Fleet {
     state: PathBuf,
     limits: Limits,
     shared: Arc<Shared>,
@@ -190,7 +190,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// How many components a topology's file has, and how many tasks they have together.
-pub fn size_of(topology: &Topology) -> (usize, usize) {
+pub(crate) fn size_of(topology: &Topology) -> (usize, usize) {
     let tasks = topology.components.iter().map(|spec| usize::from(spec.parallelism_hint.get()));
     let of_file = topology.components.iter().filter(|spec| spec.in_front_of.is_none());
     (of_file.count(), tasks.sum())
@@ -198,7 +198,7 @@ pub fn size_of(topology: &Topology) -> (usize, usize) {
 
 impl Fleet {
     /// An empty one; `keepers` takes the keepers that it makes.
-    pub fn new(
+    pub(crate) fn new(
         options: &ServerOptions,
         registry: Arc<Registry>,
         keepers: mpsc::Sender<Keeper>,
@@ -223,7 +223,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If the folder can't be read.
-    pub async fn start_all(self: &Arc<Self>) -> Result<Vec<String>> {
+    pub(crate) async fn start_all(self: &Arc<Self>) -> Result<Vec<String>> {
         let root = places::topologies(&self.state);
         make_private_folders(&root).map_err(|error| failed("make", &root, error))?;
         let entries = fs::read_dir(&root).map_err(|error| failed("read", &root, error))?;
@@ -246,17 +246,17 @@ impl Fleet {
     }
 
     /// What keepers share.
-    pub fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 
     /// The bounds.
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
     /// All topologies, by name.
-    pub fn all(&self) -> Vec<Arc<Kept>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Kept>> {
         lock(&self.kept).values().cloned().collect()
     }
 
@@ -264,7 +264,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If there is none.
-    pub fn find(&self, name: &str) -> Result<Arc<Kept>, Refusal> {
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Kept>, Refusal> {
         lock(&self.kept).get(name).cloned().ok_or_else(|| Refusal::Unknown(name.to_owned()))
     }
 
@@ -273,7 +273,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If it has problems, there is one of its name, or there are too many.
-    pub async fn submit(
+    pub(crate) async fn submit(
         self: &Arc<Self>,
         (file, topology): (&str, &str),
         fresh: bool,
@@ -315,7 +315,11 @@ impl Fleet {
     ///
     /// # Errors
     /// If it doesn't.
-    pub fn check_room(&self, topology: &Topology, instead: Option<&Kept>) -> Result<(), Refusal> {
+    pub(crate) fn check_room(
+        &self,
+        topology: &Topology,
+        instead: Option<&Kept>,
+    ) -> Result<(), Refusal> {
         let kept = lock(&self.kept);
         let Limits { topologies_max, tasks_max, .. } = self.limits;
         if instead.is_none() && kept.len() >= topologies_max {
@@ -333,7 +337,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If it doesn't.
-    pub fn check_tasks(&self, of: &Kept, tasks: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_tasks(&self, of: &Kept, tasks: usize) -> Result<(), Refusal> {
         let kept = lock(&self.kept);
         let others = kept.values().filter(|one| one.name != of.name);
         fits(tasks, others.map(|one| one.summary().tasks).sum(), self.limits.tasks_max)
@@ -343,7 +347,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If there is nothing, or it can't be deleted.
-    pub fn purge_killed(&self, name: &str) -> Result<(), Refusal> {
+    pub(crate) fn purge_killed(&self, name: &str) -> Result<(), Refusal> {
         let folder = TopologyFolder::of(&self.state, name);
         let kept = lock(&self.kept);
         let record = if kept.contains_key(name) { None } else { Record::read(&folder)? };
@@ -355,7 +359,7 @@ impl Fleet {
     }
 
     /// Ends all topologies, so that the next start goes on with them.
-    pub async fn shut_down(&self, within: Duration) {
+    pub(crate) async fn shut_down(&self, within: Duration) {
         // Who waits for its turn to begin doesn't begin any more.
         self.shared.starting.close();
         let all = self.all();
@@ -364,7 +368,7 @@ impl Fleet {
     }
 
     /// A topology is gone.
-    pub fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         lock(&self.kept).remove(name);
     }
 

@@ -33,7 +33,7 @@ pub struct ComponentRate {
 
 /// The counts of one component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Tuples taken.
     pub received: u64,
     /// Tuples emitted.
@@ -49,14 +49,14 @@ struct Mark {
 
 /// What a topology did in the last minutes.
 #[derive(Default)]
-pub struct History {
+pub(crate) struct History {
     whole: VecDeque<Seen>,
     marks: VecDeque<Mark>,
 }
 
 impl History {
     /// Takes a snapshot. One of another process begins anew.
-    pub fn add(&mut self, seen: Seen) {
+    pub(crate) fn add(&mut self, seen: Seen) {
         let uptime = seen.status.uptime;
         if self.marks.back().is_some_and(|last| last.uptime > uptime) {
             *self = Self::default();
@@ -76,7 +76,7 @@ impl History {
     }
 
     /// What happened between the oldest whole snapshot of the same process and this one.
-    pub fn report(&self, now: &Seen) -> Report {
+    pub(crate) fn report(&self, now: &Seen) -> Report {
         let uptime = now.status.uptime;
         let before = self.whole.iter().find(|before| before.status.uptime + APART <= uptime);
         let before = before.map(|before| &before.status);
@@ -84,7 +84,7 @@ impl History {
     }
 
     /// The rates of each component over the last `window`; over all of its uptime without one.
-    pub fn rates(&self, now: &Seen, window: Option<Duration>) -> Vec<ComponentRate> {
+    pub(crate) fn rates(&self, now: &Seen, window: Option<Duration>) -> Vec<ComponentRate> {
         let newest = mark(now);
         let begin = window.map(|window| newest.uptime.saturating_sub(window));
         let before = begin.and_then(|begin| {
@@ -96,7 +96,7 @@ impl History {
 
     /// The rate out of each component between each two snapshots, oldest first: at most `points`
     /// of them.
-    pub fn curve(&self, id: &str, points: usize) -> Vec<f64> {
+    pub(crate) fn curve(&self, id: &str, points: usize) -> Vec<f64> {
         let first = self.marks.len().saturating_sub(points + 1);
         let marks: Vec<&Mark> = self.marks.range(first..).collect();
         let pairs = marks.windows(2).filter_map(|pair| {

@@ -42,7 +42,7 @@ pub struct LogLine {
 }
 
 /// The lines of one topology.
-pub struct LogBook {
+pub(crate) struct LogBook {
     lines: VecDeque<LogLine>,
     bytes: usize,
     next: u64,
@@ -53,7 +53,7 @@ pub struct LogBook {
 
 impl LogBook {
     /// The book whose file has this path. What an earlier server wrote is read again.
-    pub fn open(path: PathBuf) -> Self {
+    pub(crate) fn open(path: PathBuf) -> Self {
         let (lines, newest) = (VecDeque::new(), watch::Sender::new(0));
         let mut book = Self { lines, bytes: 0, next: 1, path, file: None, newest };
         for line in last_lines(&book.path) {
@@ -65,13 +65,13 @@ impl LogBook {
     }
 
     /// Adds what the process printed on a line of standard error.
-    pub fn add_printed(&mut self, printed: &str, now: OffsetDateTime) {
+    pub(crate) fn add_printed(&mut self, printed: &str, now: OffsetDateTime) {
         let (level, text) = read_printed(printed);
         self.add(&level, &text, now);
     }
 
     /// Adds a line.
-    pub fn add(&mut self, level: &str, text: &str, now: OffsetDateTime) {
+    pub(crate) fn add(&mut self, level: &str, text: &str, now: OffsetDateTime) {
         let text =
             printable_line(&shortened(&hide_in_addresses(text), LINE_CHARS_MAX)).into_owned();
         let line = LogLine { number: 0, at: now, level: level.to_owned(), text };
@@ -93,14 +93,14 @@ impl LogBook {
     }
 
     /// The lines behind the one with this number, oldest first, but only the newest `lines_max`.
-    pub fn after(&self, number: u64, lines_max: usize) -> Vec<LogLine> {
+    pub(crate) fn after(&self, number: u64, lines_max: usize) -> Vec<LogLine> {
         let first = self.lines.partition_point(|line| line.number <= number);
         let first = first.max(self.lines.len().saturating_sub(lines_max));
         self.lines.range(first..).cloned().collect()
     }
 
     /// Tells the number of the newest line, whenever there is another.
-    pub fn follow(&self) -> watch::Receiver<u64> {
+    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
 

@@ -27,39 +27,39 @@ pub fn default_folder(state_home: Option<&OsStr>, home: Option<&OsStr>) -> Optio
 }
 
 /// The folder that holds those of all topologies.
-pub fn topologies(state: &Path) -> PathBuf {
+pub(crate) fn topologies(state: &Path) -> PathBuf {
     state.join("topologies")
 }
 
 /// The folder of one topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopologyFolder(pub PathBuf);
+pub(crate) struct TopologyFolder(pub PathBuf);
 
 impl TopologyFolder {
     /// The folder for a name, which may be any text: the hash tells names apart that look alike.
-    pub fn of(state: &Path, name: &str) -> Self {
+    pub(crate) fn of(state: &Path, name: &str) -> Self {
         let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
         let readable: String = name.chars().take(NAME_CHARS_MAX).map(safe).collect();
         Self(topologies(state).join(format!("{readable}-{:016x}", xxh3_64(name.as_bytes()))))
     }
 
     /// What was submitted, and what is wanted of it.
-    pub fn record(&self) -> PathBuf {
+    pub(crate) fn record(&self) -> PathBuf {
         self.0.join("record.json")
     }
 
     /// The topology file that its process reads.
-    pub fn topology(&self) -> PathBuf {
+    pub(crate) fn topology(&self) -> PathBuf {
         self.0.join("topology.ron")
     }
 
     /// The state folder of its process.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.0.join("state")
     }
 
     /// What its process says.
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.0.join("log")
     }
 }

@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 /// What is wanted of a topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// It runs.
     Active,
     /// It runs, and its spouts emit nothing.
@@ -33,7 +33,7 @@ pub enum Wanted {
 
 /// A version of a topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Version {
+pub(crate) struct Version {
     /// The topology file, with everything that it includes.
     pub topology: String,
     /// The numbers of tasks that a rebalance set.
@@ -43,7 +43,7 @@ pub struct Version {
 
 /// A text, and when it was said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dated {
+pub(crate) struct Dated {
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
@@ -53,7 +53,7 @@ pub struct Dated {
 
 /// All that is kept of a topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     version: u32,
     /// The topology's name.
     pub name: String,
@@ -83,7 +83,7 @@ pub struct Record {
 
 impl Record {
     /// Of a topology that was just submitted.
-    pub fn new(name: &str, topology: String, now: OffsetDateTime) -> Self {
+    pub(crate) fn new(name: &str, topology: String, now: OffsetDateTime) -> Self {
         Self {
             version: VERSION,
             name: name.to_owned(),
@@ -102,7 +102,7 @@ impl Record {
     ///
     /// # Errors
     /// If it can't be read, or another version has written it.
-    pub fn read(folder: &TopologyFolder) -> Result<Option<Self>> {
+    pub(crate) fn read(folder: &TopologyFolder) -> Result<Option<Self>> {
         let path = folder.record();
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -125,7 +125,7 @@ impl Record {
     ///
     /// # Errors
     /// If the disk is full, or the folder can't be written.
-    pub fn write(&self, folder: &TopologyFolder) -> Result<()> {
+    pub(crate) fn write(&self, folder: &TopologyFolder) -> Result<()> {
         let path = folder.record();
         make_private_folders(&folder.0).map_err(|error| failed("make", &folder.0, error))?;
         let text = serde_json::to_vec_pretty(self)
@@ -138,7 +138,7 @@ impl Record {
 ///
 /// # Errors
 /// If the disk is full, or the folder can't be written.
-pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut options = OpenOptions::new();

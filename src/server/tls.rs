@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// If a file can't be read, isn't PEM, or the two don't belong together.
-pub fn server_config(files: &TlsFiles) -> Result<ServerConfig> {
+pub(crate) fn server_config(files: &TlsFiles) -> Result<ServerConfig> {
     let TlsFiles { certificate, key } = files;
     let bad = |what: &str, path: &std::path::Path| {
         Error::fatal(format!("can't use \"{}\" as {what}: expected PEM", path.display()))

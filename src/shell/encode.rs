@@ -13,7 +13,11 @@ pub(super) struct Prefix(Vec<u8>);
 impl Prefix {
     /// Those of all inputs of a component. The task that emitted a tuple isn't known: the first of
     /// its component stands for it.
-    pub fn of_inputs(outline: &TopologyOutline, component: &str, inputs: usize) -> Vec<Self> {
+    pub(crate) fn of_inputs(
+        outline: &TopologyOutline,
+        component: &str,
+        inputs: usize,
+    ) -> Vec<Self> {
         let known = outline.component(component).map(|own| own.inputs.as_slice());
         let known = known.unwrap_or_default();
         let mut prefixes = Vec::new();
@@ -28,7 +32,7 @@ impl Prefix {
 
     /// Writes a tuple with this number.
     #[inline]
-    pub fn push(&self, values: &[Value], number: u64, out: &mut Vec<u8>) {
+    pub(crate) fn push(&self, values: &[Value], number: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0);
         push_rest(values, number, out);
     }

@@ -30,7 +30,7 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     /// The room for what is read next.
-    pub fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.filled, 0);
             self.filled -= self.start;
@@ -45,7 +45,7 @@ impl Inbound {
     }
 
     /// So many bytes of the room were read.
-    pub fn add(&mut self, bytes: usize) {
+    pub(crate) fn add(&mut self, bytes: usize) {
         self.filled += bytes;
     }
 
@@ -53,7 +53,7 @@ impl Inbound {
     ///
     /// # Errors
     /// What is there instead.
-    pub fn next(&mut self) -> Result<Option<&str>, Flaw> {
+    pub(crate) fn next(&mut self) -> Result<Option<&str>, Flaw> {
         while let Some(length) = memchr(b'\n', &self.buffer[self.searched..self.filled]) {
             let end = self.searched + length;
             let line = &self.buffer[self.line..end];
@@ -84,17 +84,17 @@ impl Inbound {
     }
 
     /// What has been read of the message in progress, for people.
-    pub fn rest(&self) -> String {
+    pub(crate) fn rest(&self) -> String {
         quoted(&self.buffer[self.start..self.filled])
     }
 
     /// True if there may be another whole message in what was read.
-    pub fn has_line(&self) -> bool {
+    pub(crate) fn has_line(&self) -> bool {
         memchr(b'\n', &self.buffer[self.searched..self.filled]).is_some()
     }
 
     /// True if a message is in progress.
-    pub fn is_within(&self) -> bool {
+    pub(crate) fn is_within(&self) -> bool {
         self.start < self.filled
     }
 }

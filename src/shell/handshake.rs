@@ -30,7 +30,7 @@ pub(super) fn task_id(plan_number: usize) -> i64 {
 
 impl Handshake<'_> {
     /// The message, with its end.
-    pub fn message(&self) -> Vec<u8> {
+    pub(crate) fn message(&self) -> Vec<u8> {
         let message = json!({
             "pidDir": self.pid_dir.display().to_string(),
             "conf": self.conf(),

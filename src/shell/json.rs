@@ -22,7 +22,7 @@ pub(super) struct Json<'a> {
 
 impl<'a> Json<'a> {
     /// At the beginning of a text.
-    pub fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
@@ -55,14 +55,14 @@ impl<'a> Json<'a> {
     }
 
     /// Moves over the brace that opens an object.
-    pub fn object(&mut self) -> Result<(), Flaw> {
+    pub(crate) fn object(&mut self) -> Result<(), Flaw> {
         if self.takes(b'{') { Ok(()) } else { Err(self.expected("an object")) }
     }
 
     /// The next key of an object; `None` behind the last one. `is_first` is false from the second
     /// call on.
     #[inline]
-    pub fn key(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, Flaw> {
+    pub(crate) fn key(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, Flaw> {
         if self.takes(b'}') {
             return Ok(None);
         }
@@ -74,13 +74,13 @@ impl<'a> Json<'a> {
     }
 
     /// Checks that nothing more comes.
-    pub fn end(&mut self) -> Result<(), Flaw> {
+    pub(crate) fn end(&mut self) -> Result<(), Flaw> {
         if self.peek().is_none() { Ok(()) } else { Err(self.expected("nothing more")) }
     }
 
     /// Reads a string.
     #[inline]
-    pub fn string(&mut self) -> Result<Cow<'a, str>, Flaw> {
+    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, Flaw> {
         if !self.takes(b'"') {
             return Err(self.expected("a string"));
         }
@@ -108,7 +108,7 @@ impl<'a> Json<'a> {
     }
 
     /// Reads `true`, `false` or `null`, which is `None`.
-    pub fn flag(&mut self) -> Result<Option<bool>, Flaw> {
+    pub(crate) fn flag(&mut self) -> Result<Option<bool>, Flaw> {
         for (word, value) in [("true", Some(true)), ("false", Some(false)), ("null", None)] {
             if self.takes_word(word) {
                 return Ok(value);
@@ -125,7 +125,7 @@ impl<'a> Json<'a> {
     }
 
     /// Reads a whole number; `null` is `None`.
-    pub fn whole_number(&mut self) -> Result<Option<i64>, Flaw> {
+    pub(crate) fn whole_number(&mut self) -> Result<Option<i64>, Flaw> {
         if self.takes_word("null") {
             return Ok(None);
         }
@@ -143,7 +143,7 @@ impl<'a> Json<'a> {
     }
 
     /// Moves over one value of any type, and gives its text.
-    pub fn raw(&mut self) -> Result<&'a str, Flaw> {
+    pub(crate) fn raw(&mut self) -> Result<&'a str, Flaw> {
         let first = self.peek();
         let start = self.at;
         match first {
@@ -181,7 +181,7 @@ impl<'a> Json<'a> {
     }
 
     /// Reads the elements of a list into `values`.
-    pub fn list(&mut self, values: &mut Vec<Value>) -> Result<(), Flaw> {
+    pub(crate) fn list(&mut self, values: &mut Vec<Value>) -> Result<(), Flaw> {
         self.elements(DEPTH_MAX, values)
     }
 

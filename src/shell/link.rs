@@ -28,7 +28,7 @@ pub(super) struct Link {
 
 impl Link {
     /// To a child that was just started, whose handshake is the first to be written.
-    pub fn new(child: Child, handshake: Vec<u8>, pid_dir: PathBuf) -> Self {
+    pub(crate) fn new(child: Child, handshake: Vec<u8>, pid_dir: PathBuf) -> Self {
         Self {
             child,
             out: handshake,
@@ -40,29 +40,32 @@ impl Link {
     }
 
     /// The child.
-    pub fn child(&self) -> &Child {
+    pub(crate) fn child(&self) -> &Child {
         &self.child
     }
 
     /// What is to be written: it may be added to.
     #[inline]
-    pub fn out(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 
     /// The number of bytes that aren't written.
     #[inline]
-    pub fn unwritten(&self) -> usize {
+    pub(crate) fn unwritten(&self) -> usize {
         self.out.len() - self.written
     }
 
     /// Writes as much as the pipe takes. True if it took something.
-    pub fn write(&mut self) -> Result<bool> {
+    pub(crate) fn write(&mut self) -> Result<bool> {
         self.write_by(|child, bytes| Ok(rustix::io::write(&child.stdin, bytes)?))
     }
 
     /// Writes by this function.
-    pub fn write_by(&mut self, write: impl Fn(&Child, &[u8]) -> io::Result<usize>) -> Result<bool> {
+    pub(crate) fn write_by(
+        &mut self,
+        write: impl Fn(&Child, &[u8]) -> io::Result<usize>,
+    ) -> Result<bool> {
         let before = self.written;
         while self.unwritten() > 0 {
             match write(&self.child, &self.out[self.written..]).map_err(|error| error.kind()) {
@@ -91,7 +94,7 @@ impl Link {
     ///
     /// # Errors
     /// If the child has ended.
-    pub fn read(&mut self) -> Result<bool> {
+    pub(crate) fn read(&mut self) -> Result<bool> {
         self.read_by(|child, room| Ok(rustix::io::read(&child.stdout, room)?))
     }
 
@@ -99,7 +102,7 @@ impl Link {
     ///
     /// # Errors
     /// If the child has ended.
-    pub fn read_by(
+    pub(crate) fn read_by(
         &mut self,
         read: impl Fn(&Child, &mut [u8]) -> io::Result<usize>,
     ) -> Result<bool> {
@@ -130,7 +133,7 @@ impl Link {
 
     /// Waits until the child has written something or has room for what isn't written, but no
     /// longer than this.
-    pub fn wait(&self, at_most: Duration) {
+    pub(crate) fn wait(&self, at_most: Duration) {
         let mut pipes = vec![PollFd::new(&self.child.stdout, PollFlags::IN)];
         if self.unwritten() > 0 {
             pipes.push(PollFd::new(&self.child.stdin, PollFlags::OUT));
@@ -141,7 +144,7 @@ impl Link {
     }
 
     /// An error about a message that isn't one of the protocol.
-    pub fn garbage(&self, flaw: &str, message: Option<&str>) -> Error {
+    pub(crate) fn garbage(&self, flaw: &str, message: Option<&str>) -> Error {
         let line = message.map(|message| format!(", in {}", quoted(message.as_bytes())));
         let process = &self.child.process;
         process.kill_because(format!("wrote {flaw}{}", line.unwrap_or_default()));
@@ -149,7 +152,7 @@ impl Link {
     }
 
     /// An error about a child that does nothing.
-    pub fn hangs(&self, what: &str) -> Error {
+    pub(crate) fn hangs(&self, what: &str) -> Error {
         self.child.process.kill_because(format!("hangs: {what}"));
         self.describe_end()
     }

@@ -45,7 +45,7 @@ pub(super) struct RawId<'a>(pub &'a str);
 
 impl RawId<'_> {
     /// The number that a bolt's tuple was given.
-    pub fn number(self) -> Option<u64> {
+    pub(crate) fn number(self) -> Option<u64> {
         self.0.trim_matches('"').parse().ok()
     }
 }

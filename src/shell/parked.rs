@@ -36,13 +36,13 @@ impl fmt::Debug for Parking {
 
 impl Parking {
     /// The child of the task before.
-    pub fn take(&self, split: &str) -> Option<SpoutChild> {
+    pub(crate) fn take(&self, split: &str) -> Option<SpoutChild> {
         self.children().remove(split)
     }
 
     /// Keeps a child until the next task takes it, or the topology has ended. `completed` tells
     /// which of its tuples a checkpoint holds, for as long as that may change.
-    pub fn park(
+    pub(crate) fn park(
         &self,
         split: String,
         child: SpoutChild,

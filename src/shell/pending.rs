@@ -43,7 +43,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Adds a tuple, and returns its number.
-    pub fn add(&mut self, given: Given) -> u64 {
+    pub(crate) fn add(&mut self, given: Given) -> u64 {
         self.count += 1;
         self.bytes += given.weight();
         self.ring.push_back(Some(given));
@@ -51,25 +51,25 @@ impl Pending {
     }
 
     /// Takes a number for something that may be acknowledged and isn't waited for: a tick.
-    pub fn add_nothing(&mut self) -> u64 {
+    pub(crate) fn add_nothing(&mut self) -> u64 {
         self.ring.push_back(None);
         self.next() - 1
     }
 
     /// The number that the next one gets.
-    pub fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.first + self.ring.len() as u64
     }
 
     /// The tuple with this number, if it isn't done.
-    pub fn get(&self, number: u64) -> Option<&Given> {
+    pub(crate) fn get(&self, number: u64) -> Option<&Given> {
         let at = number.checked_sub(self.first)?;
         self.ring.get(usize::try_from(at).ok()?)?.as_ref()
     }
 
     /// Takes out the tuple with this number, if it isn't done.
     #[inline]
-    pub fn take(&mut self, number: u64) -> Option<Given> {
+    pub(crate) fn take(&mut self, number: u64) -> Option<Given> {
         let at = number.checked_sub(self.first)?;
         let given = self.ring.get_mut(usize::try_from(at).ok()?)?.take();
         if let Some(given) = &given {
@@ -84,41 +84,41 @@ impl Pending {
     }
 
     /// The number and the tuple that was given first of those that aren't done.
-    pub fn oldest(&self) -> Option<(u64, &Given)> {
+    pub(crate) fn oldest(&self) -> Option<(u64, &Given)> {
         // `take` leaves one at the front that isn't done; ticks may stand before it.
         let at = self.ring.iter().position(Option::is_some)?;
         Some((self.first + at as u64, self.ring[at].as_ref()?))
     }
 
     /// Gives a tuple again at this time.
-    pub fn retry_at(&mut self, due: Duration, given: Given) {
+    pub(crate) fn retry_at(&mut self, due: Duration, given: Given) {
         self.again.push((due, given));
     }
 
     /// A tuple whose time to be given again has come.
-    pub fn take_due(&mut self, now: Duration) -> Option<Given> {
+    pub(crate) fn take_due(&mut self, now: Duration) -> Option<Given> {
         let at = self.again.iter().position(|(due, _)| *due <= now)?;
         Some(self.again.swap_remove(at).1)
     }
 
     /// When the next tuple is given again.
-    pub fn next_due(&self) -> Option<Duration> {
+    pub(crate) fn next_due(&self) -> Option<Duration> {
         self.again.iter().map(|(due, _)| *due).min()
     }
 
     /// True if nothing is waited for.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.count == 0 && self.again.is_empty()
     }
 
     /// True if the child has as many tuples as it may have.
     #[inline]
-    pub fn is_full(&self, tuples_max: usize) -> bool {
+    pub(crate) fn is_full(&self, tuples_max: usize) -> bool {
         self.count + self.again.len() >= tuples_max || self.bytes >= PENDING_BYTES_MAX
     }
 
     /// The only tuple that the child has, if it is one.
-    pub fn only(&self) -> Option<&Given> {
+    pub(crate) fn only(&self) -> Option<&Given> {
         if self.count == 1 { self.oldest().map(|(_, given)| given) } else { None }
     }
 }

@@ -85,7 +85,7 @@ struct Said {
 impl Process {
     /// Starts a child. The calling thread must last as long as this process: with the thread's end
     /// the kernel kills the child.
-    pub fn start(spec: &ProcessSpec) -> Result<(Self, Pipes)> {
+    pub(crate) fn start(spec: &ProcessSpec) -> Result<(Self, Pipes)> {
         let Some((program, arguments)) = spec.command.split_first() else {
             return Err(Error::fatal("the command is empty"));
         };
@@ -130,13 +130,13 @@ impl Process {
     }
 
     /// Names the child: its command and its number.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("its child {} ({})", self.pid.as_raw_nonzero(), quoted(self.command.as_bytes()))
     }
 
     /// Says something that the child said, unless it says too much; `None` only tells of lines that
     /// were held back.
-    pub fn say(&self, now: Duration, text: Option<&str>) {
+    pub(crate) fn say(&self, now: Duration, text: Option<&str>) {
         let mut said = self.said();
         if now.saturating_sub(said.since) >= SAID_WITHIN {
             let held_back = std::mem::take(&mut said.held_back);
@@ -155,7 +155,7 @@ impl Process {
     }
 
     /// Takes what it wrote to standard error.
-    pub fn take_stderr(&self, now: Duration, bytes: &[u8]) {
+    pub(crate) fn take_stderr(&self, now: Duration, bytes: &[u8]) {
         let mut lines = Vec::new();
         let is_flood = {
             let mut said = self.said();
@@ -192,24 +192,24 @@ impl Process {
     }
 
     /// Kills it, and remembers why.
-    pub fn kill_because(&self, why: String) {
+    pub(crate) fn kill_because(&self, why: String) {
         self.said().killed.get_or_insert(why);
         self.signal(Signal::KILL);
     }
 
     /// Sends a signal to it and to all that it has started.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // Its group is gone with it: then there is nobody to tell.
         let _ = kill_process_group(self.pid, signal);
     }
 
     /// True if somebody has seen that it has ended. Costs no call of the system.
-    pub fn is_known_to_have_exited(&self) -> bool {
+    pub(crate) fn is_known_to_have_exited(&self) -> bool {
         self.has_exited.load(Ordering::Relaxed)
     }
 
     /// True once it has ended, although others may still hold its pipes.
-    pub fn has_exited(&self) -> bool {
+    pub(crate) fn has_exited(&self) -> bool {
         if self.has_exited.load(Ordering::Relaxed) {
             return true;
         }
@@ -220,7 +220,7 @@ impl Process {
     }
 
     /// Reaps it if it has ended, together with the rest of its group.
-    pub fn reap(&self) -> bool {
+    pub(crate) fn reap(&self) -> bool {
         if !self.has_exited() {
             return false;
         }
@@ -230,7 +230,7 @@ impl Process {
     }
 
     /// Kills it if it hasn't ended by itself, and says how it ended and what it said last.
-    pub fn describe_end(&self) -> String {
+    pub(crate) fn describe_end(&self) -> String {
         let mut waited = Duration::ZERO;
         while !self.has_exited() && waited < END_WAIT {
             const STEP: Duration = Duration::from_millis(5);

@@ -66,7 +66,7 @@ pub(super) enum Asked {
 }
 
 impl SpoutChild {
-    pub fn new(
+    pub(crate) fn new(
         link: Link,
         target: EmitTarget,
         tracked: Tracked,
@@ -91,7 +91,7 @@ impl SpoutChild {
     }
 
     /// Asks something; `id` is JSON.
-    pub fn ask(&mut self, command: &str, id: &str) {
+    pub(crate) fn ask(&mut self, command: &str, id: &str) {
         let text = format!("{{\"command\":\"{command}\",\"id\":{id}}}");
         self.link.out().extend_from_slice(text.as_bytes());
         self.link.out().extend_from_slice(END);
@@ -100,7 +100,7 @@ impl SpoutChild {
     }
 
     /// Asks what is to be asked next, with at most this many tuples on their way.
-    pub fn ask_next(&mut self, max_pending: usize) -> Asked {
+    pub(crate) fn ask_next(&mut self, max_pending: usize) -> Asked {
         if let Some(id) = self.tracked.next_fail() {
             self.ask("fail", &id);
             return Asked::News;
@@ -121,12 +121,12 @@ impl SpoutChild {
     }
 
     /// True if it has answered everything.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.unanswered == 0
     }
 
     /// What it has said, as far as that was read.
-    pub fn hear(&mut self) -> Result<Said> {
+    pub(crate) fn hear(&mut self) -> Result<Said> {
         let mut inbound = std::mem::take(&mut self.link.inbound);
         let heard = loop {
             if self.unanswered == 0 {
@@ -178,19 +178,19 @@ impl SpoutChild {
     }
 
     /// Tells it which tasks got the tuple that it emitted last.
-    pub fn tell_tasks(&mut self, tasks: &[usize]) {
+    pub(crate) fn tell_tasks(&mut self, tasks: &[usize]) {
         let ids: Vec<i64> = tasks.iter().map(|task| task_id(*task)).collect();
         self.link.out().extend_from_slice(format!("{ids:?}").as_bytes());
         self.link.out().extend_from_slice(END);
     }
 
     /// A measured value that is new, for people.
-    pub fn take_metrics(&mut self) -> Option<String> {
+    pub(crate) fn take_metrics(&mut self) -> Option<String> {
         self.metrics.take()
     }
 
     /// An error if it hasn't answered for too long.
-    pub fn check_time(&self) -> Result<()> {
+    pub(crate) fn check_time(&self) -> Result<()> {
         let silent = self.clock.monotonic().saturating_sub(self.heard_at);
         if self.unanswered > 0 && silent >= self.timeout {
             let what = format!("it hasn't answered for {} s", silent.as_secs());
@@ -207,7 +207,7 @@ pub(super) struct AsyncPipes {
 }
 
 impl AsyncPipes {
-    pub fn of(link: &Link) -> Result<Self> {
+    pub(crate) fn of(link: &Link) -> Result<Self> {
         let failed = |cause| Error::fatal("can't wait for the child's pipes").because(cause);
         let (stdin, stdout) = (link.child().stdin.try_clone(), link.child().stdout.try_clone());
         Ok(Self {
@@ -218,7 +218,7 @@ impl AsyncPipes {
 
     /// Waits until the child has written something or has room for what isn't written, and reads and
     /// writes.
-    pub async fn turn(&self, link: &mut Link) -> Result<()> {
+    pub(crate) async fn turn(&self, link: &mut Link) -> Result<()> {
         self.write(link)?;
         let is_readable = {
             let wants_room = link.unwritten() > 0;

@@ -30,7 +30,7 @@ struct Stream {
 
 impl EmitTarget {
     /// Of a component with these streams.
-    pub fn new(streams: &Streams, outline: &TopologyOutline, component: &str) -> Self {
+    pub(crate) fn new(streams: &Streams, outline: &TopologyOutline, component: &str) -> Self {
         let mut by_name = HashMap::new();
         for (number, (name, fields)) in streams.iter().enumerate() {
             let (id, fields) = (StreamId(number), fields.clone());
@@ -56,7 +56,7 @@ impl EmitTarget {
     /// # Errors
     /// If there is no such stream or task, or the number of values is wrong.
     #[inline]
-    pub fn of(
+    pub(crate) fn of(
         &self,
         emit: &Emit<'_>,
         values: &mut [Value],

@@ -83,7 +83,7 @@ pub(super) struct ShellTask {
 }
 
 impl ShellTask {
-    pub fn new(
+    pub(crate) fn new(
         link: Link,
         pending: Pending,
         settings: TaskSettings,

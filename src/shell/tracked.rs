@@ -22,17 +22,17 @@ pub(super) struct Tracked {
 
 impl Tracked {
     /// Behind the tuple with this number.
-    pub fn after(number: u64) -> Self {
+    pub(crate) fn after(number: u64) -> Self {
         Self { number, ..Self::default() }
     }
 
     /// The number of the last tuple.
-    pub fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
     /// A tuple was emitted.
-    pub fn add(&mut self, id: Option<OwnId>) {
+    pub(crate) fn add(&mut self, id: Option<OwnId>) {
         self.number += 1;
         if let Some(id) = id {
             self.open.push_back((self.number, id));
@@ -40,7 +40,7 @@ impl Tracked {
     }
 
     /// The last tuple went elsewhere than into the topology: its number is this one.
-    pub fn renumber(&mut self, number: u64, id: Option<OwnId>) {
+    pub(crate) fn renumber(&mut self, number: u64, id: Option<OwnId>) {
         self.number = number;
         if let Some(id) = id {
             self.open.push_back((number, id));
@@ -48,12 +48,12 @@ impl Tracked {
     }
 
     /// A tuple was emitted and can't be used: the child is told at once.
-    pub fn refuse(&mut self, id: Option<OwnId>) {
+    pub(crate) fn refuse(&mut self, id: Option<OwnId>) {
         self.fails.extend(id);
     }
 
     /// All tuples up to this number are safe.
-    pub fn complete(&mut self, number: u64) {
+    pub(crate) fn complete(&mut self, number: u64) {
         while let Some((first, _)) = self.open.front()
             && *first <= number
         {
@@ -62,22 +62,22 @@ impl Tracked {
     }
 
     /// What isn't safe was rolled back.
-    pub fn roll_back(&mut self) {
+    pub(crate) fn roll_back(&mut self) {
         self.fails.extend(self.open.drain(..).map(|(_, id)| id));
     }
 
     /// How many tuples aren't safe.
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.open.len()
     }
 
     /// A tuple that the child is to be told has failed.
-    pub fn next_fail(&mut self) -> Option<OwnId> {
+    pub(crate) fn next_fail(&mut self) -> Option<OwnId> {
         self.fails.pop_front()
     }
 
     /// Tuples that the child is to be told are done.
-    pub fn next_acks(&mut self) -> impl Iterator<Item = OwnId> {
+    pub(crate) fn next_acks(&mut self) -> impl Iterator<Item = OwnId> {
         self.acks.drain(..self.acks.len().min(ACKS_MAX))
     }
 }

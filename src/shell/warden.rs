@@ -117,7 +117,7 @@ impl Warden {
     }
 
     /// Starts a child. A bolt gives its waker; see [`Child::wait_for_news`].
-    pub fn start_child(
+    pub(crate) fn start_child(
         self: &Arc<Self>,
         spec: ProcessSpec,
         waker: Option<BoltWaker>,
@@ -148,7 +148,7 @@ impl Warden {
     }
 
     /// The clock that deadlines are told by.
-    pub fn clock(&self) -> &SharedClock {
+    pub(crate) fn clock(&self) -> &SharedClock {
         &self.clock
     }
 
@@ -240,7 +240,7 @@ impl Watched {
 impl Child {
     /// Has the bolt's task woken when the child has written something, has room for more if that is
     /// wanted, or when this time has come.
-    pub fn wait_for_news(&self, wants_room: bool, deadline: Option<Duration>) -> Result<()> {
+    pub(crate) fn wait_for_news(&self, wants_room: bool, deadline: Option<Duration>) -> Result<()> {
         self.deadline.store(deadline.map_or(NEVER, milliseconds), Ordering::Relaxed);
         self.arm(&self.stdout, STDOUT, epoll::EventFlags::IN)?;
         if wants_room {

@@ -63,7 +63,7 @@ impl LakeSink {
     ///
     /// # Errors
     /// If an input has no posts, or the place is none of the publisher's.
-    pub fn new(
+    pub(crate) fn new(
         publisher: Arc<dyn Publish>,
         place: String,
         context: SinkContext,
@@ -95,14 +95,14 @@ impl LakeSink {
     ///
     /// # Errors
     /// If it can't be made.
-    pub fn make_staging(&mut self) -> Result<()> {
+    pub(crate) fn make_staging(&mut self) -> Result<()> {
         self.writer.make_staging()
     }
 }
 
 impl LakeSink {
     /// How many bytes a tuple adds to a file: those of its post, and what divides it from the next.
-    pub fn length(&self, tuple: &Tuple<'_>) -> u64 {
+    pub(crate) fn length(&self, tuple: &Tuple<'_>) -> u64 {
         match tuple.value(self.positions[tuple.input]) {
             Value::Post(post) => post.len() as u64 + 1,
             Value::Json(json) => json.len() as u64 + 1,

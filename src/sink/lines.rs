@@ -17,19 +17,19 @@ struct LineInput {
 
 impl LineWriter {
     /// For inputs with these fields.
-    pub fn new(inputs: Vec<Fields>) -> Self {
+    pub(crate) fn new(inputs: Vec<Fields>) -> Self {
         let posts = Fields::of_posts();
         let input = |fields: Fields| LineInput { of_posts: fields == posts, fields };
         Self { inputs: inputs.into_iter().map(input).collect() }
     }
 
     /// True if the input's tuples are posts.
-    pub fn is_of_posts(&self, input: usize) -> bool {
+    pub(crate) fn is_of_posts(&self, input: usize) -> bool {
         self.inputs[input].of_posts
     }
 
     /// Appends a tuple, with a line break behind it and none in it.
-    pub fn append(&self, tuple: Tuple<'_>, into: &mut Vec<u8>) {
+    pub(crate) fn append(&self, tuple: Tuple<'_>, into: &mut Vec<u8>) {
         let input = &self.inputs[tuple.input];
         match tuple.values.first() {
             Some(Value::Post(post)) if input.of_posts => into.extend_from_slice(post),

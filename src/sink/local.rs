@@ -120,7 +120,7 @@ pub(crate) struct DeadLetters {
 
 impl DeadLetters {
     /// Under the root of a lake.
-    pub fn under(root: PathBuf) -> Self {
+    pub(crate) fn under(root: PathBuf) -> Self {
         Self { root, left: LeftPartitions::default() }
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Account {
 
 impl Account {
     /// Opens an account with the text that [`save`](Self::save) returned.
-    pub fn open(budget: Budget, saved: Option<&str>) -> Self {
+    pub(crate) fn open(budget: Budget, saved: Option<&str>) -> Self {
         let saved = saved.and_then(|saved| saved.split_once(' '));
         let (interval, used) = saved
             .and_then(|(interval, used)| interval.parse().ok().zip(used.parse().ok()))
@@ -39,7 +39,7 @@ impl Account {
     }
 
     /// Returns the text from which a restart restores the account.
-    pub fn save(&self) -> String {
+    pub(crate) fn save(&self) -> String {
         format!("{} {}", self.interval, self.used)
     }
 
@@ -56,25 +56,25 @@ impl Account {
     }
 
     /// Counts posts that were received.
-    pub fn spend(&mut self, posts: u64, now: OffsetDateTime) {
+    pub(crate) fn spend(&mut self, posts: u64, now: OffsetDateTime) {
         self.roll(now);
         self.used = self.used.saturating_add(posts);
     }
 
     /// Returns the number of posts that may still be received in this interval.
-    pub fn left(&mut self, now: OffsetDateTime) -> u64 {
+    pub(crate) fn left(&mut self, now: OffsetDateTime) -> u64 {
         self.roll(now);
         self.budget.posts.saturating_sub(self.used)
     }
 
     /// Returns the largest reserve for posts that are on their way: a tenth of the budget. With a
     /// larger reserve, a source that is fast for its budget would read nothing.
-    pub fn reserve_max(&self) -> u64 {
+    pub(crate) fn reserve_max(&self) -> u64 {
         self.budget.posts / 10
     }
 
     /// Returns the time when the next interval begins.
-    pub fn resets(&self) -> OffsetDateTime {
+    pub(crate) fn resets(&self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(
             self.interval.saturating_add(1).saturating_mul(self.length()),
         )

@@ -84,7 +84,7 @@ impl Use {
     ///
     /// # Errors
     /// If the capture's spool or ledger can't be opened.
-    pub async fn open<P: Platform>(
+    pub(crate) async fn open<P: Platform>(
         platform: &P,
         place: &Place<'_>,
         clock: SharedClock,
@@ -123,7 +123,7 @@ impl Use {
     }
 
     /// Takes the error that stopped the source, if it has stopped with one.
-    pub fn failure(&self) -> Option<Error> {
+    pub(crate) fn failure(&self) -> Option<Error> {
         self.capture.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

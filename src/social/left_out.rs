@@ -36,7 +36,7 @@ pub(super) struct LeftOut(BTreeMap<String, Refusal>);
 impl LeftOut {
     /// Leaves a part out, for a longer time at each refusal. Returns true if the reason is new, and
     /// so worth a message.
-    pub fn refuse(&mut self, part: &str, why: &str, now: OffsetDateTime) -> bool {
+    pub(crate) fn refuse(&mut self, part: &str, why: &str, now: OffsetDateTime) -> bool {
         let before = self.0.get(part);
         let is_new = before.is_none_or(|before| before.why != why);
         let pause = before.map_or(PAUSE_FIRST, |before| PAUSE_MAX.min(before.pause * 2));
@@ -46,7 +46,7 @@ impl LeftOut {
     }
 
     /// Returns true if a part was refused and it isn't time yet to ask for it again.
-    pub fn is_out(&self, part: &str, now: OffsetDateTime) -> bool {
+    pub(crate) fn is_out(&self, part: &str, now: OffsetDateTime) -> bool {
         // If the clock was set back, a part must not be left out for longer than its pause.
         self.0
             .get(part)
@@ -55,7 +55,7 @@ impl LeftOut {
 
     /// Takes back a part that is good again. Returns the time since when it was left out, if it
     /// was.
-    pub fn take_back(&mut self, part: &str) -> Option<OffsetDateTime> {
+    pub(crate) fn take_back(&mut self, part: &str) -> Option<OffsetDateTime> {
         self.0.remove(part).map(|refusal| refusal.since)
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Rate {
 
 impl Rate {
     /// Opens a rate with the text that [`save`](Self::save) returned, at this monotonic time.
-    pub fn open(saved: Option<&str>, now: Duration) -> Self {
+    pub(crate) fn open(saved: Option<&str>, now: Duration) -> Self {
         Self {
             per_s: saved.and_then(|saved| saved.parse().ok()).unwrap_or(0.0),
             counted: 0,
@@ -26,12 +26,12 @@ impl Rate {
     }
 
     /// Returns the text from which a restart restores the rate.
-    pub fn save(&self) -> String {
+    pub(crate) fn save(&self) -> String {
         format!("{:.3}", self.per_s)
     }
 
     /// Counts a post.
-    pub fn count(&mut self, now: Duration) {
+    pub(crate) fn count(&mut self, now: Duration) {
         self.counted += 1;
         let window = now.saturating_sub(self.since).as_secs_f64();
         if window >= WINDOW_S {
@@ -46,7 +46,7 @@ impl Rate {
     }
 
     /// Returns the expected number of posts in a time, if the rate is known.
-    pub fn over(&self, time: time::Duration) -> Option<u64> {
+    pub(crate) fn over(&self, time: time::Duration) -> Option<u64> {
         (self.per_s > 0.0).then(|| (self.per_s * time.as_seconds_f64().max(0.0)).round() as u64)
     }
 }

@@ -21,13 +21,13 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// Makes a schedule that reads each post again at these times after it was received.
-    pub fn new(after: Vec<Interval>) -> Self {
+    pub(crate) fn new(after: Vec<Interval>) -> Self {
         Self { after, planned: BinaryHeap::new() }
     }
 
     /// Plans the reads of a post that was received at this time; reads that would be in the past
     /// aren't planned.
-    pub fn plan(&mut self, id: &str, received: OffsetDateTime, now: OffsetDateTime) {
+    pub(crate) fn plan(&mut self, id: &str, received: OffsetDateTime, now: OffsetDateTime) {
         for (number, after) in self.after.iter().enumerate() {
             let due = received + after.0;
             if due >= now && self.planned.len() < PLANNED_MAX {
@@ -37,12 +37,16 @@ impl Schedule {
     }
 
     /// Returns true if no post is ever read again.
-    pub fn is_off(&self) -> bool {
+    pub(crate) fn is_off(&self) -> bool {
         self.after.is_empty()
     }
 
     /// Takes up to `max` posts that are due, all with the same time after their receipt.
-    pub fn take(&mut self, max: usize, now: OffsetDateTime) -> Option<(Interval, Vec<String>)> {
+    pub(crate) fn take(
+        &mut self,
+        max: usize,
+        now: OffsetDateTime,
+    ) -> Option<(Interval, Vec<String>)> {
         let mut ids = Vec::new();
         let mut of = None;
         while ids.len() < max
@@ -57,7 +61,7 @@ impl Schedule {
     }
 
     /// Plans failed reads again.
-    pub fn again(&mut self, after: Interval, ids: Vec<String>, due: OffsetDateTime) {
+    pub(crate) fn again(&mut self, after: Interval, ids: Vec<String>, due: OffsetDateTime) {
         if let Some(number) = self.after.iter().position(|known| *known == after) {
             self.planned.extend(ids.into_iter().map(|id| Reverse((due, number, id))));
         }

@@ -17,7 +17,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Remembers a post; returns false if the post was known.
-    pub fn insert(&mut self, identity: u128) -> bool {
+    pub(crate) fn insert(&mut self, identity: u128) -> bool {
         if !self.known.insert(identity) {
             return false;
         }
@@ -31,7 +31,7 @@ impl Seen {
     }
 
     /// Returns true if a post is known.
-    pub fn contains(&self, identity: u128) -> bool {
+    pub(crate) fn contains(&self, identity: u128) -> bool {
         self.known.contains(&identity)
     }
 }

@@ -41,7 +41,7 @@ impl Tail {
     ///
     /// # Errors
     /// If the record isn't from a source, or if the ledger can't be written.
-    pub fn read(
+    pub(crate) fn read(
         &mut self,
         record: &Record,
         ledger: &mut GapLedger,

@@ -96,7 +96,7 @@ pub(super) struct CaptureSpout<P> {
 }
 
 impl<P: Platform> CaptureSpout<P> {
-    pub fn new(platform: P, context: &SpoutContext) -> Self {
+    pub(crate) fn new(platform: P, context: &SpoutContext) -> Self {
         Self {
             platform,
             component: context.component.clone(),

@@ -18,7 +18,7 @@ pub(super) struct Troubles {
 
 impl Troubles {
     /// Notes a failed attempt.
-    pub fn failed(&mut self, part: &str, cause: String) {
+    pub(crate) fn failed(&mut self, part: &str, cause: String) {
         self.failures += 1;
         if self.causes.len() < PARTS_MAX || self.causes.contains_key(part) {
             self.causes.insert(part.to_owned(), cause);
@@ -27,13 +27,13 @@ impl Troubles {
 
     /// Notes that a part works. Returns true if the part had failed, or if nothing had worked
     /// before.
-    pub fn works(&mut self, part: &str) -> bool {
+    pub(crate) fn works(&mut self, part: &str) -> bool {
         let is_first = !std::mem::replace(&mut self.has_worked, true);
         self.causes.remove(part).is_some() || is_first
     }
 
     /// Returns the number of failed attempts since the last call.
-    pub fn take_failures(&mut self) -> u64 {
+    pub(crate) fn take_failures(&mut self) -> u64 {
         std::mem::take(&mut self.failures)
     }
 }

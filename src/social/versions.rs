@@ -28,7 +28,7 @@ fn version(post: &Post) -> Option<(u64, u64)> {
 
 impl Versions {
     /// Remembers the current text of a post.
-    pub fn note(&mut self, post: &Post) {
+    pub(crate) fn note(&mut self, post: &Post) {
         let Some((id, text)) = version(post) else { return };
         if self.texts.insert(id, text).is_none() {
             if self.order.len() == SEEN_MAX
@@ -41,7 +41,7 @@ impl Versions {
     }
 
     /// Returns true if a post is known with another text.
-    pub fn differs(&self, post: &Post) -> bool {
+    pub(crate) fn differs(&self, post: &Post) -> bool {
         version(post)
             .is_some_and(|(id, text)| self.texts.get(&id).is_some_and(|known| *known != text))
     }

@@ -26,7 +26,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.end - self.base
     }
 }
@@ -81,7 +81,7 @@ pub(super) struct Syncing {
 
 impl Log {
     /// Returns the position behind the last record.
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.last().end
     }
 
@@ -93,7 +93,7 @@ impl Log {
     ///
     /// # Errors
     /// The failure that ended the log.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match &self.failure {
             None => Ok(()),
             Some(what) => Err(Error::fatal(what.clone())),
@@ -101,12 +101,12 @@ impl Log {
     }
 
     /// Remembers an error after which the log can't be used.
-    pub fn fail(&mut self, error: &Error) {
+    pub(crate) fn fail(&mut self, error: &Error) {
         self.failure.get_or_insert_with(|| error.chain());
     }
 
     /// Writes a post if there is room for it.
-    pub fn append(&mut self, cursor: &[u8], post: &[u8]) -> Result<Written> {
+    pub(crate) fn append(&mut self, cursor: &[u8], post: &[u8]) -> Result<Written> {
         self.check()?;
         if self.closed {
             return Ok(Written::Closed);
@@ -216,7 +216,7 @@ impl Log {
 
     /// Returns the work of a sync without the lock; `None` if no posts were written since the last
     /// sync.
-    pub fn begin_sync(&mut self) -> Result<Option<Syncing>> {
+    pub(crate) fn begin_sync(&mut self) -> Result<Option<Syncing>> {
         self.check()?;
         if !self.dirty {
             return Ok(None);
@@ -229,7 +229,7 @@ impl Log {
     }
 
     /// Takes the result of a sync, and writes a mark for it.
-    pub fn end_sync(&mut self, sync: &Syncing, result: io::Result<()>) -> Result<()> {
+    pub(crate) fn end_sync(&mut self, sync: &Syncing, result: io::Result<()>) -> Result<()> {
         if let Err(cause) = result {
             let error = segment::unsynced(&sync.path, cause);
             self.fail(&error);
@@ -249,7 +249,7 @@ impl Log {
 
     /// Deletes the segments that lie completely before `position`, except for the bytes that are to
     /// be retained.
-    pub fn trim(&mut self, position: u64) -> Result<()> {
+    pub(crate) fn trim(&mut self, position: u64) -> Result<()> {
         let position = position.saturating_sub(self.options.retain.0);
         while self.extents.len() > 1 && self.extents[0].end <= position {
             let path = segment::path(&self.folder, self.extents[0].base);
@@ -264,7 +264,7 @@ impl Log {
     }
 
     /// Returns the segment in which reading continues at `position`: the first that ends behind it.
-    pub fn extent_behind(&self, position: u64) -> Option<Extent> {
+    pub(crate) fn extent_behind(&self, position: u64) -> Option<Extent> {
         self.extents.iter().find(|extent| extent.end > position).copied()
     }
 }

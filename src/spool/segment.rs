@@ -80,7 +80,12 @@ pub(super) fn list(folder: &Path) -> Result<Vec<u64>> {
 impl Segment {
     /// Makes a segment, and syncs it and its name: once the segment has a record, its header is on
     /// the disk.
-    pub fn create(disk: &dyn Disk, folder: &Path, base: u64, previous_end: u64) -> Result<Self> {
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        folder: &Path,
+        base: u64,
+        previous_end: u64,
+    ) -> Result<Self> {
         let (path, salt) = (path(folder, base), rand::random());
         // An existing file was begun by an attempt that failed, and has no record.
         let file =
@@ -97,7 +102,7 @@ impl Segment {
     ///
     /// # Errors
     /// Fatal if the segment's header is damaged.
-    pub fn open(folder: &Path, base: u64, write: bool) -> Result<Self> {
+    pub(crate) fn open(folder: &Path, base: u64, write: bool) -> Result<Self> {
         let path = path(folder, base);
         let unread = |cause| failed("read", &path, cause);
         let file = OpenOptions::new().read(true).write(write).open(&path).map_err(unread)?;
@@ -119,25 +124,25 @@ impl Segment {
 
     /// Returns true if the power was lost while the segment was made, before any record: its header
     /// isn't valid, and no bytes lie behind the header.
-    pub fn is_stillborn(folder: &Path, base: u64) -> Result<bool> {
+    pub(crate) fn is_stillborn(folder: &Path, base: u64) -> Result<bool> {
         let path = path(folder, base);
         let length = fs::metadata(&path).map_err(|cause| failed("read", &path, cause))?.len();
         Ok(length <= HEADER_BYTES && Self::open(folder, base, false).is_err())
     }
 
     /// Returns the position behind the file's last byte, even if that byte isn't valid.
-    pub fn file_end(&self) -> Result<u64> {
+    pub(crate) fn file_end(&self) -> Result<u64> {
         let length = self.file.metadata().map_err(|cause| failed("read", &self.path, cause))?.len();
         Ok(self.base + length.saturating_sub(HEADER_BYTES))
     }
 
     /// Returns the offset in the file of a position.
-    pub fn offset(&self, position: u64) -> u64 {
+    pub(crate) fn offset(&self, position: u64) -> u64 {
         HEADER_BYTES + (position - self.base)
     }
 
     /// Returns the error that names a damaged place.
-    pub fn damaged(&self, position: u64, what: &str) -> Error {
+    pub(crate) fn damaged(&self, position: u64, what: &str) -> Error {
         let (path, offset) = (self.path.display(), self.offset(position));
         Error::fatal(format!(
             "\"{path}\" is damaged at byte {offset} (position {position}): {what}"
@@ -145,7 +150,7 @@ impl Segment {
     }
 
     /// Reads the records between two positions, about [`READ_BYTES`] at once.
-    pub fn read(&self, from: u64, until: u64) -> Result<Read> {
+    pub(crate) fn read(&self, from: u64, until: u64) -> Result<Read> {
         let mut want = READ_BYTES;
         loop {
             let bytes = self.bytes(from, until.min(from + want))?;
@@ -189,7 +194,7 @@ impl Segment {
     }
 
     /// Returns the bytes between two positions; fewer if the file is shorter.
-    pub fn bytes(&self, from: u64, until: u64) -> Result<Bytes> {
+    pub(crate) fn bytes(&self, from: u64, until: u64) -> Result<Bytes> {
         let wanted = (until - from) as usize;
         let mut buffer = Vec::with_capacity(wanted);
         while buffer.len() < wanted {

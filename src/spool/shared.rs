@@ -36,7 +36,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(log: Log, lock: File) -> Arc<Self> {
+    pub(crate) fn new(log: Log, lock: File) -> Arc<Self> {
         let progress = Progress { end: log.end(), ..Progress::default() };
         Arc::new(Self {
             log: Mutex::new(log),
@@ -48,13 +48,13 @@ impl Shared {
         })
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Log> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Log> {
         // The log changes its state after the I/O that may fail, so its state is consistent even
         // after a panic.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn append(&self, cursor: &[u8], post: &[u8]) -> Result<Appended> {
+    pub(crate) fn append(&self, cursor: &[u8], post: &[u8]) -> Result<Appended> {
         let mut log = self.lock();
         loop {
             if let Some(appended) = self.try_append(&mut log, cursor, post)? {
@@ -64,7 +64,7 @@ impl Shared {
         }
     }
 
-    pub async fn append_async(&self, cursor: &[u8], post: &[u8]) -> Result<Appended> {
+    pub(crate) async fn append_async(&self, cursor: &[u8], post: &[u8]) -> Result<Appended> {
         // Subscribes before the attempt, so that room that is made in between isn't missed.
         let mut trimmed = None;
         loop {
@@ -98,7 +98,7 @@ impl Shared {
         }
     }
 
-    pub fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         let (disk, sync) = {
             let mut log = self.lock();
             (log.disk.clone(), log.begin_sync()?)
@@ -122,14 +122,14 @@ impl Shared {
         self.trimmed.send_modify(|count| *count += 1);
     }
 
-    pub fn trim(&self, position: u64) -> Result<()> {
+    pub(crate) fn trim(&self, position: u64) -> Result<()> {
         let mut log = self.lock();
         let trimmed = log.trim(position);
         self.tell_room();
         trimmed
     }
 
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.progress.send_modify(|progress| progress.finished = true);
     }
 }
@@ -142,7 +142,7 @@ pub(super) struct Owner {
 
 impl Owner {
     /// Starts the sync thread.
-    pub fn start(shared: Arc<Shared>) -> Result<Self> {
+    pub(crate) fn start(shared: Arc<Shared>) -> Result<Self> {
         let log = shared.clone();
         let thread =
             thread::Builder::new().name("spool-sync".into()).spawn(move || keep_synced(&log));
@@ -152,7 +152,7 @@ impl Owner {
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    pub fn close(&self) -> Result<()> {
+    pub(crate) fn close(&self) -> Result<()> {
         self.shared.lock().closed = true;
         self.shared.work.notify_all();
         self.shared.tell_room();

@@ -30,7 +30,7 @@ const EMIT_LETTERS_MAX: usize = 100;
 
 /// The letters of one split.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub(crate) struct Job {
     /// The lake of dead letters.
     pub place: Place,
     /// The partition that they were written into.
@@ -45,7 +45,7 @@ pub struct Job {
 
 /// The letters that are sent, and their destination.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The component that refused them.
     pub component: String,
     /// The way in which they are sent.
@@ -54,7 +54,7 @@ pub struct Wanted {
 
 /// The way in which a letter comes to the component again.
 #[derive(Clone, Debug)]
-pub enum Way {
+pub(crate) enum Way {
     /// The spout reads the raw bytes again.
     Raw,
     /// The tuple comes from an input of the bolt.
@@ -70,7 +70,7 @@ pub enum Way {
 
 impl Wanted {
     /// Returns true if a letter is among the wanted ones.
-    pub fn is(&self, letter: &Letter) -> bool {
+    pub(crate) fn is(&self, letter: &Letter) -> bool {
         self.component == letter.component
             && match (&self.way, &letter.refused) {
                 (Way::Raw, Refused::Raw { .. }) => true,
@@ -80,7 +80,7 @@ impl Wanted {
     }
 
     /// Returns the reason why a wanted letter can't be sent; `None` if it can.
-    pub fn objection(&self, letter: &Letter) -> Option<String> {
+    pub(crate) fn objection(&self, letter: &Letter) -> Option<String> {
         match (&self.way, &letter.refused) {
             (Way::Input { from, fields, .. }, Refused::Tuple { fields: had, .. }) => {
                 (fields.names() != had).then(|| {
@@ -98,7 +98,7 @@ impl Wanted {
 
 /// The position up to which a split has been read, and the number of its letters that were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LetterPlace {
+pub(crate) struct LetterPlace {
     /// The position after the last letter that was read.
     pub position: Position,
     /// The number of letters that were sent, in all runs.
@@ -110,7 +110,7 @@ impl LetterPlace {
     ///
     /// # Errors
     /// If the cursor is malformed.
-    pub fn of(cursor: &Cursor) -> Result<Option<Self>> {
+    pub(crate) fn of(cursor: &Cursor) -> Result<Option<Self>> {
         match cursor {
             Cursor::Start => Ok(None),
             Cursor::At(text) => text.parse().map(Some),
@@ -145,7 +145,7 @@ impl FromStr for LetterPlace {
 /// The number of letters that were sent in this run. The count of a split is reset together with
 /// its cursor, so that letters that are read again after a panic count once.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<BTreeMap<(String, String), (u64, u64)>>);
+pub(crate) struct Tally(Mutex<BTreeMap<(String, String), (u64, u64)>>);
 
 impl Tally {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), (u64, u64)>> {
@@ -158,14 +158,14 @@ impl Tally {
     }
 
     /// Returns the number of letters that were sent since the start of the run.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.lock().values().map(|(before, now)| now - before).sum()
     }
 }
 
 /// The configuration of a spout that reads dead letters in place of a source.
 #[derive(Clone)]
-pub struct DeadLetters {
+pub(crate) struct DeadLetters {
     /// The streams of the component.
     pub streams: Streams,
     /// The letters, by the ids of their splits.

@@ -35,7 +35,7 @@ pub(super) struct OutMessage {
 
 impl OutMessage {
     /// The command that emits it. `rest` is what stands behind the tuple.
-    pub fn command(&self, rest: &str) -> String {
+    pub(crate) fn command(&self, rest: &str) -> String {
         let Self { stream, tuple } = self;
         format!(
             "{{\"command\":\"emit\",\"need_task_ids\":false,\"stream\":{stream},\"tuple\":{tuple}{rest}}}"
@@ -98,7 +98,7 @@ impl Bridge {
     }
 
     /// Takes a tuple that goes out.
-    pub fn take(&self, number: usize, stream: &OutStream, values: &[Value]) {
+    pub(crate) fn take(&self, number: usize, stream: &OutStream, values: &[Value]) {
         let bucket = match &stream.form {
             Form::Keyed(keys) => key_group(keys.iter().map(|key| &values[*key])) % BUCKETS,
             _ => 0,
@@ -120,7 +120,7 @@ impl Bridge {
     }
 
     /// Makes messages of all that was gathered.
-    pub fn seal(&self, streams: &[OutStream]) {
+    pub(crate) fn seal(&self, streams: &[OutStream]) {
         let mut state = self.state();
         for ((number, bucket), values) in std::mem::take(&mut state.gathering) {
             let message = batch(&streams[number], bucket, &values);
@@ -131,12 +131,12 @@ impl Bridge {
     }
 
     /// Notes that a tuple of Storm is in the topology, under this number.
-    pub fn opened(&self, number: u64, id: String) {
+    pub(crate) fn opened(&self, number: u64, id: String) {
         self.state().open.push_back((number, id));
     }
 
     /// A checkpoint is complete that has all tuples up to this number: what came of them goes out.
-    pub fn completed(&self, number: u64) -> Answers {
+    pub(crate) fn completed(&self, number: u64) -> Answers {
         let mut state = self.state();
         let emits: Vec<_> = state.out.drain(..).collect();
         // What went out may be of tuples behind the number as well: it is anchored to all of them.
@@ -160,13 +160,13 @@ impl Bridge {
         Answers { emits, anchors, acks: state.take_done() }
     }
 
-    pub fn promised(&self, sink: &str, promises: &[Promise]) {
+    pub(crate) fn promised(&self, sink: &str, promises: &[Promise]) {
         let segments = promises.iter().map(|promise| promise.segment.clone()).collect();
         self.state().promised.insert(sink.to_owned(), segments);
     }
 
     /// A sink has delivered segments; the tuples that wait for nothing more are done.
-    pub fn delivered(&self, sink: &str, segments: &[String]) -> Answers {
+    pub(crate) fn delivered(&self, sink: &str, segments: &[String]) -> Answers {
         let mut state = self.state();
         if let Some(promised) = state.promised.get_mut(sink) {
             promised.retain(|segment| !segments.contains(segment));
@@ -180,7 +180,7 @@ impl Bridge {
     }
 
     /// What a spout emits next, with its number; at most so many.
-    pub fn next_messages(&self, at_most: usize) -> Vec<(u64, OutMessage)> {
+    pub(crate) fn next_messages(&self, at_most: usize) -> Vec<(u64, OutMessage)> {
         let mut state = self.state();
         let mut next = Vec::new();
         while next.len() < at_most {
@@ -198,18 +198,18 @@ impl Bridge {
     }
 
     /// Storm has acknowledged a message of a spout.
-    pub fn acked(&self, number: u64) {
+    pub(crate) fn acked(&self, number: u64) {
         self.state().unacked.remove(&number);
         self.changed.notify_all();
     }
 
     /// A message of a spout has failed.
-    pub fn failed(&self, number: u64) {
+    pub(crate) fn failed(&self, number: u64) {
         self.state().again.push_back(number);
     }
 
     /// Waits until Storm has acknowledged all messages that there are now.
-    pub fn wait_until_acked(&self) {
+    pub(crate) fn wait_until_acked(&self) {
         let state = self.state();
         let last = state.next_number + state.out.len() as u64;
         let is_unacked = |state: &mut State| {
@@ -220,7 +220,7 @@ impl Bridge {
     }
 
     /// Waits until there is room for more messages of a spout.
-    pub fn wait_for_room(&self) {
+    pub(crate) fn wait_for_room(&self) {
         let is_full = |state: &mut State| state.unacked.len() + state.out.len() >= UNACKED_MAX;
         drop(self.changed.wait_while(self.state(), is_full));
     }

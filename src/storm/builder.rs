@@ -59,7 +59,7 @@ pub(super) struct Builder<'a> {
 
 impl Builder<'_> {
     /// Starts it. Its cursors are in the folder `state`, and what it says goes to `say`.
-    pub fn start(&self, state: PathBuf, say: &Say) -> Result<Inside> {
+    pub(crate) fn start(&self, state: PathBuf, say: &Say) -> Result<Inside> {
         let bridge = Arc::<Bridge>::default();
         let head = &self.whole.components[self.group.members[0]];
         let of_spout = matches!(head.config, Config::Spout(_));
@@ -252,7 +252,7 @@ fn hidden() -> ComponentSpec {
 
 impl Way {
     /// The values of the tuples that one of Storm holds.
-    pub fn values(&self, raw: &str) -> Option<Vec<Value>> {
+    pub(crate) fn values(&self, raw: &str) -> Option<Vec<Value>> {
         match self.form {
             Form::Plain => {
                 let mut values = values_of_json(raw)?;

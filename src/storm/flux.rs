@@ -47,23 +47,23 @@ pub(super) fn read(text: &str) -> Result<Vec<MarkedYaml<'_>>, FluxNote> {
 
 impl<'a> FluxNode<'a> {
     /// Of a node.
-    pub fn new(node: &'a MarkedYaml<'a>) -> Self {
+    pub(crate) fn new(node: &'a MarkedYaml<'a>) -> Self {
         Self(node)
     }
 
     /// Something about it.
-    pub fn note(self, what: impl Into<String>) -> FluxNote {
+    pub(crate) fn note(self, what: impl Into<String>) -> FluxNote {
         let start = self.0.span.start;
         FluxNote { line: start.line(), column: start.col() + 1, what: what.into() }
     }
 
     /// The value of a key, if this is a mapping that has it.
-    pub fn get(self, key: &str) -> Option<Self> {
+    pub(crate) fn get(self, key: &str) -> Option<Self> {
         self.entries().into_iter().find(|(name, _)| name.text() == Some(key.into())).map(|e| e.1)
     }
 
     /// Keys and values, if this is a mapping.
-    pub fn entries(self) -> Vec<(Self, Self)> {
+    pub(crate) fn entries(self) -> Vec<(Self, Self)> {
         match &self.0.data {
             YamlData::Mapping(entries) => {
                 entries.iter().map(|(key, value)| (Self(key), Self(value))).collect()
@@ -73,7 +73,7 @@ impl<'a> FluxNode<'a> {
     }
 
     /// The elements, if this is a list.
-    pub fn items(self) -> Option<Vec<Self>> {
+    pub(crate) fn items(self) -> Option<Vec<Self>> {
         match &self.0.data {
             YamlData::Sequence(items) => Some(items.iter().map(Self).collect()),
             _ => None,
@@ -81,7 +81,7 @@ impl<'a> FluxNode<'a> {
     }
 
     /// The text of a scalar, as Java's `String` would have it.
-    pub fn text(self) -> Option<Cow<'a, str>> {
+    pub(crate) fn text(self) -> Option<Cow<'a, str>> {
         match &self.0.data {
             YamlData::Value(Scalar::String(text)) => Some(Cow::Borrowed(text)),
             YamlData::Value(Scalar::Integer(number)) => Some(number.to_string().into()),
@@ -92,7 +92,7 @@ impl<'a> FluxNode<'a> {
     }
 
     /// The whole number of a scalar.
-    pub fn number(self) -> Option<i64> {
+    pub(crate) fn number(self) -> Option<i64> {
         match &self.0.data {
             YamlData::Value(Scalar::Integer(number)) => Some(*number),
             _ => None,
@@ -100,13 +100,13 @@ impl<'a> FluxNode<'a> {
     }
 
     /// A list of texts.
-    pub fn texts(self) -> Option<Vec<String>> {
+    pub(crate) fn texts(self) -> Option<Vec<String>> {
         let items = self.items()?;
         items.into_iter().map(|item| item.text().map(Cow::into_owned)).collect()
     }
 
     /// The same value in RON.
-    pub fn ron(self) -> String {
+    pub(crate) fn ron(self) -> String {
         match &self.0.data {
             YamlData::Value(Scalar::Null) => "None".into(),
             YamlData::Value(Scalar::Integer(number)) => number.to_string(),
@@ -131,7 +131,7 @@ impl<'a> FluxNode<'a> {
     }
 
     /// The places of texts that Flux would put something in for, such as `${key}`.
-    pub fn placeholders(self, found: &mut Vec<FluxNote>) {
+    pub(crate) fn placeholders(self, found: &mut Vec<FluxNote>) {
         if let YamlData::Value(Scalar::String(text)) = &self.0.data
             && let Some(at) = text.find("${")
         {

@@ -43,7 +43,7 @@ pub(super) enum Form {
 
 impl Form {
     /// The fields in Storm of a stream that has these here.
-    pub fn fields(&self, own: &[String]) -> Vec<String> {
+    pub(crate) fn fields(&self, own: &[String]) -> Vec<String> {
         match self {
             Self::Plain => own.to_vec(),
             Self::Keyed(_) => vec!["bucket".into(), "tuples".into()],

@@ -42,7 +42,7 @@ pub(super) struct Draft<'t> {
 
 impl Draft<'_> {
     /// The component for messages: `bolt "count"`.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         title(self.is_spout, &self.id)
     }
 }

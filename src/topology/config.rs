@@ -35,17 +35,17 @@ pub(super) struct Configured {
 
 impl Configured {
     /// Where the value of a field stands, or the component's name if the default is meant.
-    pub fn place(&self, field: &str) -> Span {
+    pub(crate) fn place(&self, field: &str) -> Span {
         self.fields.get(field).copied().unwrap_or(self.head)
     }
 
     /// Whether a field's value comes from outside, so that it may be a secret, or a placeholder.
-    pub fn is_from_outside(&self, field: &str) -> bool {
+    pub(crate) fn is_from_outside(&self, field: &str) -> bool {
         self.outside.contains(field)
     }
 
     /// The problems without those of fields of which nothing is known yet.
-    pub fn without_guesses(&self, mut problems: Vec<Problem>) -> Vec<Problem> {
+    pub(crate) fn without_guesses(&self, mut problems: Vec<Problem>) -> Vec<Problem> {
         problems.retain(|problem| !(self.has_placeholders && self.is_from_outside(problem.field)));
         problems
     }

@@ -27,7 +27,7 @@ pub(super) enum Call {
 
 impl Call {
     /// As it stands in a topology file.
-    pub fn ron(&self) -> String {
+    pub(crate) fn ron(&self) -> String {
         match self {
             Self::Env(name) => format!("Env({})", quote(name)),
             Self::File(path) => format!("File({})", quote(path)),
@@ -85,13 +85,13 @@ pub(super) const CALLS: [&str; 2] = ["Env", "File"];
 
 impl Env {
     /// The outside, looked at if `online`.
-    pub fn new(online: bool, guard: Option<Arc<dyn Guard>>) -> Self {
+    pub(crate) fn new(online: bool, guard: Option<Arc<dyn Guard>>) -> Self {
         let (given, written) = (BTreeMap::new(), BTreeMap::new());
         Self { online, spares: false, given, written, guard, replaced: RefCell::default() }
     }
 
     /// A path in a field of a component, as the guard has it: RON that takes its place.
-    pub fn path(&self, report: &mut Report, what: &str, node: &Node) -> Option<String> {
+    pub(crate) fn path(&self, report: &mut Report, what: &str, node: &Node) -> Option<String> {
         let (guard, path) = (self.guard.as_ref()?, node.as_text()?);
         match guard.path(path, false) {
             PathVerdict::Keep => None,
@@ -130,7 +130,7 @@ impl Env {
     }
 
     /// The call that a node is, if it is one.
-    pub fn call(&self, report: &mut Report, node: &Node) -> Option<Call> {
+    pub(crate) fn call(&self, report: &mut Report, node: &Node) -> Option<Call> {
         let name = node.name().filter(|name| CALLS.contains(&name.text.as_str()))?;
         let text = match &node.kind {
             Kind::Tuple { items, .. } => {
@@ -154,7 +154,7 @@ impl Env {
 
     /// The same for a text that is no secret: it is one line, so that no other file is taken for
     /// it, whose lines would stand in messages later.
-    pub fn read_line(&self, report: &mut Report, call: &Call, span: Span) -> Option<String> {
+    pub(crate) fn read_line(&self, report: &mut Report, call: &Call, span: Span) -> Option<String> {
         let text = self.read(report, call, span)?;
         if text.contains(['\n', '\r', '\0']) {
             report.add(span, format!("expected one line from {}, found several", call.ron()));
@@ -164,7 +164,7 @@ impl Env {
     }
 
     /// The text that a call stands for, if the outside is looked at and has it.
-    pub fn read(&self, report: &mut Report, call: &Call, span: Span) -> Option<String> {
+    pub(crate) fn read(&self, report: &mut Report, call: &Call, span: Span) -> Option<String> {
         // An empty name is what a malformed call became, which is reported already. Asking the
         // environment for a name with `=` or NUL in it is refused by the standard library.
         if !self.online || *call == Call::Env(String::new()) {

@@ -29,12 +29,12 @@ pub(super) struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    pub fn new(report: &'a mut Report, guard: Option<&'a dyn Guard>) -> Self {
+    pub(crate) fn new(report: &'a mut Report, guard: Option<&'a dyn Guard>) -> Self {
         Self { report, open: Vec::new(), done: HashSet::new(), guard }
     }
 
     /// The tree of a file with everything that it includes. `from` is where it is included.
-    pub fn file(&mut self, path: &Path, from: Option<Span>) -> Option<Node> {
+    pub(crate) fn file(&mut self, path: &Path, from: Option<Span>) -> Option<Node> {
         let shown = path.display().to_string();
         let real = path.canonicalize().unwrap_or_else(|_| path.into());
         if self.open.iter().any(|(open, _)| *open == real) {
@@ -113,7 +113,7 @@ impl<'a> Files<'a> {
     }
 
     /// The tree of a text with everything that it includes, relative to a folder.
-    pub fn text(&mut self, name: &str, text: String, folder: &Path) -> Option<Node> {
+    pub(crate) fn text(&mut self, name: &str, text: String, folder: &Path) -> Option<Node> {
         if text.len() as u64 > FILE_BYTES_MAX {
             self.report.add_file(TopologyProblem::of_file(name, "the text is larger than 16 MiB"));
             return None;

@@ -27,13 +27,13 @@ pub struct Plan {
 
 /// How many batches an edge holds at most. More would hide longer stalls of a task, but the tuples
 /// of a deep edge have left the cache when they are worked on.
-pub const EDGE_BATCHES_MAX: usize = 8;
+pub(crate) const EDGE_BATCHES_MAX: usize = 8;
 
 /// How many batches an edge holds at least: one to work on while the next is made.
-pub const EDGE_BATCHES_MIN: usize = 2;
+pub(crate) const EDGE_BATCHES_MIN: usize = 2;
 
 /// How many bytes a batch may weigh at most: larger ones would leave the cache half worked on.
-pub const BATCH_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const BATCH_BYTES_MAX: u64 = 1 << 20;
 
 impl Plan {
     /// Plans a topology: `memory` is divided evenly over all edges, and each edge's share over the

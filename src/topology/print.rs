@@ -44,7 +44,7 @@ struct Piece {
 impl Printed {
     /// The smallest node that reaches up to a byte of the printed text: its span, and what of it to
     /// mark. A missing field is a matter of what holds it, so `leaves` can be passed over.
-    pub fn node_at(&self, offset: usize, leaves: bool) -> Option<(Span, Span)> {
+    pub(crate) fn node_at(&self, offset: usize, leaves: bool) -> Option<(Span, Span)> {
         self.pieces
             .iter()
             .filter(|piece| piece.start <= offset && offset <= piece.end && (leaves || !piece.leaf))

@@ -148,12 +148,12 @@ pub(super) struct Report {
 
 impl Report {
     /// Adds a problem.
-    pub fn add(&mut self, span: Span, what: impl Into<String>) {
+    pub(crate) fn add(&mut self, span: Span, what: impl Into<String>) {
         self.push(span, what.into(), None);
     }
 
     /// Adds a problem with a name that isn't known, and the names that are.
-    pub fn add_unknown<'n>(
+    pub(crate) fn add_unknown<'n>(
         &mut self,
         span: Span,
         what: impl Into<String>,
@@ -166,18 +166,18 @@ impl Report {
     }
 
     /// Adds a problem with something that is there a second time.
-    pub fn add_again(&mut self, span: Span, what: impl Into<String>, first: Span) {
+    pub(crate) fn add_again(&mut self, span: Span, what: impl Into<String>, first: Span) {
         let first = if self.is_full() { String::new() } else { self.sources.place_name(first) };
         self.push(span, format!("{}, first at {first}", what.into()), None);
     }
 
     /// Keeps a piece of a text out of all excerpts and messages.
-    pub fn conceal(&mut self, span: Span) {
+    pub(crate) fn conceal(&mut self, span: Span) {
         self.concealed.push(span);
     }
 
     /// Adds a problem with a file as a whole.
-    pub fn add_file(&mut self, problem: TopologyProblem) {
+    pub(crate) fn add_file(&mut self, problem: TopologyProblem) {
         self.files.push(problem);
     }
 
@@ -190,17 +190,17 @@ impl Report {
     }
 
     /// Returns true if further problems are only counted.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.found.len() == PROBLEMS_MAX
     }
 
     /// How many problems there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.found.len() + self.files.len() + self.uncounted
     }
 
     /// All problems, in the order of the text.
-    pub fn finish(mut self) -> Problems {
+    pub(crate) fn finish(mut self) -> Problems {
         self.found.sort();
         self.found.dedup();
         let mut problems = self.files;

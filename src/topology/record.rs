@@ -26,7 +26,7 @@ pub(super) struct Record<'t> {
 impl<'t> Record<'t> {
     /// Takes a node for the struct `name`, whose fields are `known`; reports what else it is, and
     /// what else it has.
-    pub fn open(
+    pub(crate) fn open(
         report: &mut Report,
         node: &'t Node,
         what: &str,
@@ -63,12 +63,12 @@ impl<'t> Record<'t> {
     }
 
     /// The value of a field.
-    pub fn get(&self, name: &str) -> Option<&'t Node> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'t Node> {
         self.fields.get(name).copied()
     }
 
     /// The value of a field that must be there.
-    pub fn required(&self, report: &mut Report, name: &str) -> Option<&'t Node> {
+    pub(crate) fn required(&self, report: &mut Report, name: &str) -> Option<&'t Node> {
         let value = self.get(name);
         if value.is_none() {
             report.add(self.head, format!("{} needs the field \"{name}\"", self.what));
@@ -100,7 +100,13 @@ pub(super) struct Values<'a> {
 
 impl Values<'_> {
     /// Text, as it stands or from outside. `path` is where `explain` finds again what was written.
-    pub fn text(&mut self, what: &str, path: &str, node: &Node, example: &str) -> Option<String> {
+    pub(crate) fn text(
+        &mut self,
+        what: &str,
+        path: &str,
+        node: &Node,
+        example: &str,
+    ) -> Option<String> {
         if let Some(text) = node.as_text() {
             return Some(text.into());
         }
@@ -144,7 +150,7 @@ impl Values<'_> {
     }
 
     /// A duration with its unit, of at least `min`.
-    pub fn duration(
+    pub(crate) fn duration(
         &mut self,
         what: &str,
         path: &str,
@@ -161,7 +167,7 @@ impl Values<'_> {
     }
 
     /// A size with its unit, of at least a byte.
-    pub fn size(&mut self, what: &str, path: &str, node: &Node) -> Option<u64> {
+    pub(crate) fn size(&mut self, what: &str, path: &str, node: &Node) -> Option<u64> {
         let ByteSize(bytes) = self.parsed(what, path, node, "32MiB")?;
         if bytes == 0 {
             self.report.add(node.span, format!("{what}: expected at least 1B"));
@@ -171,7 +177,7 @@ impl Values<'_> {
     }
 
     /// A whole number from `min` to `max`.
-    pub fn number(&mut self, what: &str, node: &Node, min: u64, max: u64) -> Option<u64> {
+    pub(crate) fn number(&mut self, what: &str, node: &Node, min: u64, max: u64) -> Option<u64> {
         let raw = self.report.sources.text(node.span);
         let number = match node.kind {
             Kind::Number => ron_options().from_str::<u64>(raw).ok(),

@@ -37,7 +37,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Walks over the fields of a component.
-    pub fn component(&mut self, what: &str, head: Span, fields: &[Field]) {
+    pub(crate) fn component(&mut self, what: &str, head: Span, fields: &[Field]) {
         let schema = self.schema;
         self.fields(what, head, fields, Some(schema));
     }

@@ -16,12 +16,12 @@ pub(super) struct Span {
 
 impl Span {
     /// Returns true if both are of the same text.
-    pub fn is_in_source_of(self, other: Self) -> bool {
+    pub(crate) fn is_in_source_of(self, other: Self) -> bool {
         self.source == other.source
     }
 
     /// A piece of the same text.
-    pub fn at(self, start: usize, end: usize) -> Self {
+    pub(crate) fn at(self, start: usize, end: usize) -> Self {
         Self { source: self.source, start: to_u32(start), end: to_u32(end) }
     }
 }
@@ -60,7 +60,7 @@ pub(super) struct Sources(Vec<Source>);
 
 impl Sources {
     /// Adds a text, and gives the span of the whole of it.
-    pub fn add(&mut self, name: &str, text: String) -> Span {
+    pub(crate) fn add(&mut self, name: &str, text: String) -> Span {
         let line_starts = std::iter::once(0)
             .chain(
                 text.bytes()
@@ -75,20 +75,20 @@ impl Sources {
     }
 
     /// Adds the text of a `--set`, whose value begins at a byte.
-    pub fn add_set(&mut self, text: &str, value: usize) -> Span {
+    pub(crate) fn add_set(&mut self, text: &str, value: usize) -> Span {
         let span = self.add("--set", text.into());
         self.0[span.source as usize].set_value = Some(value);
         span
     }
 
     /// The text of a span.
-    pub fn text(&self, span: Span) -> &str {
+    pub(crate) fn text(&self, span: Span) -> &str {
         &self.0[span.source as usize].text[span.start as usize..span.end as usize]
     }
 
     /// The value of a `--set`, if the span is that of a bare word or a number at its beginning: it
     /// may as well be meant as text.
-    pub fn loose_text(&self, span: Span) -> Option<&str> {
+    pub(crate) fn loose_text(&self, span: Span) -> Option<&str> {
         let source = &self.0[span.source as usize];
         let value = &source.text[source.set_value?..];
         let start = source.text.len() - value.trim_start().len();
@@ -97,7 +97,7 @@ impl Sources {
     }
 
     /// Where a span begins.
-    pub fn place(&self, span: Span) -> Place<'_> {
+    pub(crate) fn place(&self, span: Span) -> Place<'_> {
         let source = &self.0[span.source as usize];
         let line = source.line_starts.partition_point(|start| *start <= span.start);
         let start = source.line_starts[line - 1] as usize;
@@ -118,18 +118,18 @@ impl Sources {
     }
 
     /// The secrets that stand in the source of a span, by the look of it.
-    pub fn secrets(&self, span: Span) -> Vec<Range<usize>> {
+    pub(crate) fn secrets(&self, span: Span) -> Vec<Range<usize>> {
         let source = &self.0[span.source as usize];
         secrets_in(&source.text, source.set_value.is_some())
     }
 
     /// All of the text that a span is of.
-    pub fn whole_text(&self, span: Span) -> &str {
+    pub(crate) fn whole_text(&self, span: Span) -> &str {
         &self.0[span.source as usize].text
     }
 
     /// `file:line:column`.
-    pub fn place_name(&self, span: Span) -> String {
+    pub(crate) fn place_name(&self, span: Span) -> String {
         let place = self.place(span);
         format!("{}:{}:{}", place.file, place.line, place.column)
     }

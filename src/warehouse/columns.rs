@@ -96,7 +96,7 @@ impl Column {
     ///
     /// # Errors
     /// What was expected.
-    pub fn check(&self, value: &Value) -> Result<(), String> {
+    pub(crate) fn check(&self, value: &Value) -> Result<(), String> {
         let fits = match (self.form, value) {
             (_, Value::Null)
             | (ColumnForm::Text, Value::Text(_))
@@ -120,7 +120,7 @@ impl Column {
     }
 
     /// Writes a value that was checked.
-    pub fn write(&self, value: &Value, buffer: &mut CopyBuffer) {
+    pub(crate) fn write(&self, value: &Value, buffer: &mut CopyBuffer) {
         match (self.form, value) {
             (ColumnForm::Text, value) => buffer.text(value.as_text()),
             (ColumnForm::Texts, Value::List(values)) => {

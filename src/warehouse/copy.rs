@@ -23,52 +23,52 @@ pub(super) struct CopyBuffer(BytesMut);
 
 impl CopyBuffer {
     /// Begins a row.
-    pub fn row(&mut self, columns: usize) {
+    pub(crate) fn row(&mut self, columns: usize) {
         // Tables have a few dozen columns.
         self.0.put_i16(i16::try_from(columns).unwrap_or(i16::MAX));
     }
 
-    pub fn null(&mut self) {
+    pub(crate) fn null(&mut self) {
         self.0.put_i32(-1);
     }
 
-    pub fn text(&mut self, text: Option<&str>) {
+    pub(crate) fn text(&mut self, text: Option<&str>) {
         match text {
             Some(text) => self.sized(|buffer| buffer.put_slice(storable_text(text).as_bytes())),
             None => self.null(),
         }
     }
 
-    pub fn int(&mut self, number: Option<i64>) {
+    pub(crate) fn int(&mut self, number: Option<i64>) {
         match number {
             Some(number) => self.sized(|buffer| buffer.put_i64(number)),
             None => self.null(),
         }
     }
 
-    pub fn int4(&mut self, number: i32) {
+    pub(crate) fn int4(&mut self, number: i32) {
         self.sized(|buffer| buffer.put_i32(number));
     }
 
-    pub fn float(&mut self, number: Option<f64>) {
+    pub(crate) fn float(&mut self, number: Option<f64>) {
         match number {
             Some(number) => self.sized(|buffer| buffer.put_f64(number)),
             None => self.null(),
         }
     }
 
-    pub fn bool(&mut self, is_true: Option<bool>) {
+    pub(crate) fn bool(&mut self, is_true: Option<bool>) {
         match is_true {
             Some(is_true) => self.sized(|buffer| buffer.put_u8(u8::from(is_true))),
             None => self.null(),
         }
     }
 
-    pub fn time(&mut self, time: Option<Micros>) {
+    pub(crate) fn time(&mut self, time: Option<Micros>) {
         self.int(time.map(|time| time.saturating_sub(EPOCH)));
     }
 
-    pub fn jsonb(&mut self, json: &[u8]) {
+    pub(crate) fn jsonb(&mut self, json: &[u8]) {
         self.sized(|buffer| {
             // The version of the form.
             buffer.put_u8(1);
@@ -76,7 +76,7 @@ impl CopyBuffer {
         });
     }
 
-    pub fn texts<'a>(&mut self, texts: impl ExactSizeIterator<Item = &'a str>) {
+    pub(crate) fn texts<'a>(&mut self, texts: impl ExactSizeIterator<Item = &'a str>) {
         let count = i32::try_from(texts.len()).unwrap_or(i32::MAX);
         self.sized(|buffer| {
             // Dimensions, whether there are nulls, the type; of the one dimension its length and

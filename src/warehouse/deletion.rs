@@ -121,7 +121,7 @@ fn earlier(a: Option<Micros>, b: Option<Micros>) -> Option<Micros> {
 }
 
 /// A reach as the table has it.
-pub fn reach_name(reach: DeletionReach) -> &'static str {
+pub(crate) fn reach_name(reach: DeletionReach) -> &'static str {
     match reach {
         DeletionReach::AllOfId => "all",
         DeletionReach::OfServer => "server",
@@ -130,7 +130,7 @@ pub fn reach_name(reach: DeletionReach) -> &'static str {
 }
 
 /// A reach by its name.
-pub fn reach_of_name(name: &str) -> DeletionReach {
+pub(crate) fn reach_of_name(name: &str) -> DeletionReach {
     match name {
         "server" => DeletionReach::OfServer,
         "until" => DeletionReach::UntilDeletion,

@@ -22,7 +22,7 @@ pub(super) struct Sorted<'r> {
 
 impl Sorted<'_> {
     /// The keys of posts that were there.
-    pub fn known_keys(&self) -> BTreeSet<(&str, &str)> {
+    pub(crate) fn known_keys(&self) -> BTreeSet<(&str, &str)> {
         let changed = self.known.iter().map(|(_, post)| post);
         let all = changed.chain(&self.older);
         all.map(|post| (post.key.platform.as_str(), post.key.post_id.as_str())).collect()
@@ -39,7 +39,7 @@ pub(super) enum Wins {
 
 impl Wins {
     /// The statement for the staged posts of this sort.
-    pub fn upsert(self, columns: &str) -> String {
+    pub(crate) fn upsert(self, columns: &str) -> String {
         let mut changed = Vec::new();
         if self != Self::Counts {
             changed
@@ -73,7 +73,7 @@ pub(super) struct KnownPost {
 }
 
 impl KnownPost {
-    pub fn of(row: &tokio_postgres::Row) -> Self {
+    pub(crate) fn of(row: &tokio_postgres::Row) -> Self {
         let time = |at: usize| row.get::<_, Option<WireTime>>(at).map(|time| time.0);
         let is_there: bool = row.get(2);
         let is_reading = row.get::<_, Option<bool>>(3).unwrap_or_default();
@@ -85,7 +85,7 @@ impl KnownPost {
     }
 
     /// What of a post is newer; nothing, if it is no newer.
-    pub fn wins(&self, post: &PostRow) -> Option<Wins> {
+    pub(crate) fn wins(&self, post: &PostRow) -> Option<Wins> {
         let Some(version) = self.version else { return Some(Wins::Everything) };
         let counts = post.counted_at > self.counted_at;
         match (post.version() > version, counts) {

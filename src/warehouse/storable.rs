@@ -8,13 +8,13 @@ use memchr::memmem;
 const REPLACEMENT: &str = "\u{fffd}";
 
 /// Text without NUL.
-pub fn storable_text(text: &str) -> Cow<'_, str> {
+pub(crate) fn storable_text(text: &str) -> Cow<'_, str> {
     if text.as_bytes().contains(&0) { text.replace('\0', REPLACEMENT).into() } else { text.into() }
 }
 
 /// Well-formed JSON without `\u0000` and without escapes of half a pair; U+FFFD stands in their
 /// places.
-pub fn storable_json(json: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn storable_json(json: &[u8]) -> Cow<'_, [u8]> {
     // Nearly every post passes here: no character needs an escape by its number.
     if memmem::find(json, b"\\u").is_none() {
         return json.into();

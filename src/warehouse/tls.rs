@@ -24,14 +24,14 @@ use crate::error::{Error, Result};
 
 /// Makes the encryption of connections.
 #[derive(Clone)]
-pub struct WarehouseTls(Arc<ClientConfig>);
+pub(crate) struct WarehouseTls(Arc<ClientConfig>);
 
 impl WarehouseTls {
     /// What an address asks for.
     ///
     /// # Errors
     /// If the file with the authorities can't be read, or has no certificate.
-    pub fn of(address: &WarehouseAddress) -> Result<Self> {
+    pub(crate) fn of(address: &WarehouseAddress) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -159,14 +159,14 @@ impl ServerCertVerifier for Verifier {
 }
 
 /// Encrypts one connection.
-pub struct WarehouseTlsConnect {
+pub(crate) struct WarehouseTlsConnect {
     config: Arc<ClientConfig>,
     /// None if the host has no name that a certificate could be for: that of a socket hasn't.
     server: Option<ServerName<'static>>,
 }
 
 /// An encrypted connection.
-pub struct WarehouseTlsStream<S>(tokio_rustls::client::TlsStream<S>);
+pub(crate) struct WarehouseTlsStream<S>(tokio_rustls::client::TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for WarehouseTls {
     type Stream = WarehouseTlsStream<S>;

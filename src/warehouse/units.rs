@@ -53,7 +53,7 @@ pub(super) struct Attempt<'r> {
 }
 
 impl<'r> Attempt<'r> {
-    pub fn of(rows: &'r [WarehouseRow], units: &[Unit]) -> Self {
+    pub(crate) fn of(rows: &'r [WarehouseRow], units: &[Unit]) -> Self {
         let mut attempt = Self {
             posts: Vec::new(),
             readings: Vec::new(),
@@ -83,7 +83,7 @@ impl<'r> Attempt<'r> {
 
     /// The keys that are locked before anything is written, sorted, each once: those of posts, and
     /// of deletions that name posts by their own ids.
-    pub fn keys(&self) -> BTreeMap<PostKey, StagedKey<'_>> {
+    pub(crate) fn keys(&self) -> BTreeMap<PostKey, StagedKey<'_>> {
         let mut keys = BTreeMap::new();
         for (number, post) in self.posts.iter().enumerate() {
             let staged = StagedKey {

@@ -10,7 +10,7 @@ use super::months::Micros;
 
 /// A `timestamptz`, in microseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WireTime(pub Micros);
+pub(crate) struct WireTime(pub Micros);
 
 impl<'a> FromSql<'a> for WireTime {
     fn from_sql(_: &Type, bytes: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {

@@ -8,12 +8,12 @@ use crate::metrics::{ComponentStatus, Phase, Status};
 use crate::watch::bottleneck::Flow;
 
 /// `posts → split → words`.
-pub fn flow() -> Flow {
+pub(crate) fn flow() -> Flow {
     Flow::with(&[("posts", "split"), ("split", "words")])
 }
 
 /// After ten seconds.
-pub fn before() -> Status {
+pub(crate) fn before() -> Status {
     Status {
         state_file_bytes: None,
         waits: None,
@@ -37,7 +37,7 @@ pub fn before() -> Status {
 }
 
 /// After twelve seconds; `split` can't keep up.
-pub fn after() -> Status {
+pub(crate) fn after() -> Status {
     let mut split = component("split", "bolt", 2, (11_970, 144_000), 8_820, 1.0, "running");
     (split.failed, split.dead_letters) = (12, 3);
     Status {

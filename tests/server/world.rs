@@ -12,12 +12,12 @@ use super::support::{Running, Sandbox};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder in which servers are started, one after the other.
-pub struct World {
+pub(crate) struct World {
     pub sandbox: Sandbox,
 }
 
 /// A server that runs.
-pub struct Server {
+pub(crate) struct Server {
     pub process: Running,
     pub address: SocketAddr,
     pub url: String,
@@ -26,7 +26,7 @@ pub struct Server {
 
 /// An answer of the server.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub head: String,
     pub body: String,
@@ -34,16 +34,16 @@ pub struct Answer {
 
 impl Answer {
     #[track_caller]
-    pub fn with(self, status: u16) -> Self {
+    pub(crate) fn with(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}\n{}", self.head, self.body);
         self
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(':'));
         let mut found = lines.filter(|(known, _)| known.eq_ignore_ascii_case(name));
         found.next().map(|(_, value)| value.trim())
@@ -51,12 +51,12 @@ impl Answer {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { sandbox: Sandbox::new() }
     }
 
     /// Starts a server whose topologies may name files of this folder.
-    pub fn serve(&self, more: &[&str]) -> Server {
+    pub(crate) fn serve(&self, more: &[&str]) -> Server {
         let root = self.sandbox.path(".");
         let root = root.to_str().unwrap();
         let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--allow-path", root];
@@ -73,36 +73,36 @@ impl World {
         Server { process, address, url, token: self.token() }
     }
 
-    pub fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         let path = self.sandbox.path("state/waterspout-server/token");
         std::fs::read_to_string(path).unwrap().trim().to_owned()
     }
 
     /// A lake's path as a topology names it.
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.sandbox.path(name).to_str().unwrap().to_owned()
     }
 }
 
 impl Server {
     /// Runs a command against this server.
-    pub fn run(&self, world: &World, arguments: &[&str]) -> super::support::Ended {
+    pub(crate) fn run(&self, world: &World, arguments: &[&str]) -> super::support::Ended {
         world.sandbox.run(&[arguments, &["--url", &self.url]].concat())
     }
 
-    pub fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         self.token.clone()
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, None)
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         self.ask("POST", path, Some(body))
     }
 
-    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let bearer = format!("Bearer {}", self.token);
         let mut headers = vec![("Authorization", bearer.as_str())];
         if body.is_some() {
@@ -113,7 +113,13 @@ impl Server {
     }
 
     /// Sends a request with these headers and no others.
-    pub fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
@@ -136,12 +142,12 @@ impl Server {
         Answer { status, head: head.to_owned(), body }
     }
 
-    pub fn submit(&self, topology: &str) -> Answer {
+    pub(crate) fn submit(&self, topology: &str) -> Answer {
         self.post("/api/v1/topologies", &json!({ "topology": topology }))
     }
 
     /// A topology in the list; null if it isn't there.
-    pub fn summary(&self, name: &str) -> Value {
+    pub(crate) fn summary(&self, name: &str) -> Value {
         let list = self.get("/api/v1/topologies").with(200).json();
         let topologies = list["topologies"].as_array().unwrap();
         topologies.iter().find(|one| one["name"] == name).cloned().unwrap_or(Value::Null)
@@ -149,7 +155,7 @@ impl Server {
 
     /// Waits until the state of a topology is this one.
     #[track_caller]
-    pub fn wait_for_state(&self, name: &str, state: &str) -> Value {
+    pub(crate) fn wait_for_state(&self, name: &str, state: &str) -> Value {
         self.wait(&format!("{name} is {state}"), || {
             let summary = self.summary(name);
             (summary["state"] == state).then_some(summary)
@@ -158,7 +164,7 @@ impl Server {
 
     /// Waits until a component has counted so much.
     #[track_caller]
-    pub fn wait_for_count(&self, name: &str, component: &str, key: &str, count: u64) {
+    pub(crate) fn wait_for_count(&self, name: &str, component: &str, key: &str, count: u64) {
         self.wait(&format!("{component} of {name} has {key} {count}"), || {
             let detail = self.get(&format!("/api/v1/topologies/{name}")).json();
             let found = detail["report"]["components"].as_array()?;
@@ -168,7 +174,7 @@ impl Server {
     }
 
     #[track_caller]
-    pub fn wait<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
         let begin = Instant::now();
         loop {
             if let Some(found) = look() {
@@ -181,14 +187,14 @@ impl Server {
     }
 
     /// kill -9, with all topologies.
-    pub fn kill(self) {
+    pub(crate) fn kill(self) {
         self.process.kill();
         let ended = self.process.end();
         assert_eq!(ended.code, None, "{}", ended.err);
     }
 
     /// SIGTERM, and the end.
-    pub fn stop(self) -> super::support::Ended {
+    pub(crate) fn stop(self) -> super::support::Ended {
         self.process.terminate();
         self.process.end()
     }
@@ -208,7 +214,7 @@ fn unchunked(mut body: &str) -> String {
 }
 
 /// So many posts at a rate into a lake.
-pub fn capture(name: &str, lake: &str, posts: u64, rate: u64) -> String {
+pub(crate) fn capture(name: &str, lake: &str, posts: u64, rate: u64) -> String {
     format!(
         r#"Topology(
             name: "{name}",

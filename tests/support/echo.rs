@@ -11,7 +11,7 @@ use serde_json::json;
 
 /// The form of the reason in the body.
 #[derive(Clone, Copy)]
-pub enum Packing {
+pub(crate) enum Packing {
     /// The form of the platforms' APIs, all of them at once.
     Json,
     /// The form of Mastodon's answers.
@@ -23,7 +23,7 @@ pub enum Packing {
 }
 
 /// Starts a server, and returns its host and port. The server lives as long as the process.
-pub fn start(status: u16, packing: Packing) -> String {
+pub(crate) fn start(status: u16, packing: Packing) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {

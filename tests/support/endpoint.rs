@@ -12,10 +12,10 @@ use tempfile::TempDir;
 use super::s3_server::python;
 
 /// The secret that requests are signed with.
-pub const SECRET: &str = "hidden-signing-secret";
+pub(crate) const SECRET: &str = "hidden-signing-secret";
 
 /// A running endpoint, which ends when this is dropped.
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     process: Child,
     port: u16,
     folder: TempDir,
@@ -23,7 +23,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Starts an endpoint that answers as a plan says.
-    pub fn start(plan: &str) -> Self {
+    pub(crate) fn start(plan: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let python = python().join("bin/python");
         assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
@@ -43,12 +43,12 @@ impl Endpoint {
     }
 
     /// Returns the endpoint's address, with a path and a query that are secrets.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook/hidden-path?key=hidden-query", self.port)
     }
 
     /// Returns the scheme, host and port of the endpoint.
-    pub fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
@@ -57,7 +57,7 @@ impl Endpoint {
     }
 
     /// Returns all requests that have come, in order.
-    pub fn requests(&self) -> Vec<Value> {
+    pub(crate) fn requests(&self) -> Vec<Value> {
         let log = fs::read_to_string(self.log()).unwrap();
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// The behaviour towards a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     /// The server takes the request and sends nothing.
     Silent,
     /// `Content-Length: 100000000000`, and some bytes of it.
@@ -52,7 +52,7 @@ pub enum Behaviour {
 
 /// The requests that a behaviour is for; all others get the answer of a good server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum For {
+pub(crate) enum For {
     All,
     /// The objects of a bucket, whose listing has one file.
     Objects,
@@ -64,17 +64,17 @@ pub enum For {
 const KEY: &str = "root/2026-01-01T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000";
 
 /// A running server; its threads end with the test's process.
-pub struct Hostile {
+pub(crate) struct Hostile {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Hostile {
-    pub fn start(behaviour: Behaviour) -> Self {
+    pub(crate) fn start(behaviour: Behaviour) -> Self {
         Self::only_for(For::All, behaviour)
     }
 
-    pub fn only_for(requests: For, behaviour: Behaviour) -> Self {
+    pub(crate) fn only_for(requests: For, behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -89,16 +89,16 @@ impl Hostile {
         Self { port, asked }
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub fn websocket(&self) -> String {
+    pub(crate) fn websocket(&self) -> String {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
     /// Returns the heads of all requests.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }

@@ -3,19 +3,19 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-pub mod cache;
-pub mod echo;
-pub mod endpoint;
-pub mod hostile;
-pub mod once;
-pub mod platform;
-pub mod play;
-pub mod postgres_server;
-pub mod prism;
-pub mod proxy;
-pub mod random;
-pub mod s3_server;
-pub mod sign;
+pub(crate) mod cache;
+pub(crate) mod echo;
+pub(crate) mod endpoint;
+pub(crate) mod hostile;
+pub(crate) mod once;
+pub(crate) mod platform;
+pub(crate) mod play;
+pub(crate) mod postgres_server;
+pub(crate) mod prism;
+pub(crate) mod proxy;
+pub(crate) mod random;
+pub(crate) mod s3_server;
+pub(crate) mod sign;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -40,49 +40,49 @@ fn limit() -> Duration {
 }
 
 /// A folder for one test, in which the program runs.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     folder: TempDir,
 }
 
 impl Sandbox {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).unwrap();
     }
 
     /// Runs the program to its end, with an empty standard input.
-    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
         self.run_with_input(arguments, b"")
     }
 
-    pub fn run_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Ended {
+    pub(crate) fn run_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Ended {
         self.start(arguments).end_after(input)
     }
 
     /// Runs the program with fail points; see `src/fault.rs`.
-    pub fn run_with_faults(&self, arguments: &[&str], faults: &str, input: &[u8]) -> Ended {
+    pub(crate) fn run_with_faults(&self, arguments: &[&str], faults: &str, input: &[u8]) -> Ended {
         self.start_with(arguments, &[("FAILPOINTS", faults)]).end_after(input)
     }
 
     /// Runs the program to its end, with these environment variables too.
-    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
         self.start_with(arguments, environment).end()
     }
 
     /// Starts the program, and leaves it running.
-    pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
+    pub(crate) fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
         self.start_with(arguments, &[])
     }
 
     /// Starts the program with these environment variables too, and leaves it running.
-    pub fn start_with<S: AsRef<OsStr>>(
+    pub(crate) fn start_with<S: AsRef<OsStr>>(
         &self,
         arguments: &[S],
         environment: &[(&str, &str)],
@@ -95,7 +95,7 @@ impl Sandbox {
     }
 
     /// Starts another program in this folder, and leaves it running.
-    pub fn start_program(&self, mut program: Command, name: &str) -> Running {
+    pub(crate) fn start_program(&self, mut program: Command, name: &str) -> Running {
         let mut child = program
             .current_dir(self.folder.path())
             .env("XDG_STATE_HOME", self.path("state"))
@@ -199,7 +199,7 @@ fn text(mut printed: Vec<u8>) -> String {
 }
 
 /// A running process, and the output that was read so far.
-pub struct Running {
+pub(crate) struct Running {
     name: String,
     child: Owned,
     out: Out,
@@ -211,32 +211,32 @@ pub struct Running {
 
 impl Running {
     /// Stops reading the process's standard output.
-    pub fn stop_reading(&self) {
+    pub(crate) fn stop_reading(&self) {
         self.out.hold(true);
     }
 
     /// Returns the process id.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.0.id()
     }
 
     /// Writes to the process's standard input, and leaves that open.
-    pub fn feed(&mut self, input: &str) {
+    pub(crate) fn feed(&mut self, input: &str) {
         self.child.0.stdin.as_mut().unwrap().write_all(input.as_bytes()).unwrap();
     }
 
     /// Kills the process by SIGKILL.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.signal("KILL");
     }
 
     /// Sends a signal to the process.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         signal(name, self.child.0.id());
     }
 
     /// Writes all of the input, and waits for the process's end.
-    pub fn end_after(mut self, input: &[u8]) -> Ended {
+    pub(crate) fn end_after(mut self, input: &[u8]) -> Ended {
         let mut stdin = self.child.0.stdin.take().unwrap();
         let input = input.to_vec();
         // A process that takes no input closes it early, which is no mistake.
@@ -246,12 +246,12 @@ impl Running {
         ended
     }
 
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         signal("TERM", self.child.0.id());
     }
 
     /// Reads standard error until a line of JSON is as wanted.
-    pub fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) {
+    pub(crate) fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) {
         loop {
             let mut line = String::new();
             let bytes = self.stderr.read_line(&mut line).unwrap();
@@ -264,7 +264,7 @@ impl Running {
     }
 
     /// Waits for the process's end, and reads all of its output.
-    pub fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         // An input that nobody writes to is at its end.
         drop(self.child.0.stdin.take());
         self.stderr.read_to_string(&mut self.read).unwrap();
@@ -299,7 +299,7 @@ fn errors_as_text(line: &str) -> String {
 }
 
 /// The result of a process that has ended.
-pub struct Ended {
+pub(crate) struct Ended {
     name: String,
     pub code: Option<i32>,
     pub out: String,
@@ -309,7 +309,7 @@ pub struct Ended {
 impl Ended {
     /// Fails unless the process ended with this code.
     #[track_caller]
-    pub fn with(self, code: i32) -> Self {
+    pub(crate) fn with(self, code: i32) -> Self {
         assert_eq!(
             self.code,
             Some(code),
@@ -323,7 +323,7 @@ impl Ended {
 
     /// Fails unless standard error contains all of these texts.
     #[track_caller]
-    pub fn says(self, texts: &[&str]) -> Self {
+    pub(crate) fn says(self, texts: &[&str]) -> Self {
         for text in texts {
             assert!(
                 self.err.contains(text),
@@ -336,44 +336,44 @@ impl Ended {
     }
 
     /// Returns the reports on standard error; every line has to be one.
-    pub fn reports(&self) -> Vec<Value> {
+    pub(crate) fn reports(&self) -> Vec<Value> {
         let read =
             |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
         self.err.lines().map(read).collect()
     }
 
     /// Returns a component's last total, such as the number of tuples that it emitted.
-    pub fn total(&self, component: &str, key: &str) -> u64 {
+    pub(crate) fn total(&self, component: &str, key: &str) -> u64 {
         let last = self.reports().pop().unwrap();
         total(&last, component, key)
     }
 
-    pub fn sorted_lines(&self) -> Vec<String> {
+    pub(crate) fn sorted_lines(&self) -> Vec<String> {
         sorted(self.out.lines())
     }
 }
 
 /// Returns a component's total in a report.
-pub fn total(report: &Value, component: &str, key: &str) -> u64 {
+pub(crate) fn total(report: &Value, component: &str, key: &str) -> u64 {
     let components = report["components"].as_array().unwrap();
     components.iter().find(|c| c["id"] == component).unwrap()[key].as_u64().unwrap()
 }
 
-pub fn sorted<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+pub(crate) fn sorted<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut lines: Vec<_> = lines.into_iter().map(str::to_owned).collect();
     lines.sort_unstable();
     lines
 }
 
 /// Returns the path of a file of the repository.
-pub fn repository(path: &str) -> String {
+pub(crate) fn repository(path: &str) -> String {
     format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Returns all posts of a lake, sorted. Fails unless the lake is whole: it has nothing but
 /// partitions (and, if there are `dead` letters, their folder), and their files are numbered from 0
 /// without a gap, each one JSON array on one line.
-pub fn lake(root: &Path, dead: bool) -> Vec<String> {
+pub(crate) fn lake(root: &Path, dead: bool) -> Vec<String> {
     assert_eq!(root.join("_dead").exists(), dead, "whether {} has dead letters", root.display());
     let mut posts: Vec<_> = lake_by_partition(root, &["_dead"]).into_values().flatten().collect();
     posts.sort_unstable();
@@ -382,7 +382,7 @@ pub fn lake(root: &Path, dead: bool) -> Vec<String> {
 
 /// Returns the posts of each partition, in order. The lake must be whole, as for [`lake`], but may
 /// have these `others` beside its partitions.
-pub fn lake_by_partition(root: &Path, others: &[&str]) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn lake_by_partition(root: &Path, others: &[&str]) -> BTreeMap<String, Vec<String>> {
     let mut partitions = BTreeMap::new();
     let beside = |name: &String| name == "_index" || others.contains(&name.as_str());
     for name in names(root).into_iter().filter(|name| !beside(name)) {
@@ -428,13 +428,13 @@ fn check_index(root: &Path) {
 }
 
 /// Returns the number of files of each partition.
-pub fn files_by_partition(root: &Path) -> Vec<usize> {
+pub(crate) fn files_by_partition(root: &Path) -> Vec<usize> {
     let partitions = names(root).into_iter().filter(|name| !name.starts_with('_'));
     partitions.map(|partition| names(&root.join(partition)).len()).collect()
 }
 
 /// Returns the file names of the repository's topologies.
-pub fn topologies() -> Vec<String> {
+pub(crate) fn topologies() -> Vec<String> {
     let mut files = names(Path::new(&repository("topologies")));
     files.retain(|name| name.ends_with(".ron"));
     files

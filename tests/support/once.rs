@@ -35,7 +35,7 @@ fn lines() -> Vec<String> {
 
 /// A topology with two resumable sources, two sinks that write a lake, keyed state, and dead
 /// letters.
-pub struct Run {
+pub(crate) struct Run {
     pub sandbox: Sandbox,
     pub kills: usize,
     /// The points at which the program was killed, for messages.
@@ -43,12 +43,12 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with("")
     }
 
     /// Makes a run whose sink has more options, such as `, compression: Gzip`.
-    pub fn with(options: &str) -> Self {
+    pub(crate) fn with(options: &str) -> Self {
         let sandbox = Sandbox::new();
         for file in 0..2 {
             let text: String = (0..POSTS).map(|number| line(file, number) + "\n").collect();
@@ -75,16 +75,16 @@ impl Run {
     }
 
     /// The program's arguments.
-    pub const ARGUMENTS: [&str; 4] = ["run", "t.ron", "--state", "state"];
+    pub(crate) const ARGUMENTS: [&str; 4] = ["run", "t.ron", "--state", "state"];
 
     /// Starts the program, and leaves it running.
-    pub fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         self.sandbox.start(&[&Self::ARGUMENTS[..], &["--interval", "50ms"]].concat())
     }
 
     /// Runs the program once; it is killed when it passes a point for the `after`-th time. Returns
     /// true if the program came to its end.
-    pub fn run(&mut self, point: &str, after: u64) -> bool {
+    pub(crate) fn run(&mut self, point: &str, after: u64) -> bool {
         let faults = format!("{point}={after}*off->return");
         self.story.push(faults.clone());
         let ended = self.sandbox.run_with(&Self::ARGUMENTS, &[("FAILPOINTS", &faults)]);
@@ -100,7 +100,7 @@ impl Run {
         }
     }
 
-    pub fn finish(&mut self) -> Ended {
+    pub(crate) fn finish(&mut self) -> Ended {
         self.story.push("to the end".into());
         let ended = self.sandbox.run_with(&Self::ARGUMENTS, &[]);
         assert!(matches!(ended.code, Some(0 | 4)), "after {:?}:\n{}", self.story, ended.err);
@@ -109,7 +109,7 @@ impl Run {
 
     /// Fails unless all visible posts are in whole files, numbered without gaps, and no post is
     /// there twice. This holds at any moment.
-    pub fn check_visible(&self) {
+    pub(crate) fn check_visible(&self) {
         let root = self.sandbox.path("lake");
         if root.exists() {
             let posts: Vec<_> =
@@ -120,7 +120,7 @@ impl Run {
     }
 
     /// Fails unless everything is as it has to be at the end.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let (root, story) = (self.sandbox.path("lake"), &self.story);
         let partitions = lake_by_partition(&root, &["_dead"]);
         let mut posts: Vec<_> = partitions.values().flatten().cloned().collect();

@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 /// Returns the faults within a stream; `pause` is the time between the bytes of a stream that
 /// dribbles.
-pub fn stream_faults(pause: Duration) -> Vec<Fault> {
+pub(crate) fn stream_faults(pause: Duration) -> Vec<Fault> {
     vec![
         Fault::CutLine,
         Fault::CutCharacter,
@@ -30,7 +30,7 @@ pub fn stream_faults(pause: Duration) -> Vec<Fault> {
 }
 
 /// A capture from the fake platform under test.
-pub struct Play {
+pub(crate) struct Play {
     pub platform: Platform,
     pub sandbox: Sandbox,
     pub sets: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Play {
 
 impl Play {
     /// Makes a play with the topology of this name.
-    pub fn new(
+    pub(crate) fn new(
         seed: u64,
         (kind, stream): (Kind, Place),
         name: &str,
@@ -63,22 +63,22 @@ impl Play {
     }
 
     /// Sets a field of the spout.
-    pub fn set(&mut self, option: &str) {
+    pub(crate) fn set(&mut self, option: &str) {
         let spout = if self.kind == Kind::Tweet { "tweets" } else { "posts" };
         self.sets.push(format!("spouts.{spout}.run.{option}"));
     }
 
-    pub fn run(&self, command: &[&str]) -> Ended {
+    pub(crate) fn run(&self, command: &[&str]) -> Ended {
         let token = self.platform.token(self.kind);
         self.sandbox.run_with(&self.arguments(command), &[(self.token, &token)])
     }
 
-    pub fn arguments<'a>(&'a self, command: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn arguments<'a>(&'a self, command: &[&'a str]) -> Vec<&'a str> {
         let sets = self.sets.iter().flat_map(|set| ["--set", set.as_str()]);
         command.iter().copied().chain([self.file.as_str()]).chain(sets).collect()
     }
 
-    pub fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         let token = self.platform.token(self.kind);
         self.started.set(Instant::now());
         self.sandbox
@@ -86,7 +86,7 @@ impl Play {
     }
 
     /// Starts the program, and waits for its streams.
-    pub fn streaming(&self, streams: usize) -> Running {
+    pub(crate) fn streaming(&self, streams: usize) -> Running {
         let before = self.streams();
         let running = self.start();
         self.wait_for_stream(before + streams);
@@ -94,7 +94,7 @@ impl Play {
     }
 
     /// Returns the number of streams that gave posts so far.
-    pub fn streams(&self) -> usize {
+    pub(crate) fn streams(&self) -> usize {
         self.platform.with(|inner| self.streams_of(inner))
     }
 
@@ -102,11 +102,11 @@ impl Play {
         inner.log.iter().filter(|seen| seen.place == self.stream && seen.gives_us.is_some()).count()
     }
 
-    pub fn wait_for_stream(&self, number: usize) {
+    pub(crate) fn wait_for_stream(&self, number: usize) {
         self.platform.wait_until("stream", |inner| self.streams_of(inner) >= number);
     }
 
-    pub fn gaps(&self) -> Vec<Value> {
+    pub(crate) fn gaps(&self) -> Vec<Value> {
         let token = self.platform.token(self.kind);
         let ended = self.sandbox.run_with(&["gaps", &self.file, "--json"], &[(self.token, &token)]);
         serde_json::from_str(&ended.out)
@@ -114,14 +114,14 @@ impl Play {
     }
 
     /// Waits until there are at least `least` gaps and all are filled.
-    pub fn filled(&self, least: usize) {
+    pub(crate) fn filled(&self, least: usize) {
         self.wait_for_gaps("filled", |gaps| {
             gaps.len() >= least && gaps.iter().all(|gap| gap["filled"] == true)
         });
     }
 
     /// Waits until at least `least` gaps are in the ledger.
-    pub fn noted(&self, least: usize) {
+    pub(crate) fn noted(&self, least: usize) {
         self.wait_for_gaps("noted", |gaps| gaps.len() >= least);
     }
 
@@ -138,14 +138,14 @@ impl Play {
     }
 
     /// Publishes one more wanted post, and waits until it was sent.
-    pub fn last(&self) {
+    pub(crate) fn last(&self) {
         let last = self.platform.publish_text(self.kind, "the last #storm", 3);
         self.platform.wait_offered(&[last]);
     }
 
     /// Waits until all offered posts are in the lake: some may be on their way through a socket, so
     /// three reports in a row must have the same count.
-    pub fn settle(&self, running: &mut Running) {
+    pub(crate) fn settle(&self, running: &mut Running) {
         let (seen, now) = (Cell::new((None, 0)), self.started.get().elapsed().as_secs_f64());
         running.wait_for("rest", |report| {
             // Reports from before this call were not read yet.
@@ -159,7 +159,7 @@ impl Play {
     }
 
     /// Stops the program, and compares the lake with the truth.
-    pub fn end(&self, mut running: Running, code: i32) -> (Ended, Checked) {
+    pub(crate) fn end(&self, mut running: Running, code: i32) -> (Ended, Checked) {
         self.settle(&mut running);
         running.terminate();
         let ended = running.end().with(code);
@@ -170,7 +170,7 @@ impl Play {
     }
 
     /// Compares the lake with the truth from a time on, in µs, or from the beginning of the stream.
-    pub fn check(&self, since_us: Option<i64>) -> Checked {
+    pub(crate) fn check(&self, since_us: Option<i64>) -> Checked {
         let posts = lake(&self.sandbox.path("lake"), self.dead);
         let ledger = Value::from(self.gaps()).to_string();
         let check =
@@ -178,7 +178,7 @@ impl Play {
         if let Some(us) = since_us { check.since(us) } else { check }.lake(&posts)
     }
 
-    pub fn lake(&self) -> Vec<Value> {
+    pub(crate) fn lake(&self) -> Vec<Value> {
         let posts = lake(&self.sandbox.path("lake"), self.dead);
         posts.iter().map(|post| serde_json::from_str(post).unwrap()).collect()
     }
@@ -186,7 +186,7 @@ impl Play {
 
 impl Play {
     /// Lets every kind of fault happen by chance at these places, with kills in between.
-    pub fn weather(&self, seed: u64, places: Vec<Place>) -> Running {
+    pub(crate) fn weather(&self, seed: u64, places: Vec<Place>) -> Running {
         let moment = Duration::from_millis(20);
         let mut faults = stream_faults(Duration::from_micros(100));
         faults.extend([

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::s3_server::python;
 
 /// A running server, which ends when this is dropped.
-pub struct PostgresServer {
+pub(crate) struct PostgresServer {
     process: Child,
     tell: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     /// The folder with the server's socket.
@@ -25,13 +25,13 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_from(None)
     }
 
     /// Starts a server that can encrypt, which the wheel's can't: the distribution's, if it is
     /// installed.
-    pub fn with_tls() -> Option<Self> {
+    pub(crate) fn with_tls() -> Option<Self> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
         let programs = versions.map(|version| version.unwrap().path().join("bin"));
         let newest = programs.filter(|folder| folder.join("initdb").exists()).max()?;
@@ -73,13 +73,13 @@ impl PostgresServer {
     }
 
     /// Returns a server that all tests of a program share.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<PostgresServer> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
     /// Tells the server to `start`, `stop` or `restart`, and waits until it has done so.
-    pub fn tell(&self, command: &str) {
+    pub(crate) fn tell(&self, command: &str) {
         let (stdin, said) = &mut *self.tell.lock().unwrap();
         writeln!(stdin, "{command}").unwrap();
         let mut line = String::new();
@@ -88,7 +88,7 @@ impl PostgresServer {
     }
 
     /// Creates an empty database.
-    pub fn database(&self) -> Database<'_> {
+    pub(crate) fn database(&self) -> Database<'_> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("d{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         self.sql("postgres", &format!("create database {name}"));
@@ -114,21 +114,21 @@ impl PostgresServer {
 
     /// Returns the path of the certificate of the server's authority, or of another one, after the
     /// command `tls PORT`.
-    pub fn authority(&self, name: &str) -> PathBuf {
+    pub(crate) fn authority(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Returns a command of one of the server's own programs.
-    pub fn program(&self, name: &str) -> Command {
+    pub(crate) fn program(&self, name: &str) -> Command {
         Command::new(self.programs.join(name))
     }
 
-    pub fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         format!("postgresql://postgres:@/{database}?host={}", self.sockets)
     }
 
     /// Returns the path of the server's socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         PathBuf::from(&self.sockets).join(".s.PGSQL.5432")
     }
 }
@@ -145,25 +145,25 @@ impl Drop for PostgresServer {
 }
 
 /// A database of a server.
-pub struct Database<'s> {
+pub(crate) struct Database<'s> {
     pub server: &'s PostgresServer,
     pub name: String,
 }
 
 impl Database<'_> {
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.server.url(&self.name)
     }
 
     /// Returns psql's output for a query: rows as lines, columns with `|` between them.
     #[track_caller]
-    pub fn ask(&self, query: &str) -> String {
+    pub(crate) fn ask(&self, query: &str) -> String {
         let query = format!("set search_path to waterspout; {query}");
         self.server.sql(&self.name, &query)
     }
 
     /// Returns the same, or the error.
-    pub fn try_ask(&self, query: &str) -> Result<String, String> {
+    pub(crate) fn try_ask(&self, query: &str) -> Result<String, String> {
         self.server.try_sql(&self.name, &format!("set search_path to waterspout; {query}"))
     }
 }

@@ -22,7 +22,7 @@ use super::platform::{Requests, Seen};
 /// Returns the folder of the specifications, which aren't part of the repository: beside the
 /// checkout, or at `WATERSPOUT_SPECS`. Without them `test` isn't run, which is printed; in CI
 /// (`CI=true`) it fails.
-pub fn specs(test: &str) -> Option<PathBuf> {
+pub(crate) fn specs(test: &str) -> Option<PathBuf> {
     let beside = || super::repository("../shared/specs").into();
     let folder: PathBuf = std::env::var_os("WATERSPOUT_SPECS").map_or_else(beside, PathBuf::from);
     if folder.is_dir() {
@@ -37,7 +37,7 @@ pub fn specs(test: &str) -> Option<PathBuf> {
 }
 
 /// A running Prism, which ends when this is dropped.
-pub struct Prism {
+pub(crate) struct Prism {
     process: Child,
     port: u16,
     spec: Value,
@@ -45,12 +45,12 @@ pub struct Prism {
 
 impl Prism {
     /// Starts a Prism that answers by the specification's examples.
-    pub fn mock(spec: &Path) -> Self {
+    pub(crate) fn mock(spec: &Path) -> Self {
         Self::start(&["mock"], spec, None)
     }
 
     /// Starts a Prism that passes requests on, and also reports violations by the answers.
-    pub fn proxy(spec: &Path, upstream: &str) -> Self {
+    pub(crate) fn proxy(spec: &Path, upstream: &str) -> Self {
         Self::start(&["proxy"], spec, Some(upstream))
     }
 
@@ -85,13 +85,13 @@ impl Prism {
         prism
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Returns the violations of the specification by these requests. The beginning of a WebSocket
     /// isn't checked.
-    pub fn violations(&self, requests: &Requests) -> Vec<String> {
+    pub(crate) fn violations(&self, requests: &Requests) -> Vec<String> {
         let mut violations = Vec::new();
         for seen in requests.0.iter().filter(|seen| seen.header("upgrade").is_none()) {
             let name = format!("{} {} {:?}", seen.method, seen.path, seen.query);
@@ -105,7 +105,7 @@ impl Prism {
 
     /// Fails unless all requests conform to the specification.
     #[track_caller]
-    pub fn assert_conforms(&self, requests: &Requests) {
+    pub(crate) fn assert_conforms(&self, requests: &Requests) {
         assert!(requests.len() > 0, "nothing was asked");
         let violations = self.violations(requests);
         assert!(violations.is_empty(), "{}", violations.join("\n"));
@@ -113,7 +113,7 @@ impl Prism {
 
     /// Sends the same request to Prism, and returns its violations in the `request` or the
     /// `response`.
-    pub fn said_of(&self, seen: &Seen, about: &str) -> Vec<String> {
+    pub(crate) fn said_of(&self, seen: &Seen, about: &str) -> Vec<String> {
         let (status, violations) = self.ask(seen);
         // If there are too many violations, Prism's list is cut.
         let read = |text: &str| {

@@ -15,7 +15,7 @@ use super::random::Random;
 
 /// A fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The connection ends in the middle of the request's body: the server sees nothing.
     Reset,
     /// 500 InternalError, without asking the server.
@@ -34,7 +34,7 @@ pub enum Fault {
     Damaged,
 }
 
-pub const FAULTS: [Fault; 8] = [
+pub(crate) const FAULTS: [Fault; 8] = [
     Fault::Reset,
     Fault::Internal,
     Fault::SlowDown,
@@ -59,7 +59,7 @@ enum Conditions {
     FirstFails,
 }
 
-pub struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     refused: Arc<AtomicUsize>,
     server: Arc<AtomicU16>,
@@ -82,18 +82,18 @@ struct Shared {
 
 impl Proxy {
     /// Starts a proxy before the server at this port. One request in `one_in` has a fault.
-    pub fn start(server: u16, seed: u64, one_in: u64) -> Self {
+    pub(crate) fn start(server: u16, seed: u64, one_in: u64) -> Self {
         Self::with(server, seed, one_in, Conditions::Passed)
     }
 
     /// Starts a proxy that answers 501 to a PUT with a condition.
-    pub fn without_conditions(server: u16) -> Self {
+    pub(crate) fn without_conditions(server: u16) -> Self {
         Self::with(server, 0, u64::MAX, Conditions::Refused)
     }
 
     /// Starts a proxy that answers 500 to the first PUT with a condition, which the server has
     /// executed.
-    pub fn losing_the_first_answer(server: u16) -> Self {
+    pub(crate) fn losing_the_first_answer(server: u16) -> Self {
         Self::with(server, 0, u64::MAX, Conditions::FirstFails)
     }
 
@@ -124,26 +124,26 @@ impl Proxy {
     }
 
     /// Starts a proxy without a server: each connection ends without an answer.
-    pub fn down() -> Self {
+    pub(crate) fn down() -> Self {
         Self::start(0, 0, u64::MAX)
     }
 
     /// Connects the proxy to a server at this port.
-    pub fn up(&self, server: u16) {
+    pub(crate) fn up(&self, server: u16) {
         self.server.store(server, Ordering::Relaxed);
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Returns the number of PUTs with a condition, if they have a special treatment.
-    pub fn refused(&self) -> usize {
+    pub(crate) fn refused(&self) -> usize {
         self.refused.load(Ordering::Relaxed)
     }
 
     /// Returns the number of times that each fault happened.
-    pub fn met(&self) -> Vec<(Fault, usize)> {
+    pub(crate) fn met(&self) -> Vec<(Fault, usize)> {
         FAULTS
             .into_iter()
             .zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed)))

@@ -16,14 +16,14 @@ use super::cache;
 use super::sign::{authorization, date, escape};
 
 /// The credentials that may do everything. MinIO requires more than three and seven characters.
-pub const ID: &str = "waterspout";
-pub const KEY: &str = "hidden-key";
+pub(crate) const ID: &str = "waterspout";
+pub(crate) const KEY: &str = "hidden-key";
 
 /// A time that is far longer than any of the servers needs to start, on any machine.
 const START_MAX: Duration = Duration::from_secs(60);
 
 /// Returns the folder in which tests/run has put the pinned Python packages.
-pub fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     cache::folder("python", "tests/requirements.txt")
 }
 
@@ -43,7 +43,7 @@ fn installed(program: PathBuf) -> PathBuf {
 }
 
 /// A running server, which ends when this is dropped.
-pub struct S3Server {
+pub(crate) struct S3Server {
     process: Child,
     pub port: u16,
     _folder: TempDir,
@@ -51,7 +51,7 @@ pub struct S3Server {
 
 impl S3Server {
     /// Starts a server without buckets.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         match std::env::var("WATERSPOUT_S3").as_deref() {
             Ok("minio") => Self::start_minio(),
             Ok(other) => panic!("WATERSPOUT_S3 is \"{other}\", expected \"minio\" or nothing"),
@@ -106,18 +106,18 @@ impl S3Server {
         server
     }
 
-    pub fn with_bucket(name: &str) -> Self {
+    pub(crate) fn with_bucket(name: &str) -> Self {
         let server = Self::start();
         assert_eq!(server.request("PUT", &format!("/{name}"), b"").0, 200);
         server
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Sends a request; returns the status and the body.
-    pub fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    pub(crate) fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
         self.try_request(method, path, body).expect("the server answers")
     }
 
@@ -139,7 +139,7 @@ impl S3Server {
     }
 
     /// Returns all keys of a bucket.
-    pub fn keys(&self, bucket: &str) -> Vec<String> {
+    pub(crate) fn keys(&self, bucket: &str) -> Vec<String> {
         let mut keys: Vec<String> = Vec::new();
         loop {
             let after = keys
@@ -161,7 +161,7 @@ impl S3Server {
     }
 
     /// Copies a bucket into a folder.
-    pub fn download(&self, bucket: &str, folder: &Path) {
+    pub(crate) fn download(&self, bucket: &str, folder: &Path) {
         fs::create_dir_all(folder).unwrap();
         for key in self.keys(bucket) {
             let (status, body) =
@@ -173,7 +173,7 @@ impl S3Server {
     }
 
     /// Deletes all objects of a bucket.
-    pub fn clear(&self, bucket: &str) {
+    pub(crate) fn clear(&self, bucket: &str) {
         for key in self.keys(bucket) {
             assert_eq!(
                 self.request("DELETE", &format!("/{bucket}/{}", escape(&key, "/")), b"").0,

@@ -8,14 +8,14 @@ use time::macros::format_description;
 const REGION: &str = "us-east-1";
 
 /// Returns the present time as a request has it: `20151218T000000Z`.
-pub fn date() -> String {
+pub(crate) fn date() -> String {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     OffsetDateTime::now_utc().format(format).unwrap()
 }
 
 /// Returns the authorization header of a request whose body isn't signed. A query has to be in
 /// order, and escaped.
-pub fn authorization(
+pub(crate) fn authorization(
     method: &str,
     path: &str,
     host: &str,
@@ -51,12 +51,12 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
 }
 
 /// Returns bytes as two hexadecimal digits each.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Escapes a key for a URL, and keeps these characters as well.
-pub fn escape(key: &str, kept: &str) -> String {
+pub(crate) fn escape(key: &str, kept: &str) -> String {
     let good =
         |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b) || kept.as_bytes().contains(&b);
     key.bytes()

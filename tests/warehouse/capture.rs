@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::postgres_server::Database;
 use crate::support::{Ended, Running, Sandbox, lake_by_partition};
 
-pub const ARGUMENTS: [&str; 6] = ["run", "t.ron", "--state", "state", "--interval", "50ms"];
+pub(crate) const ARGUMENTS: [&str; 6] = ["run", "t.ron", "--state", "state", "--interval", "50ms"];
 
 /// A post, one in `bad_every` of which the server refuses.
 fn tweet(number: usize, bad_every: usize) -> String {
@@ -22,7 +22,7 @@ fn tweet(number: usize, bad_every: usize) -> String {
     )
 }
 
-pub struct Capture<'d> {
+pub(crate) struct Capture<'d> {
     pub sandbox: Sandbox,
     pub database: &'d Database<'d>,
     pub posts: usize,
@@ -31,11 +31,11 @@ pub struct Capture<'d> {
 
 impl<'d> Capture<'d> {
     /// With all posts good.
-    pub fn new(database: &'d Database<'d>, posts: usize) -> Self {
+    pub(crate) fn new(database: &'d Database<'d>, posts: usize) -> Self {
         Self::with_bad(database, posts, usize::MAX)
     }
 
-    pub fn with_bad(database: &'d Database<'d>, posts: usize, bad_every: usize) -> Self {
+    pub(crate) fn with_bad(database: &'d Database<'d>, posts: usize, bad_every: usize) -> Self {
         let sandbox = Sandbox::new();
         let lines: String = (0..posts).map(|number| tweet(number, bad_every)).collect();
         sandbox.write("in.ndjson", lines);
@@ -45,7 +45,7 @@ impl<'d> Capture<'d> {
     }
 
     /// Writes the topology, with another spout, and more options of the sink: `, raw: None`.
-    pub fn write(&self, spout: &str, options: &str) {
+    pub(crate) fn write(&self, spout: &str, options: &str) {
         self.sandbox.write(
             "t.ron",
             format!(
@@ -64,21 +64,21 @@ impl<'d> Capture<'d> {
         );
     }
 
-    pub fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         self.start_at(&self.database.url())
     }
 
     /// The same with another address of the server.
-    pub fn start_at(&self, url: &str) -> Running {
+    pub(crate) fn start_at(&self, url: &str) -> Running {
         self.sandbox.start_with(&ARGUMENTS, &[("DATABASE_URL", url)])
     }
 
-    pub fn run(&self) -> Ended {
+    pub(crate) fn run(&self) -> Ended {
         self.start().end()
     }
 
     /// Runs it with a fault; true if it came to its end.
-    pub fn run_with_fault(&self, point: &str, after: u64) -> bool {
+    pub(crate) fn run_with_fault(&self, point: &str, after: u64) -> bool {
         let faults = format!("{point}={after}*off->return");
         let url = self.database.url();
         let environment = [("DATABASE_URL", url.as_str()), ("FAILPOINTS", &faults)];
@@ -91,13 +91,13 @@ impl<'d> Capture<'d> {
     }
 
     /// A command on the warehouse.
-    pub fn warehouse(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn warehouse(&self, arguments: &[&str]) -> Ended {
         let arguments = [&["warehouse"], arguments].concat();
         self.sandbox.run_with(&arguments, &[("DATABASE_URL", &self.database.url())])
     }
 
     /// The ids in the lake, each of which is there once.
-    pub fn lake_ids(&self) -> BTreeSet<String> {
+    pub(crate) fn lake_ids(&self) -> BTreeSet<String> {
         let partitions = lake_by_partition(&self.sandbox.path("lake"), &["_dead"]);
         let mut ids = BTreeSet::new();
         for post in partitions.into_values().flatten() {
@@ -111,7 +111,7 @@ impl<'d> Capture<'d> {
 
     /// Both hold all posts once; the bad ones are dead letters, each once.
     #[track_caller]
-    pub fn check(&self, story: &str) {
+    pub(crate) fn check(&self, story: &str) {
         let bad = self.posts / self.bad_every;
         let lake = self.lake_ids();
         assert_eq!(lake.len(), self.posts, "{story}");
@@ -141,7 +141,7 @@ impl<'d> Capture<'d> {
     }
 
     /// A hash of all that the tables hold, but for when it was loaded.
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         let mut hashes = Vec::new();
         for table in
             ["posts", "post_keys", "authors", "post_hashtags", "post_mentions", "engagement"]

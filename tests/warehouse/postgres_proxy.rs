@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-pub struct PostgresProxy {
+pub(crate) struct PostgresProxy {
     pub port: u16,
     shared: Arc<Shared>,
 }
@@ -29,12 +29,12 @@ struct Connection {
 }
 
 impl PostgresProxy {
-    pub fn start(socket: PathBuf) -> Self {
+    pub(crate) fn start(socket: PathBuf) -> Self {
         Self::start_at(socket, 0)
     }
 
     /// A proxy at a port, which is free.
-    pub fn start_at(socket: PathBuf, port: u16) -> Self {
+    pub(crate) fn start_at(socket: PathBuf, port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
@@ -59,7 +59,7 @@ impl PostgresProxy {
     }
 
     /// From here on nothing passes, and no connection ends.
-    pub fn hang(&self) {
+    pub(crate) fn hang(&self) {
         self.shared.is_hung.store(true, Ordering::Release);
         for connection in &*self.shared.connections.lock().unwrap() {
             connection.is_hung.store(true, Ordering::Release);
@@ -67,19 +67,19 @@ impl PostgresProxy {
     }
 
     /// New connections are served again; those that hang stay so.
-    pub fn serve(&self) {
+    pub(crate) fn serve(&self) {
         self.shared.is_hung.store(false, Ordering::Release);
     }
 
     /// Ends all connections.
-    pub fn end_all(&self) {
+    pub(crate) fn end_all(&self) {
         for connection in self.shared.connections.lock().unwrap().drain(..) {
             connection.end();
         }
     }
 
     /// Its port is closed, and its connections end.
-    pub fn down(&self) {
+    pub(crate) fn down(&self) {
         self.shared.is_up.store(false, Ordering::Release);
         // Whoever waits for a connection gets one, and ends.
         let _ = TcpStream::connect(("127.0.0.1", self.port));

@@ -14,11 +14,11 @@ use crate::support::{Sandbox, repository};
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn is_long() -> bool {
+pub(crate) fn is_long() -> bool {
     std::env::var_os("WATERSPOUT_LONG").is_some()
 }
 
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     std::env::var("WATERSPOUT_SEED").map_or(1, |seed| seed.parse().expect("a number"))
 }
 
@@ -30,7 +30,7 @@ fn last_lines(text: &str) -> String {
 
 /// Asks until an answer is as wanted.
 #[track_caller]
-pub fn until(database: &Database<'_>, query: &str, wanted: impl Fn(&str) -> bool) {
+pub(crate) fn until(database: &Database<'_>, query: &str, wanted: impl Fn(&str) -> bool) {
     let began = Instant::now();
     loop {
         match database.try_ask(query) {
@@ -144,7 +144,7 @@ fn restarts_of_the_server_and_ends_of_sessions_repeat_the_same_segment() {
 
 /// All ids of the lake are in the warehouse, each once, and no others.
 #[track_caller]
-pub fn is_equal(capture: &Capture<'_>) {
+pub(crate) fn is_equal(capture: &Capture<'_>) {
     let lake: Vec<String> = capture.lake_ids().into_iter().collect();
     let found = capture.database.ask("select post_id from posts order by post_id");
     let found: Vec<&str> = found.lines().collect();

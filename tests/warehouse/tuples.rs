@@ -13,7 +13,7 @@ use waterspout::warehouse::session::{Session, Warehouse};
 
 use crate::support::postgres_server::Database;
 
-pub const FIELDS: [&str; 38] = [
+pub(crate) const FIELDS: [&str; 38] = [
     "post",
     "kind",
     "topics",
@@ -56,11 +56,11 @@ pub const FIELDS: [&str; 38] = [
 
 /// One tuple.
 #[derive(Clone)]
-pub struct Row(Vec<Value>);
+pub(crate) struct Row(Vec<Value>);
 
 impl Row {
     /// Of a post, with nothing that anybody says of it.
-    pub fn new(stream: &str, platform: &str, post_id: &str, post: &str) -> Self {
+    pub(crate) fn new(stream: &str, platform: &str, post_id: &str, post: &str) -> Self {
         let post = Post::check(post.to_owned().into()).unwrap();
         let row = Self(vec![Value::Null; FIELDS.len()]);
         let kind = post.kind().to_owned();
@@ -73,42 +73,42 @@ impl Row {
     }
 
     /// A tweet.
-    pub fn tweet(id: &str) -> Self {
+    pub(crate) fn tweet(id: &str) -> Self {
         let post = format!("{{\"tweet\":{{\"id_str\":\"{id}\",\"text\":\"a storm\"}}}}");
         Self::new("default", "x", id, &post).with("text", "a storm")
     }
 
     /// The deletion of a tweet.
-    pub fn deleted(id: &str) -> Self {
+    pub(crate) fn deleted(id: &str) -> Self {
         let post = format!("{{\"delete\":{{\"kind\":\"tweet\",\"id\":\"{id}\"}}}}");
         Self::new("deletes", "x", id, &post).with("created_at", "2015-12-19T00:00:00Z")
     }
 
-    pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         let at = FIELDS.iter().position(|name| *name == field).unwrap();
         self.0[at] = value.into();
         self
     }
 
-    pub fn list(self, field: &str, texts: &[&str]) -> Self {
+    pub(crate) fn list(self, field: &str, texts: &[&str]) -> Self {
         self.with(field, Value::List(texts.iter().map(|text| Value::from(*text)).collect()))
     }
 }
 
 /// The warehouse at an address.
-pub fn warehouse(url: &str) -> Warehouse {
+pub(crate) fn warehouse(url: &str) -> Warehouse {
     Warehouse::at(&Secret::new(url), "waterspout").unwrap()
 }
 
 /// A session with a database that has the schema.
-pub fn session(database: &Database<'_>) -> Session {
+pub(crate) fn session(database: &Database<'_>) -> Session {
     let session = warehouse(&database.url()).connect().unwrap();
     schema::migrate(&session).unwrap();
     session
 }
 
 /// The rows, read.
-pub fn rows(rows: &[Row]) -> LoadRows {
+pub(crate) fn rows(rows: &[Row]) -> LoadRows {
     let layout = RowLayout::of(&Fields::new(FIELDS)).unwrap();
     let reading = RowReading { now: datetime!(2026-02-03 12:00 UTC), keeps_raw: true };
     let mut load = LoadRows::default();
@@ -120,11 +120,11 @@ pub fn rows(rows: &[Row]) -> LoadRows {
 
 /// Loads rows in one transaction.
 #[track_caller]
-pub fn load(session: &mut Session, of: &[Row]) -> Loaded {
+pub(crate) fn load(session: &mut Session, of: &[Row]) -> Loaded {
     session.load(&rows(of), &Ledger::History("test".into())).unwrap().unwrap()
 }
 
 /// The numbers of the rows that were refused.
-pub fn numbers(refused: &[RefusedPosition]) -> Vec<usize> {
+pub(crate) fn numbers(refused: &[RefusedPosition]) -> Vec<usize> {
     refused.iter().map(|refused| refused.at.number).collect()
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::tuple::{Fields, Tuple};
 
 /// A compiled template, for tuples of these inputs.
-pub struct BodyTemplate {
+pub(crate) struct BodyTemplate {
     program: Program,
     /// The positions of the fields of each input.
     places: Vec<InputPlaces>,
@@ -21,7 +21,7 @@ pub struct BodyTemplate {
 
 /// The result of a template for a tuple.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body {
+pub(crate) enum Body {
     /// Any value except a text, as JSON.
     Json(Vec<u8>),
     /// A text.
@@ -30,7 +30,11 @@ pub enum Body {
 
 impl BodyTemplate {
     /// Returns the problem of an expression in this field, with its place.
-    pub fn problem(field: &'static str, code: &str, max_steps: NonZeroU32) -> Option<Problem> {
+    pub(crate) fn problem(
+        field: &'static str,
+        code: &str,
+        max_steps: NonZeroU32,
+    ) -> Option<Problem> {
         Program::compile(code, max_steps.get()).err().map(|flaw| flaw.problem(field))
     }
 
@@ -38,7 +42,7 @@ impl BodyTemplate {
     ///
     /// # Errors
     /// If it has a flaw nevertheless: a fatal error.
-    pub fn compile(code: &str, max_steps: NonZeroU32, inputs: &[Fields]) -> Result<Self> {
+    pub(crate) fn compile(code: &str, max_steps: NonZeroU32, inputs: &[Fields]) -> Result<Self> {
         let places = inputs.iter().map(InputPlaces::of).collect();
         Ok(Self { program: compile_checked(code, max_steps)?, places })
     }
@@ -47,7 +51,7 @@ impl BodyTemplate {
     ///
     /// # Errors
     /// Rejected if it fails on this tuple, or gives several values.
-    pub fn body(&self, tuple: Tuple<'_>) -> Result<Option<Body>> {
+    pub(crate) fn body(&self, tuple: Tuple<'_>) -> Result<Option<Body>> {
         let places = self
             .places
             .get(tuple.input)

@@ -17,7 +17,7 @@ use crate::post::check::is_one_value;
 /// so an expression that looks at each of them needs far fewer. A larger number would let a bad
 /// expression hold up its task for more than a quarter of a second per tuple, and use more than
 /// about 64 MiB.
-pub const STEPS_USUAL: u32 = 250_000;
+pub(crate) const STEPS_USUAL: u32 = 250_000;
 
 /// The number of elements of a list that count as one step when the list is made or passed on. A
 /// smaller number would forbid lists of some thousand elements that are built one by one.
@@ -163,10 +163,10 @@ impl<'a> data::HasLut<'a, Bounded> for &'a Run<'a> {
 }
 
 // No filter in a topology file can have one of these names.
-pub const TICK: &str = "!tick";
-pub const MEASURED: &str = "!measured";
-pub const PRODUCT: &str = "!product";
-pub const TUPLE: &str = "!tuple";
+pub(crate) const TICK: &str = "!tick";
+pub(crate) const MEASURED: &str = "!measured";
+pub(crate) const PRODUCT: &str = "!product";
+pub(crate) const TUPLE: &str = "!tuple";
 
 /// jq's native filters that would let an expression see or change its environment, or read a clock:
 /// a filter must be a function of its tuple.
@@ -174,7 +174,7 @@ const WITHHELD: [&str; 7] =
     ["env", "now", "localtime", "strflocaltime", "halt", "debug_empty", "stderr_empty"];
 
 /// Returns the native filters that an expression can call.
-pub fn natives() -> impl Iterator<Item = Fun<Bounded>> {
+pub(crate) fn natives() -> impl Iterator<Item = Fun<Bounded>> {
     let library = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
     let replaced = ["range", "fromjson"];
     let kept =

@@ -15,7 +15,7 @@ use crate::value::{Text, Value};
 ///
 /// # Errors
 /// If jq's parser refuses it.
-pub fn from_json(json: &[u8]) -> Result<Val> {
+pub(crate) fn from_json(json: &[u8]) -> Result<Val> {
     if let Ok(value) = jaq_json::read::parse_single(json) {
         return Ok(value);
     }
@@ -61,7 +61,7 @@ fn escaped_unit(json: &[u8], at: usize) -> Option<u16> {
 ///
 /// # Errors
 /// If it has JSON that jq can't parse.
-pub fn from_value(value: &Value) -> Result<Val> {
+pub(crate) fn from_value(value: &Value) -> Result<Val> {
     Ok(match value {
         Value::Null => Val::Null,
         Value::Bool(value) => Val::Bool(*value),
@@ -81,7 +81,9 @@ pub fn from_value(value: &Value) -> Result<Val> {
 ///
 /// # Errors
 /// If one of them can't be converted.
-pub fn from_fields<'a>(fields: impl Iterator<Item = (&'a String, &'a Value)>) -> Result<Val> {
+pub(crate) fn from_fields<'a>(
+    fields: impl Iterator<Item = (&'a String, &'a Value)>,
+) -> Result<Val> {
     let mut object = Map::default();
     for (name, value) in fields {
         object.insert(Val::from(name.clone()), from_value(value)?);
@@ -94,7 +96,7 @@ pub fn from_fields<'a>(fields: impl Iterator<Item = (&'a String, &'a Value)>) ->
 ///
 /// # Errors
 /// If JSON can't represent it.
-pub fn into_value(value: &Val) -> Result<Value> {
+pub(crate) fn into_value(value: &Val) -> Result<Value> {
     Ok(match value {
         Val::Null => Value::Null,
         Val::Bool(value) => Value::Bool(*value),
@@ -117,7 +119,7 @@ pub fn into_value(value: &Val) -> Result<Value> {
 ///
 /// # Errors
 /// If it has an object with keys that aren't texts.
-pub fn into_json(value: &Val) -> Result<Vec<u8>> {
+pub(crate) fn into_json(value: &Val) -> Result<Vec<u8>> {
     let mut json = Vec::new();
     write_json(value, &mut json)?;
     Ok(json)

@@ -14,23 +14,23 @@ use crate::value::Value;
 const POST: &str = "post";
 
 /// The positions of the fields of one input.
-pub struct InputPlaces {
+pub(crate) struct InputPlaces {
     fields: Fields,
     post: Option<usize>,
 }
 
 impl InputPlaces {
-    pub fn of(fields: &Fields) -> Self {
+    pub(crate) fn of(fields: &Fields) -> Self {
         Self { fields: fields.clone(), post: fields.position(POST) }
     }
 
     /// Returns the position of the field with the post.
-    pub fn post(&self) -> Option<usize> {
+    pub(crate) fn post(&self) -> Option<usize> {
         self.post
     }
 
     /// Returns the position of a field.
-    pub fn position(&self, name: &str) -> Option<usize> {
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
         self.fields.position(name)
     }
 
@@ -39,7 +39,7 @@ impl InputPlaces {
     ///
     /// # Errors
     /// If jq can't parse it.
-    pub fn input(&self, tuple: Tuple<'_>) -> Result<Val> {
+    pub(crate) fn input(&self, tuple: Tuple<'_>) -> Result<Val> {
         match self.post.map(|post| tuple.value(post)) {
             Some(Value::Post(post)) => from_json(post),
             Some(other) => from_value(other),
@@ -51,7 +51,7 @@ impl InputPlaces {
     ///
     /// # Errors
     /// If jq can't parse it.
-    pub fn tuple(&self, program: &Program, tuple: Tuple<'_>) -> Result<Val> {
+    pub(crate) fn tuple(&self, program: &Program, tuple: Tuple<'_>) -> Result<Val> {
         if program.uses_tuple { self.rest(tuple) } else { Ok(Val::Null) }
     }
 
@@ -63,7 +63,7 @@ impl InputPlaces {
 }
 
 /// Returns true if an output of an expression is the same value as its input.
-pub fn is_same(output: &Val, input: &Val) -> bool {
+pub(crate) fn is_same(output: &Val, input: &Val) -> bool {
     match (output, input) {
         (Val::Obj(output), Val::Obj(input)) => {
             std::ptr::eq(&raw const **output, &raw const **input)
@@ -73,6 +73,6 @@ pub fn is_same(output: &Val, input: &Val) -> bool {
 }
 
 /// Returns an empty list of topics, which all posts share.
-pub fn no_topics() -> Value {
+pub(crate) fn no_topics() -> Value {
     Value::List(Arc::from([]))
 }

@@ -19,7 +19,11 @@ pub(crate) struct LineFilter {
 
 impl LineFilter {
     /// Returns the flaw of an expression as a problem of its field.
-    pub fn problem(code: &str, max_steps: NonZeroU32, field: &'static str) -> Option<Problem> {
+    pub(crate) fn problem(
+        code: &str,
+        max_steps: NonZeroU32,
+        field: &'static str,
+    ) -> Option<Problem> {
         Program::compile(code, max_steps.get()).err().map(|flaw| flaw.problem(field))
     }
 
@@ -27,7 +31,7 @@ impl LineFilter {
     ///
     /// # Errors
     /// If the expression has a flaw.
-    pub fn new(code: &str, max_steps: NonZeroU32, inputs: &[Fields]) -> Result<Self> {
+    pub(crate) fn new(code: &str, max_steps: NonZeroU32, inputs: &[Fields]) -> Result<Self> {
         Ok(Self {
             program: compile_checked(code, max_steps)?,
             places: inputs.iter().map(InputPlaces::of).collect(),
@@ -38,7 +42,7 @@ impl LineFilter {
     ///
     /// # Errors
     /// If the expression fails; then nothing is appended.
-    pub fn append(&self, tuple: Tuple<'_>, into: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn append(&self, tuple: Tuple<'_>, into: &mut Vec<u8>) -> Result<()> {
         let start = into.len();
         let places = &self.places[tuple.input];
         let input = places.input(tuple)?;

@@ -16,7 +16,7 @@ use crate::post::DEPTH_MAX;
 
 /// The maximum number of values that an expression may give per tuple. With more, one post could
 /// fill the channels to all later bolts.
-pub const OUTPUTS_MAX: usize = 10_000;
+pub(crate) const OUTPUTS_MAX: usize = 10_000;
 
 /// The maximum number of characters of a run-time error that are shown: jq's errors repeat whole
 /// values.
@@ -32,7 +32,7 @@ const MAIN: &str = "waterspout_main";
 const TUPLE: &str = "$tuple";
 
 /// A jq expression that can be run.
-pub struct Program {
+pub(crate) struct Program {
     filter: Filter<Bounded>,
     /// True if the expression reads `$tuple`.
     pub uses_tuple: bool,
@@ -41,7 +41,7 @@ pub struct Program {
 
 /// A flaw of an expression.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Flaw {
+pub(crate) struct Flaw {
     what: String,
     /// The undefined name, and the defined names.
     candidates: Option<(String, Vec<String>)>,
@@ -49,12 +49,12 @@ pub struct Flaw {
 
 impl Flaw {
     /// Returns the flaw as a problem of the field with the expression.
-    pub fn problem(self, field: &'static str) -> Problem {
+    pub(crate) fn problem(self, field: &'static str) -> Problem {
         Problem { field, what: self.what, candidates: self.candidates }
     }
 
     /// Returns the description of the flaw.
-    pub fn what(&self) -> &str {
+    pub(crate) fn what(&self) -> &str {
         &self.what
     }
 
@@ -68,7 +68,7 @@ impl Program {
     ///
     /// # Errors
     /// If the expression has a flaw: the first one, with its place.
-    pub fn compile(code: &str, steps_max: u32) -> Result<Self, Flaw> {
+    pub(crate) fn compile(code: &str, steps_max: u32) -> Result<Self, Flaw> {
         let parsed = parse_expression(code)?;
         let uses_tuple = code.contains(TUPLE);
         let bounded = tree::term(parsed);
@@ -95,7 +95,7 @@ impl Program {
     ///
     /// # Errors
     /// If the expression fails on this value or exceeds one of its bounds, or `take` fails.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         input: Val,
         tuple: Val,

@@ -46,7 +46,7 @@ const GROWING: [&str; 18] = [
 ];
 
 /// Returns the definitions of jq's library, with their bounds.
-pub fn definitions<'s>() -> impl Iterator<Item = Def<&'s str>> {
+pub(crate) fn definitions<'s>() -> impl Iterator<Item = Def<&'s str>> {
     let library = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let library = library.filter(|def| !WITHHELD_DEFINITIONS.contains(&def.name));
     library.map(|def| -> Def<&'s str> { definition(def) })
@@ -61,7 +61,7 @@ fn pipe<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
 }
 
 /// Returns a term that gets the value of `$tuple`.
-pub fn with_tuple(term: Term<&str>) -> Term<&str> {
+pub(crate) fn with_tuple(term: Term<&str>) -> Term<&str> {
     let bound = BinaryOp::Pipe(Some(Pattern::Var("$tuple")));
     Term::BinOp(call(TUPLE).into(), bound, term.into())
 }
@@ -73,7 +73,7 @@ fn definition(def: Def<&str>) -> Def<&str> {
 }
 
 /// Returns the term with the bounds.
-pub fn term(found: Term<&str>) -> Term<&str> {
+pub(crate) fn term(found: Term<&str>) -> Term<&str> {
     match found {
         Term::Id | Term::Num(_) | Term::Break(_) | Term::Var(_) => found,
         Term::Arr(None) => found,

@@ -8,14 +8,14 @@ use crate::bolt::bytes::{Reader, Writer};
 /// The number of authors of one key and bucket that are known exactly. Of more authors, those with
 /// the smallest hashes are kept, and stand for the others: numbers are then right to within 0.4 %
 /// (one part in √65,536). A larger number costs 16 bytes for each.
-pub const AUTHORS_MAX: usize = 65_536;
+pub(crate) const AUTHORS_MAX: usize = 65_536;
 
 /// So many authors are looked through one by one; more get a table.
 const LISTED_MAX: usize = 16;
 
 /// Takes a hash as it is.
 #[derive(Default)]
-pub struct HashItself(u64);
+pub(crate) struct HashItself(u64);
 
 impl Hasher for HashItself {
     fn finish(&self) -> u64 {
@@ -41,7 +41,7 @@ enum Known {
 
 /// The authors of a key in one bucket.
 #[derive(Clone, Debug)]
-pub struct Authors {
+pub(crate) struct Authors {
     known: Known,
     /// Hashes from here on aren't kept; `u64::MAX` while all authors are known.
     limit: u64,
@@ -49,12 +49,12 @@ pub struct Authors {
 
 impl Authors {
     /// One author with one post.
-    pub fn one(author: u64) -> Self {
+    pub(crate) fn one(author: u64) -> Self {
         Self { known: Known::Listed(vec![(author, 1)]), limit: u64::MAX }
     }
 
     /// Counts a post of an author.
-    pub fn add(&mut self, author: u64) {
+    pub(crate) fn add(&mut self, author: u64) {
         if author >= self.limit && self.limit < u64::MAX {
             return;
         }
@@ -111,7 +111,7 @@ impl Authors {
 
     /// The number of authors, and the number of posts of which each author counts for
     /// `per_author` at most.
-    pub fn numbers(&mut self, per_author: u32) -> (u64, u64) {
+    pub(crate) fn numbers(&mut self, per_author: u32) -> (u64, u64) {
         self.keep_smallest();
         let capped = self.each_known().map(|(_, posts)| u64::from(posts.min(per_author)));
         let (known, capped) = (self.known() as u64, capped.sum::<u64>());
@@ -124,7 +124,7 @@ impl Authors {
     }
 
     /// Appends the authors to a saved state.
-    pub fn encode(&self, into: &mut Writer<'_>) {
+    pub(crate) fn encode(&self, into: &mut Writer<'_>) {
         into.hash(self.limit);
         into.number(self.known() as u64);
         for (author, posts) in self.each_known() {
@@ -134,7 +134,7 @@ impl Authors {
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
-    pub fn decode(from: &mut Reader<'_>) -> Option<Self> {
+    pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let limit = from.hash()?;
         let count = usize::try_from(from.number()?).ok()?;
         let mut listed = Vec::new();

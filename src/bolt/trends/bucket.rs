@@ -10,7 +10,7 @@ const SAMPLES: usize = 3;
 
 /// What came of one key in one bucket. Most keys come once in a bucket.
 #[derive(Clone, Debug)]
-pub struct OpenBucket {
+pub(crate) struct OpenBucket {
     /// The number of the bucket.
     pub bucket: i64,
     posts: Posts,
@@ -38,7 +38,7 @@ struct Many {
 
 /// The numbers of a bucket.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Observed {
+pub(crate) struct Observed {
     /// Posts, of which each author counts for a few at most.
     pub count: u64,
     /// Different authors.
@@ -49,7 +49,7 @@ pub struct Observed {
 
 impl Observed {
     /// A bucket without the key.
-    pub const NOTHING: Self = Self { count: 0, authors: 0, samples: Vec::new() };
+    pub(crate) const NOTHING: Self = Self { count: 0, authors: 0, samples: Vec::new() };
 }
 
 fn place_of_sample(post: &str) -> (u64, &str) {
@@ -71,7 +71,7 @@ fn keep_sample(samples: &mut Vec<Text>, post: &Text) {
 
 /// What stands for the author of a post: the hash of the author's id. A post without a known author
 /// counts as one of its own.
-pub fn author_of(platform: &Value, author_id: &Value, post_id: &Value) -> u64 {
+pub(crate) fn author_of(platform: &Value, author_id: &Value, post_id: &Value) -> u64 {
     match author_id {
         Value::Null => stable_hash([&Value::Bool(false), platform, post_id]),
         author => stable_hash([platform, author]),
@@ -80,13 +80,13 @@ pub fn author_of(platform: &Value, author_id: &Value, post_id: &Value) -> u64 {
 
 impl OpenBucket {
     /// A bucket with one post.
-    pub fn one(bucket: i64, author: u64, post: Text) -> Self {
+    pub(crate) fn one(bucket: i64, author: u64, post: Text) -> Self {
         Self { bucket, posts: Posts::One { author, post } }
     }
 
     /// Counts a post. Returns the number of posts so far if the key should be looked at now: from
     /// `first_look` posts on, each time that there are a quarter more.
-    pub fn add(&mut self, author: u64, post: Text, first_look: u64) -> bool {
+    pub(crate) fn add(&mut self, author: u64, post: Text, first_look: u64) -> bool {
         if let Posts::One { author: first, post: sample } = &self.posts {
             let mut samples = Vec::with_capacity(SAMPLES);
             keep_sample(&mut samples, sample);
@@ -108,7 +108,7 @@ impl OpenBucket {
     /// Notes that the bucket is told as it is, with so many posts of all keys up to its end. Returns
     /// true if it was told with as many before: nothing can have changed. Of a key with one post
     /// no note is kept; it is told again, with the same numbers.
-    pub fn tell(&mut self, all_posts: u64) -> bool {
+    pub(crate) fn tell(&mut self, all_posts: u64) -> bool {
         match &mut self.posts {
             Posts::One { .. } => false,
             Posts::Many(many) => std::mem::replace(&mut many.told, all_posts) == all_posts,
@@ -116,12 +116,12 @@ impl OpenBucket {
     }
 
     /// True if the bucket was told with so many posts of all keys up to its end.
-    pub fn is_told(&self, all_posts: u64) -> bool {
+    pub(crate) fn is_told(&self, all_posts: u64) -> bool {
         matches!(&self.posts, Posts::Many(many) if many.told == all_posts)
     }
 
     /// The numbers so far.
-    pub fn observed(&mut self, per_author: u32) -> Observed {
+    pub(crate) fn observed(&mut self, per_author: u32) -> Observed {
         match &mut self.posts {
             Posts::One { post, .. } => {
                 let mut samples = Vec::new();
@@ -136,7 +136,7 @@ impl OpenBucket {
     }
 
     /// Appends the bucket to a saved state.
-    pub fn encode(&self, into: &mut Writer<'_>) {
+    pub(crate) fn encode(&self, into: &mut Writer<'_>) {
         into.signed(self.bucket);
         match &self.posts {
             Posts::One { author, post } => {
@@ -156,7 +156,7 @@ impl OpenBucket {
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
-    pub fn decode(from: &mut Reader<'_>) -> Option<Self> {
+    pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let bucket = from.signed()?;
         let posts = from.number()?;
         if posts == 1 {

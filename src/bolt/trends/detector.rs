@@ -22,7 +22,7 @@ const VOLUME_KEY: &[u8] = &[0];
 
 /// A trend in one bucket.
 #[derive(Clone, Debug)]
-pub struct TrendRow {
+pub(crate) struct TrendRow {
     /// The type of the key, and the key.
     pub key: [Value; 2],
     pub bucket: i64,
@@ -32,7 +32,7 @@ pub struct TrendRow {
 }
 
 /// One post of a key.
-pub struct KeyPost<'a> {
+pub(crate) struct KeyPost<'a> {
     pub key_type: &'a Value,
     pub key: &'a Value,
     pub author: u64,
@@ -40,7 +40,7 @@ pub struct KeyPost<'a> {
 }
 
 /// What one task knows.
-pub struct Detector {
+pub(crate) struct Detector {
     rules: Rules,
     per_author: u32,
     keys: KeyedState<KeyTrend>,
@@ -74,7 +74,7 @@ enum AtEnd {
 
 impl Detector {
     /// A detector that knows nothing yet.
-    pub fn new(rules: Rules, per_author: u32, keys_max: Option<usize>) -> Self {
+    pub(crate) fn new(rules: Rules, per_author: u32, keys_max: Option<usize>) -> Self {
         Self {
             rules,
             per_author,
@@ -90,12 +90,12 @@ impl Detector {
     }
 
     /// The bucket of a time, open or not.
-    pub fn bucket_of(&self, time: EventTime) -> i64 {
+    pub(crate) fn bucket_of(&self, time: EventTime) -> i64 {
         time.unix_millis().div_euclid(self.rules.bucket_ms)
     }
 
     /// The open bucket of a time; `None` if it is closed, or there is no time.
-    pub fn open_bucket(&self, time: EventTime) -> Option<i64> {
+    pub(crate) fn open_bucket(&self, time: EventTime) -> Option<i64> {
         let bucket = self.bucket_of(time);
         (time != EventTime::UNKNOWN && bucket >= self.open).then_some(bucket)
     }
@@ -120,14 +120,14 @@ impl Detector {
     }
 
     /// Adds to everything that was posted in an open bucket.
-    pub fn add_posts(&mut self, bucket: i64, posts: u64) {
+    pub(crate) fn add_posts(&mut self, bucket: i64, posts: u64) {
         self.volume.add(bucket, posts);
         self.volume_changed = true;
     }
 
     /// Counts a post of a key in an open bucket. Returns a provisional row if it is time to look
     /// at the key, and the key trends so far.
-    pub fn count(&mut self, bucket: i64, post: KeyPost<'_>) -> Option<TrendRow> {
+    pub(crate) fn count(&mut self, bucket: i64, post: KeyPost<'_>) -> Option<TrendRow> {
         self.index();
         let key = [post.key_type, post.key].into_iter();
         let (slot, state) = self.keys.get_or_insert_slot(key, KeyTrend::default);
@@ -159,7 +159,7 @@ impl Detector {
     /// Closes the buckets that end at a watermark or before it. Returns their trends, in the order
     /// of buckets and keys. At the end of all sources it is as if all buckets were over, and the
     /// changes up to then are kept for the next [`snapshot`](Self::snapshot).
-    pub fn advance(&mut self, time: EventTime, saves_shared: bool) -> Vec<TrendRow> {
+    pub(crate) fn advance(&mut self, time: EventTime, saves_shared: bool) -> Vec<TrendRow> {
         self.index();
         let mut rows = Vec::new();
         if time == EventTime::END {
@@ -268,7 +268,7 @@ impl Detector {
 
     /// The changes of the state since the last call. One task saves what all tasks have the same
     /// of.
-    pub fn snapshot(&mut self, saves_shared: bool) -> Vec<StateChange> {
+    pub(crate) fn snapshot(&mut self, saves_shared: bool) -> Vec<StateChange> {
         match std::mem::replace(&mut self.at_end, AtEnd::Saved) {
             AtEnd::NotYet => {
                 self.at_end = AtEnd::NotYet;
@@ -294,7 +294,7 @@ impl Detector {
     }
 
     /// The size of the keyed state.
-    pub fn size(&self) -> StateSize {
+    pub(crate) fn size(&self) -> StateSize {
         self.keys.size()
     }
 
@@ -302,7 +302,7 @@ impl Detector {
     ///
     /// # Errors
     /// If a snapshot didn't write this.
-    pub fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(crate) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         if key == VOLUME_KEY {
             self.volume = Volume::decode(value)
                 .ok_or_else(|| Error::fatal("the saved totals of posts are damaged"))?;

@@ -15,7 +15,7 @@ const SEASON_KEPT_MS: i64 = 15 * 86_400_000;
 
 /// When a key trends: the part of the configuration that decides it.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     pub bucket_ms: i64,
     pub decay: Decay,
     pub enter: f64,
@@ -30,7 +30,7 @@ pub struct Rules {
 
 /// One bucket as it is scored.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub(crate) struct Moment {
     pub bucket: i64,
     /// The number of buckets with posts before it.
     pub ordinal: u64,
@@ -46,7 +46,7 @@ impl Moment {
 
 /// A trend that a key is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trend {
+pub(crate) struct Trend {
     /// The bucket that it began in, and how many buckets with posts were before that.
     pub started: i64,
     pub started_ordinal: u64,
@@ -57,7 +57,7 @@ pub struct Trend {
 
 /// What is known of one key.
 #[derive(Clone, Debug, Default)]
-pub struct KeyTrend {
+pub(crate) struct KeyTrend {
     baseline: Baseline,
     open: Vec<OpenBucket>,
     rare: Option<Box<Rare>>,
@@ -72,33 +72,33 @@ struct Rare {
 
 impl KeyTrend {
     /// The open bucket with this number, if the key was seen in it.
-    pub fn open_mut(&mut self, bucket: i64) -> Option<&mut OpenBucket> {
+    pub(crate) fn open_mut(&mut self, bucket: i64) -> Option<&mut OpenBucket> {
         self.open.iter_mut().find(|open| open.bucket == bucket)
     }
 
     /// Adds a bucket that the key was seen in for the first time.
-    pub fn push_open(&mut self, open: OpenBucket) {
+    pub(crate) fn push_open(&mut self, open: OpenBucket) {
         self.open.reserve_exact(1);
         self.open.push(open);
     }
 
     /// True if the key was told, in this bucket, when all posts up to its end were as many as now.
-    pub fn is_told(&self, bucket: i64, posts: u64) -> bool {
+    pub(crate) fn is_told(&self, bucket: i64, posts: u64) -> bool {
         self.open.iter().any(|open| open.bucket == bucket && open.is_told(posts))
     }
 
     /// The numbers of the open buckets.
-    pub fn open_buckets(&self) -> impl Iterator<Item = i64> {
+    pub(crate) fn open_buckets(&self) -> impl Iterator<Item = i64> {
         self.open.iter().map(|open| open.bucket)
     }
 
     /// The trend that the key is in.
-    pub fn trend(&self) -> Option<Trend> {
+    pub(crate) fn trend(&self) -> Option<Trend> {
         self.rare.as_ref()?.trend
     }
 
     /// Takes out what came in a bucket.
-    pub fn take_open(&mut self, bucket: i64, per_author: u32) -> Option<Observed> {
+    pub(crate) fn take_open(&mut self, bucket: i64, per_author: u32) -> Option<Observed> {
         let at = self.open.iter().position(|open| open.bucket == bucket)?;
         let observed = self.open.swap_remove(at).observed(per_author);
         if self.open.is_empty() {
@@ -109,7 +109,7 @@ impl KeyTrend {
 
     /// Scores a count against the baseline before its bucket, and against what is usual in this hour
     /// of the week where that is more.
-    pub fn score(&self, count: u64, moment: Moment, rules: &Rules) -> Score {
+    pub(crate) fn score(&self, count: u64, moment: Moment, rules: &Rules) -> Score {
         let before = self.baseline.before(moment.ordinal, rules.decay);
         let season = self.rare.as_ref().and_then(|rare| rare.season.as_ref());
         let usual = season.map_or(0.0, |season| season.share(moment.time_ms(rules)));
@@ -118,7 +118,7 @@ impl KeyTrend {
     }
 
     /// True if a count with this score makes a trend, or keeps one going.
-    pub fn trends(
+    pub(crate) fn trends(
         &self,
         observed: &Observed,
         score: &Score,
@@ -138,7 +138,7 @@ impl KeyTrend {
     }
 
     /// The trend that a bucket begins, or goes on with.
-    pub fn trend_with(&self, count: u64, moment: Moment) -> Trend {
+    pub(crate) fn trend_with(&self, count: u64, moment: Moment) -> Trend {
         let mut trend = self.trend().unwrap_or(Trend {
             started: moment.bucket,
             started_ordinal: moment.ordinal,
@@ -153,7 +153,7 @@ impl KeyTrend {
 
     /// Ends a bucket: scores it, and then learns from it. Returns the score and the trend if the
     /// key trends.
-    pub fn close(
+    pub(crate) fn close(
         &mut self,
         observed: &Observed,
         moment: Moment,
@@ -197,13 +197,13 @@ impl KeyTrend {
     }
 
     /// True if the key has been scored in this bucket, or in a later one.
-    pub fn has_closed(&self, moment: Moment) -> bool {
+    pub(crate) fn has_closed(&self, moment: Moment) -> bool {
         self.baseline.until > moment.ordinal
     }
 
     /// True if the baseline has faded, so that the key scores as one that was never seen. This
     /// follows from closed buckets only, and so is the same in each replay.
-    pub fn has_faded(&self, moment: Moment, rules: &Rules) -> bool {
+    pub(crate) fn has_faded(&self, moment: Moment, rules: &Rules) -> bool {
         let unseen = moment.ordinal.saturating_sub(self.baseline.until);
         let unseen_ms = i64::try_from(unseen).unwrap_or(i64::MAX).saturating_mul(rules.bucket_ms);
         let has_season = self.rare.as_ref().is_some_and(|rare| rare.season.is_some());
@@ -216,7 +216,7 @@ impl KeyTrend {
 
     /// Forgets the baseline, so that the key is one that was never seen. Returns true if nothing is
     /// left of the key.
-    pub fn forget_baseline(&mut self) -> bool {
+    pub(crate) fn forget_baseline(&mut self) -> bool {
         (self.baseline, self.rare) = (Baseline::default(), None);
         self.open.is_empty()
     }

@@ -14,7 +14,7 @@ use crate::tuple::Fields;
 use crate::value::Value;
 
 /// The fields of a trend: the columns of the warehouse's table `trends`.
-pub const FIELDS: [&str; 12] = [
+pub(crate) const FIELDS: [&str; 12] = [
     "key_type",
     "key",
     "bucket_start",
@@ -30,29 +30,30 @@ pub const FIELDS: [&str; 12] = [
 ];
 
 /// The field that only rows of open buckets have.
-pub const PROVISIONAL: &str = "provisional";
+pub(crate) const PROVISIONAL: &str = "provisional";
 
 /// The fields of a late tuple. Of a post of the total, `key_type` and `key` are null.
-pub const LATE_FIELDS: [&str; 5] = ["key_type", "key", "bucket_start", "post_id", "author_id"];
+pub(crate) const LATE_FIELDS: [&str; 5] =
+    ["key_type", "key", "bucket_start", "post_id", "author_id"];
 
 /// The fields of trends.
-pub fn fields() -> Fields {
+pub(crate) fn fields() -> Fields {
     Fields::new(FIELDS)
 }
 
 /// The fields of rows of open buckets. The last one, which is always true, tells them from trends: a
 /// warehouse refuses it.
-pub fn provisional_fields() -> Fields {
+pub(crate) fn provisional_fields() -> Fields {
     Fields::new(FIELDS.into_iter().chain([PROVISIONAL]))
 }
 
 /// The fields of late tuples.
-pub fn late_fields() -> Fields {
+pub(crate) fn late_fields() -> Fields {
     Fields::new(LATE_FIELDS)
 }
 
 /// The beginning of a bucket as text; null where it has none that can be written.
-pub fn bucket_start(bucket: i64, bucket_ms: i64) -> Value {
+pub(crate) fn bucket_start(bucket: i64, bucket_ms: i64) -> Value {
     let format =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
     let time = EventTime::from_unix_millis(bucket.saturating_mul(bucket_ms));
@@ -71,7 +72,7 @@ fn three_digits(p_value: f64) -> f64 {
 }
 
 /// "in a minute", "in an hour", "in 5m".
-pub fn in_a_bucket(bucket_ms: i64) -> String {
+pub(crate) fn in_a_bucket(bucket_ms: i64) -> String {
     match bucket_ms {
         1_000 => "in a second".into(),
         60_000 => "in a minute".into(),
@@ -96,7 +97,7 @@ fn why(observed: &Observed, score: &Score, bucket_ms: i64) -> String {
 }
 
 /// The values of a trend's tuple.
-pub fn values(row: &TrendRow, bucket_ms: i64) -> [Value; FIELDS.len()] {
+pub(crate) fn values(row: &TrendRow, bucket_ms: i64) -> [Value; FIELDS.len()] {
     let TrendRow { key: [key_type, key], bucket, observed, score, trend } = row;
     let int = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
     let samples: Arc<[Value]> = observed.samples.iter().cloned().map(Value::Text).collect();

@@ -17,7 +17,7 @@ const P_VALUE_MIN: f64 = 1e-300;
 
 /// How fast a baseline forgets.
 #[derive(Clone, Copy, Debug)]
-pub struct Decay {
+pub(crate) struct Decay {
     /// The weight of a new value: 1 − 2^(−1 / half-life).
     alpha: f64,
     /// From the bucket with this number on; before it, the mean is that of all buckets so far.
@@ -26,7 +26,7 @@ pub struct Decay {
 
 impl Decay {
     /// The weight of a value halves every `half_life` buckets.
-    pub fn of_half_life(half_life: f64) -> Self {
+    pub(crate) fn of_half_life(half_life: f64) -> Self {
         let alpha = 1.0 - 0.5_f64.powf(half_life.max(0.1).recip());
         Self { alpha, average_until: (1.0 / alpha).ceil() as u64 }
     }
@@ -67,7 +67,7 @@ fn power(mut base: f64, mut exponent: u64) -> f64 {
 /// The mean and the variance of a key's share, over the buckets that it was observed in. A bucket
 /// without the key has the share 0; such buckets are made up for when the baseline is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Baseline {
+pub(crate) struct Baseline {
     /// The mean share.
     pub mean: f64,
     /// The variance of the share.
@@ -78,7 +78,7 @@ pub struct Baseline {
 
 impl Baseline {
     /// The baseline before the bucket with this number.
-    pub fn before(self, ordinal: u64, decay: Decay) -> Self {
+    pub(crate) fn before(self, ordinal: u64, decay: Decay) -> Self {
         let left = decay.left(self.until, ordinal);
         Self {
             mean: left * self.mean,
@@ -88,7 +88,7 @@ impl Baseline {
     }
 
     /// The baseline with the share of the bucket that follows.
-    pub fn and(self, share: f64, decay: Decay) -> Self {
+    pub(crate) fn and(self, share: f64, decay: Decay) -> Self {
         let alpha = decay.weight(self.until);
         let deviation = share - self.mean;
         Self {
@@ -99,14 +99,14 @@ impl Baseline {
     }
 
     /// The same baseline, as if the bucket that follows hadn't been.
-    pub fn skip_one(self) -> Self {
+    pub(crate) fn skip_one(self) -> Self {
         Self { until: self.until + 1, ..self }
     }
 }
 
 /// How unusual a count is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
+pub(crate) struct Score {
     /// The count that the baseline lets expect.
     pub expected: f64,
     /// The z-score: (count − expected) / max(deviation, √expected, 1).
@@ -118,7 +118,7 @@ pub struct Score {
 impl Score {
     /// The score of a count among `total` posts. `share` is what is expected of the key, `variance`
     /// that of its share.
-    pub fn new(count: f64, total: f64, share: f64, variance: f64) -> Self {
+    pub(crate) fn new(count: f64, total: f64, share: f64, variance: f64) -> Self {
         let expected = share * total;
         let deviation = (variance.sqrt() * total).max(expected.sqrt()).max(1.0);
         Self {
@@ -130,7 +130,7 @@ impl Score {
 }
 
 /// P(X ≥ count) for Poisson's distribution: its terms from `count` on, the first one by logarithms.
-pub fn poisson_tail(count: f64, expected: f64) -> f64 {
+pub(crate) fn poisson_tail(count: f64, expected: f64) -> f64 {
     if count <= 0.0 {
         return 1.0;
     }

@@ -20,7 +20,7 @@ struct Slot {
 /// The shares of a key by the hour of the week. An hour is expected to be as in both of the two
 /// weeks before: the smaller of the two counts, so that a trend of last week isn't usual yet.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Season {
+pub(crate) struct Season {
     slots: Box<[Slot; HOURS]>,
     /// The hour that isn't over, counted from 1970.
     hour: i64,
@@ -40,12 +40,12 @@ fn place(hour: i64) -> (usize, u32) {
 
 impl Season {
     /// A season without history, from a time on.
-    pub fn new(time_ms: i64) -> Self {
+    pub(crate) fn new(time_ms: i64) -> Self {
         Self { slots: Box::new([Slot::default(); HOURS]), hour: hour_of(time_ms), sum: 0.0 }
     }
 
     /// Adds the share of a bucket of so many milliseconds.
-    pub fn add(&mut self, time_ms: i64, share: f64, bucket_ms: i64) {
+    pub(crate) fn add(&mut self, time_ms: i64, share: f64, bucket_ms: i64) {
         let hour = hour_of(time_ms);
         if hour > self.hour {
             self.end_hour(bucket_ms);
@@ -64,14 +64,14 @@ impl Season {
     }
 
     /// The share that is usual at a time; 0 where there is no history of two weeks.
-    pub fn share(&self, time_ms: i64) -> f64 {
+    pub(crate) fn share(&self, time_ms: i64) -> f64 {
         let (slot, week) = place(hour_of(time_ms));
         let slot = &self.slots[slot];
         if slot.week + 1 == week { slot.newest.min(slot.before).into() } else { 0.0 }
     }
 
     /// Appends the season to a saved state: the hours of which something is known.
-    pub fn encode(&self, into: &mut Writer<'_>) {
+    pub(crate) fn encode(&self, into: &mut Writer<'_>) {
         into.signed(self.hour);
         into.float(self.sum);
         let known = || self.slots.iter().enumerate().filter(|(_, slot)| slot.week > 0);
@@ -85,7 +85,7 @@ impl Season {
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
-    pub fn decode(from: &mut Reader<'_>) -> Option<Self> {
+    pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let mut season = Self::new(0);
         season.hour = from.signed()?;
         season.sum = from.float()?;

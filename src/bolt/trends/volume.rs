@@ -12,7 +12,7 @@ const CLOSED_MAX: usize = 64;
 /// How many posts there were in each bucket, whatever their keys. Buckets without any post don't
 /// count at all: an outage changes no baseline.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Volume {
+pub(crate) struct Volume {
     totals: BTreeMap<i64, u64>,
     /// The number of buckets with posts before those of `totals`.
     forgotten: u64,
@@ -24,7 +24,7 @@ pub struct Volume {
 
 impl Volume {
     /// Adds posts to a bucket.
-    pub fn add(&mut self, bucket: i64, posts: u64) {
+    pub(crate) fn add(&mut self, bucket: i64, posts: u64) {
         if posts > 0 {
             let total = self.totals.entry(bucket).or_insert(0);
             *total = total.saturating_add(posts);
@@ -32,29 +32,29 @@ impl Volume {
     }
 
     /// The number of posts of a bucket.
-    pub fn total(&self, bucket: i64) -> u64 {
+    pub(crate) fn total(&self, bucket: i64) -> u64 {
         self.totals.get(&bucket).copied().unwrap_or(0)
     }
 
     /// The number of buckets with posts before a bucket.
-    pub fn ordinal(&self, bucket: i64) -> u64 {
+    pub(crate) fn ordinal(&self, bucket: i64) -> u64 {
         self.forgotten + self.totals.range(..bucket).count() as u64
     }
 
     /// The number of posts of a bucket and of all before it.
-    pub fn posts_until(&self, bucket: i64) -> u64 {
+    pub(crate) fn posts_until(&self, bucket: i64) -> u64 {
         let known: u64 = self.totals.range(..=bucket).map(|(_, total)| total).sum();
         self.forgotten_posts.saturating_add(known)
     }
 
     /// The buckets from `from` on and before `to`.
-    pub fn between(&self, from: i64, to: i64) -> impl Iterator<Item = i64> {
+    pub(crate) fn between(&self, from: i64, to: i64) -> impl Iterator<Item = i64> {
         let range = if from < to { from..to } else { to..to };
         self.totals.range(range).map(|(bucket, _)| *bucket)
     }
 
     /// Forgets old ones of the buckets before `open`, which are closed.
-    pub fn forget(&mut self, open: i64) {
+    pub(crate) fn forget(&mut self, open: i64) {
         let mut closed = self.totals.range(..open).count();
         while closed > CLOSED_MAX {
             let Some((_, posts)) = self.totals.pop_first() else { return };
@@ -65,7 +65,7 @@ impl Volume {
     }
 
     /// Appends the volume to a saved state.
-    pub fn encode(&self, into: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, into: &mut Vec<u8>) {
         let mut into = Writer(into);
         into.number(self.forgotten);
         into.number(self.forgotten_posts);
@@ -78,7 +78,7 @@ impl Volume {
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader(bytes);
         let (forgotten, forgotten_posts) = (from.number()?, from.number()?);
         let faded = from.number()?;

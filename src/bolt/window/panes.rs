@@ -6,7 +6,7 @@ use crate::bolt::bytes::{Reader, Writer};
 
 /// A stretch of time with what is known of its tuples: a window, or a part of several windows.
 #[derive(Clone, Debug)]
-pub struct Pane {
+pub(crate) struct Pane {
     /// The number of the pane; of a session and a count window, its first event time.
     pub start: i64,
     /// Of a session and a count window, its last event time.
@@ -16,13 +16,13 @@ pub struct Pane {
 
 impl Pane {
     /// A pane without tuples.
-    pub fn empty(start: i64, aggregates: &[Aggregate]) -> Self {
+    pub(crate) fn empty(start: i64, aggregates: &[Aggregate]) -> Self {
         let accumulators = aggregates.iter().map(Aggregate::empty).collect();
         Self { start, last: start, accumulators }
     }
 
     /// Adds the tuples of another pane.
-    pub fn merge(&mut self, other: &Self, aggregates: &[Aggregate]) {
+    pub(crate) fn merge(&mut self, other: &Self, aggregates: &[Aggregate]) {
         self.start = self.start.min(other.start);
         self.last = self.last.max(other.last);
         let both = self.accumulators.iter_mut().zip(&other.accumulators);
@@ -34,7 +34,7 @@ impl Pane {
 
 /// The open panes of one key.
 #[derive(Clone, Debug)]
-pub struct KeyPanes {
+pub(crate) struct KeyPanes {
     pub panes: Vec<Pane>,
     /// The end of the last window that was emitted, in panes. Windows overlap, so a pane is kept
     /// after it was in one.
@@ -51,7 +51,7 @@ impl Default for KeyPanes {
 
 impl KeyPanes {
     /// The pane with this number, which is made if it isn't there.
-    pub fn pane_mut(&mut self, start: i64, aggregates: &[Aggregate]) -> (&mut Pane, bool) {
+    pub(crate) fn pane_mut(&mut self, start: i64, aggregates: &[Aggregate]) -> (&mut Pane, bool) {
         let at = self.panes.iter().position(|pane| pane.start == start);
         let is_new = at.is_none();
         let at = at.unwrap_or_else(|| {
@@ -62,7 +62,7 @@ impl KeyPanes {
     }
 
     /// The panes from `start` on and before `end` as one, if there is any.
-    pub fn merged(&self, start: i64, end: i64, aggregates: &[Aggregate]) -> Option<Pane> {
+    pub(crate) fn merged(&self, start: i64, end: i64, aggregates: &[Aggregate]) -> Option<Pane> {
         let mut within: Vec<&Pane> =
             self.panes.iter().filter(|pane| (start..end).contains(&pane.start)).collect();
         // In their order: a merge of counters beyond their bound depends on it.
@@ -75,7 +75,7 @@ impl KeyPanes {
 
     /// The session that a time belongs to, extended by it: sessions that it joins become one. `None`
     /// if it belongs to none.
-    pub fn session_at(
+    pub(crate) fn session_at(
         &mut self,
         time: i64,
         gap: i64,

@@ -9,13 +9,13 @@ use crate::bolt::bytes::{Reader, Writer};
 /// Floating-Point Arithmetic", 1997): partial sums that don't overlap. A plain sum would depend on
 /// the order in its last digits.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ExactSum {
+pub(crate) struct ExactSum {
     partials: Vec<f64>,
 }
 
 impl ExactSum {
     /// Adds a finite number.
-    pub fn add(&mut self, number: f64) {
+    pub(crate) fn add(&mut self, number: f64) {
         let mut rest = number;
         let mut kept = 0;
         for at in 0..self.partials.len() {
@@ -36,12 +36,12 @@ impl ExactSum {
     }
 
     /// Adds another sum.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         other.partials.iter().for_each(|partial| self.add(*partial));
     }
 
     /// The sum, rounded once.
-    pub fn value(&self) -> f64 {
+    pub(crate) fn value(&self) -> f64 {
         let Some((last, rest)) = self.partials.split_last() else { return 0.0 };
         let (mut high, mut low) = (*last, 0.0);
         let mut left = rest;

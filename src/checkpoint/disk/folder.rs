@@ -42,7 +42,7 @@ const CACHE_BYTES: usize = 16 << 20;
 /// Returns the settings for opening a database: every page is checked. That costs as much as
 /// reading it once, which a restore does anyway; without it, a file that another program has
 /// overwritten would be trusted.
-pub fn builder() -> Builder {
+pub(crate) fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     builder
@@ -53,7 +53,7 @@ pub fn builder() -> Builder {
 ///
 /// # Errors
 /// If the database can't be read, or is damaged.
-pub fn open(folder: &Path) -> Result<Database, DatabaseError> {
+pub(crate) fn open(folder: &Path) -> Result<Database, DatabaseError> {
     let path = folder.join(DATABASE);
     let mut database = builder().open(&path)?;
     match shrink(&mut database, &path) {
@@ -71,7 +71,7 @@ pub fn open(folder: &Path) -> Result<Database, DatabaseError> {
 ///
 /// # Errors
 /// If it can't be made durable.
-pub fn make(folder: &Path) -> Result<()> {
+pub(crate) fn make(folder: &Path) -> Result<()> {
     let (path, new) = (folder.join(DATABASE), folder.join(NEW));
     let cant = |cause| failed("make the state", &path, cause);
     if path.try_exists().map_err(cant)? {
@@ -104,7 +104,7 @@ pub fn is_state(folder: &Path) -> bool {
 /// Removes the permissions of other users from a folder, which earlier versions granted: the spool
 /// is private, and a user who can open the lock can hold it. A folder with any other file stays as
 /// it is.
-pub fn keep_private(folder: &Path) {
+pub(crate) fn keep_private(folder: &Path) {
     let is_open = |found: fs::Metadata| found.permissions().mode() & 0o077 != 0;
     if folder.metadata().is_ok_and(is_open) && holds_only_parts(folder).unwrap_or(false) {
         // If this fails, the folder belongs to another user.
@@ -126,7 +126,7 @@ fn holds_only_parts(folder: &Path) -> io::Result<bool> {
 ///
 /// # Errors
 /// If a file can't be removed.
-pub fn clear(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn clear(folder: &Path) -> Result<Vec<PathBuf>> {
     remove_parts(folder, |part| part != DEAD_LETTERS && part != GAPS)
 }
 
@@ -134,13 +134,13 @@ pub fn clear(folder: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// If a file can't be removed.
-pub fn remove(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn remove(folder: &Path) -> Result<Vec<PathBuf>> {
     let is_lake = folder.join(OF_A_LAKE).exists();
     remove_parts(folder, |part| !(is_lake && part == DEAD_LETTERS))
 }
 
 /// Returns true if a state has no part that a user could miss.
-pub fn is_unused(folder: &Path) -> bool {
+pub(crate) fn is_unused(folder: &Path) -> bool {
     let used = PARTS.iter().filter(|part| !EMPTY_PARTS.contains(part));
     !used.into_iter().any(|part| holds_files(&folder.join(part)))
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::panics::{caught, message};
 
 /// An error within a transaction.
-pub enum Fault {
+pub(crate) enum Fault {
     /// An error of the database.
     Database(Box<redb::Error>),
     /// Another error.
@@ -30,15 +30,15 @@ impl From<Error> for Fault {
 }
 
 /// The result of a step of a transaction.
-pub type Attempt<T> = std::result::Result<T, Fault>;
+pub(crate) type Attempt<T> = std::result::Result<T, Fault>;
 
 /// A function that opens the database's file.
-pub type Opener = Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>;
+pub(crate) type Opener = Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>;
 
 /// The database. After an error of the disk, redb refuses everything until the database is closed
 /// and opened again, so the next call reopens it: completed transactions are in it, and a
 /// transaction that was in progress is complete or gone.
-pub struct Handle {
+pub(crate) struct Handle {
     path: PathBuf,
     open: Opener,
     current: Mutex<Option<Arc<Database>>>,
@@ -46,12 +46,12 @@ pub struct Handle {
 
 impl Handle {
     /// Creates the handle for the file at `path`, which is opened when it is needed.
-    pub fn new(path: PathBuf, open: Opener) -> Self {
+    pub(crate) fn new(path: PathBuf, open: Opener) -> Self {
         Self { path, open, current: Mutex::new(None) }
     }
 
     /// Returns the path of the file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -59,7 +59,7 @@ impl Handle {
     ///
     /// # Errors
     /// If the database can't be opened, or the work fails.
-    pub fn with<T>(&self, work: impl FnOnce(&Database) -> Attempt<T>) -> Result<T> {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&Database) -> Attempt<T>) -> Result<T> {
         let database = self.database()?;
         work(&database).map_err(|fault| match fault {
             Fault::Database(error) => {
@@ -120,7 +120,10 @@ impl Handle {
 
     /// Returns the error for content that this program didn't write. An older checkpoint is never
     /// used in its place.
-    pub fn damaged(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    pub(crate) fn damaged(
+        &self,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
         Error::fatal(format!(
             "the state \"{}\" is damaged (--fresh begins without it)",
             self.path.display()

@@ -20,7 +20,7 @@ use crate::event_time::EventTime;
 ///
 /// # Errors
 /// If it can't be read, or isn't what [`write`](super::write) wrote.
-pub fn saved(transaction: &ReadTransaction, handle: &Handle) -> Attempt<Saved> {
+pub(crate) fn saved(transaction: &ReadTransaction, handle: &Handle) -> Attempt<Saved> {
     let meta = transaction.open_table(META)?;
     let text = |name: &str| -> Attempt<Option<String>> {
         Ok(meta.get(name)?.map(|text| text.value().to_owned()))
@@ -121,7 +121,7 @@ fn json<T: DeserializeOwned>(
 ///
 /// # Errors
 /// If it can't be read, or `take` fails.
-pub fn state(
+pub(crate) fn state(
     transaction: &ReadTransaction,
     handle: &Handle,
     component: &str,

@@ -16,42 +16,43 @@ use super::handle::Attempt;
 use crate::error::Error;
 
 /// `version`, `epoch`, `boundary`, `at`, `finished`, `told` and `about`, as far as they are known.
-pub const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
+pub(crate) const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// By component and split: `start`, `end` or `at:` and the cursor.
-pub const CURSORS: TableDefinition<(&str, &str), &str> = TableDefinition::new("cursors");
+pub(crate) const CURSORS: TableDefinition<(&str, &str), &str> = TableDefinition::new("cursors");
 /// By component and split: the event time of its newest post, in milliseconds since 1970. A state
 /// of an earlier version doesn't have this table.
-pub const SPLIT_TIMES: TableDefinition<(&str, &str), i64> = TableDefinition::new("split_times");
+pub(crate) const SPLIT_TIMES: TableDefinition<(&str, &str), i64> =
+    TableDefinition::new("split_times");
 /// By bolt: the event time that it has reached, in milliseconds since 1970. A state of an earlier
 /// version doesn't have this table.
-pub const WATERMARKS: TableDefinition<&str, i64> = TableDefinition::new("watermarks");
+pub(crate) const WATERMARKS: TableDefinition<&str, i64> = TableDefinition::new("watermarks");
 /// By component: JSON of all its promises.
-pub const PROMISES: TableDefinition<&str, &str> = TableDefinition::new("promises");
+pub(crate) const PROMISES: TableDefinition<&str, &str> = TableDefinition::new("promises");
 /// By component: JSON of its places.
-pub const PLACES: TableDefinition<&str, &str> = TableDefinition::new("places");
+pub(crate) const PLACES: TableDefinition<&str, &str> = TableDefinition::new("places");
 /// By component: JSON of its [`Kept`](crate::checkpoint::Kept).
-pub const COMPONENTS: TableDefinition<&str, &str> = TableDefinition::new("components");
+pub(crate) const COMPONENTS: TableDefinition<&str, &str> = TableDefinition::new("components");
 
 /// The keyed state of one component: the key group, two bytes in big endian, and the key.
-pub type State<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
+pub(crate) type State<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
 
 /// Returns the name of the table of a component's keyed state.
-pub fn state_table(component: &str) -> String {
+pub(crate) fn state_table(component: &str) -> String {
     format!("state/{component}")
 }
 
 /// A step from one version of the tables to the next.
-pub type Migration = fn(&WriteTransaction) -> Attempt<()>;
+pub(crate) type Migration = fn(&WriteTransaction) -> Attempt<()>;
 
 /// The steps from version 1 to 2, from 2 to 3, and so on. The current version is 1.
-pub const MIGRATIONS: [Migration; 0] = [];
+pub(crate) const MIGRATIONS: [Migration; 0] = [];
 
 /// Creates the tables of a new database, or migrates those of an older version to the version after
 /// the last migration, in one transaction.
 ///
 /// # Errors
 /// If the version is newer, or the database isn't a state.
-pub fn prepare(database: &Database, path: &Path, migrations: &[Migration]) -> Attempt<()> {
+pub(crate) fn prepare(database: &Database, path: &Path, migrations: &[Migration]) -> Attempt<()> {
     let known = migrations.len() as u64 + 1;
     let found = version(&database.begin_read()?, path)?;
     if found == Some(known) {
@@ -115,7 +116,7 @@ fn make_tables(transaction: &WriteTransaction) -> Attempt<()> {
 ///
 /// # Errors
 /// If it can't be written.
-pub fn replace(
+pub(crate) fn replace(
     transaction: &WriteTransaction,
     table: TableDefinition<&'static str, &'static str>,
     entries: BTreeMap<&str, String>,
@@ -132,7 +133,7 @@ pub fn replace(
 ///
 /// # Errors
 /// If it can't be read.
-pub fn holds_anything(transaction: &ReadTransaction, table: State) -> Attempt<bool> {
+pub(crate) fn holds_anything(transaction: &ReadTransaction, table: State) -> Attempt<bool> {
     match transaction.open_table(table) {
         Ok(table) => Ok(!table.is_empty()?),
         Err(TableError::TableDoesNotExist(_)) => Ok(false),

@@ -22,7 +22,7 @@ const USED_BYTES_MAX: u64 = 512 << 20;
 ///
 /// # Errors
 /// If the disk fails: the database has to be opened again.
-pub fn shrink(database: &mut Database, path: &Path) -> Attempt<bool> {
+pub(crate) fn shrink(database: &mut Database, path: &Path) -> Attempt<bool> {
     let Ok(found) = path.metadata() else { return Ok(false) };
     if found.len() < FILE_BYTES_MIN {
         return Ok(false);

@@ -17,7 +17,7 @@ const BLOCK_BYTES: u64 = 4096;
 /// The file, with the changed blocks in memory. redb writes little when it opens a database that
 /// was closed, and only the pages that it rebuilds in one that wasn't.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     file: File,
     changes: Mutex<Changes>,
 }
@@ -34,7 +34,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// If it can't be read, or is empty.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         if length == 0 {

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// If it can't be written.
-pub fn start(transaction: &WriteTransaction, started: &Started) -> Attempt<()> {
+pub(crate) fn start(transaction: &WriteTransaction, started: &Started) -> Attempt<()> {
     let dropped = &started.dropped;
     transaction.open_table(CURSORS)?.retain(|(component, _), _| !dropped.contains(component))?;
     transaction
@@ -44,7 +44,7 @@ pub fn start(transaction: &WriteTransaction, started: &Started) -> Attempt<()> {
 ///
 /// # Errors
 /// If it can't be written.
-pub fn tell(transaction: &WriteTransaction) -> Attempt<()> {
+pub(crate) fn tell(transaction: &WriteTransaction) -> Attempt<()> {
     transaction.open_table(META)?.insert("told", "yes")?;
     Ok(())
 }
@@ -55,7 +55,7 @@ pub fn tell(transaction: &WriteTransaction) -> Attempt<()> {
 ///
 /// # Errors
 /// If this epoch or a later one is already complete, or the data can't be written.
-pub fn save(transaction: &WriteTransaction, changes: &Changes, again: bool) -> Attempt<()> {
+pub(crate) fn save(transaction: &WriteTransaction, changes: &Changes, again: bool) -> Attempt<()> {
     let mut meta = transaction.open_table(META)?;
     let complete = meta.get("epoch")?.and_then(|text| text.value().parse().ok()).unwrap_or(0);
     if changes.epoch < complete || changes.epoch == complete && !again {
@@ -92,7 +92,7 @@ pub fn save(transaction: &WriteTransaction, changes: &Changes, again: bool) -> A
 ///
 /// # Errors
 /// If it can't be written.
-pub fn end(transaction: &WriteTransaction, finished: Option<OffsetDateTime>) -> Attempt<()> {
+pub(crate) fn end(transaction: &WriteTransaction, finished: Option<OffsetDateTime>) -> Attempt<()> {
     replace(transaction, PROMISES, BTreeMap::new())?;
     replace(transaction, PLACES, BTreeMap::new())?;
     if let Some(at) = finished {

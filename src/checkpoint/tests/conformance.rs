@@ -16,7 +16,7 @@ fn check(test: impl Fn(&dyn StateStore)) {
     test(&DiskStore::open(folder.path()).unwrap());
 }
 
-pub fn promise(segment: &str) -> Promise {
+pub(crate) fn promise(segment: &str) -> Promise {
     Promise {
         place: "/staging/1".into(),
         segment: segment.into(),

@@ -10,24 +10,24 @@ use crate::epoch::StateChange;
 use crate::keys::KEY_GROUPS;
 
 /// The components with state in tests; one name is the beginning of another.
-pub const COMPONENTS: [&str; 3] = ["count", "count2", "top"];
+pub(crate) const COMPONENTS: [&str; 3] = ["count", "count2", "top"];
 
 /// The key groups in tests: both ends, and neighbours.
-pub const GROUPS: [u16; 5] = [0, 1, 255, 256, 1023];
+pub(crate) const GROUPS: [u16; 5] = [0, 1, 255, 256, 1023];
 
 /// Component, key group, key and value.
 type Entry = (&'static str, u16, Vec<u8>, Vec<u8>);
 
 /// The content that [`contents`] read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contents {
+pub(crate) struct Contents {
     pub saved: Saved,
     state: Vec<Entry>,
 }
 
 impl Contents {
     /// Returns the values by component, key group and key.
-    pub fn state_map(&self) -> BTreeMap<(String, u16, Vec<u8>), Vec<u8>> {
+    pub(crate) fn state_map(&self) -> BTreeMap<(String, u16, Vec<u8>), Vec<u8>> {
         let entry = |(component, group, key, value): &Entry| {
             (((*component).to_owned(), *group, key.clone()), value.clone())
         };
@@ -37,7 +37,7 @@ impl Contents {
 
 /// Reads everything, group by group, and checks that larger ranges return the same.
 #[track_caller]
-pub fn contents(store: &dyn StateStore) -> Contents {
+pub(crate) fn contents(store: &dyn StateStore) -> Contents {
     let mut state = Vec::new();
     for component in COMPONENTS {
         let mut keys = Vec::new();
@@ -68,17 +68,17 @@ fn range(
     found
 }
 
-pub const BOUNDARY: OffsetDateTime = datetime!(2015-12-18 0:00 UTC);
+pub(crate) const BOUNDARY: OffsetDateTime = datetime!(2015-12-18 0:00 UTC);
 
 /// Creates the changes of an epoch in which nothing changed.
-pub fn none(epoch: u64) -> Changes {
+pub(crate) fn none(epoch: u64) -> Changes {
     Changes::none(epoch, BOUNDARY, datetime!(2015-12-18 0:12:30.123456789 UTC))
 }
 
-pub fn put(key_group: u16, key: &str, value: &str) -> StateChange {
+pub(crate) fn put(key_group: u16, key: &str, value: &str) -> StateChange {
     StateChange { key_group, key: key.into(), value: Some(value.into()) }
 }
 
-pub fn forget(key_group: u16, key: &str) -> StateChange {
+pub(crate) fn forget(key_group: u16, key: &str) -> StateChange {
     StateChange { key_group, key: key.into(), value: None }
 }

@@ -1,5 +1,5 @@
 //! Tests the contract of a store, for every implementation.
 
-pub mod conformance;
-pub mod contents;
+pub(crate) mod conformance;
+pub(crate) mod contents;
 mod model;

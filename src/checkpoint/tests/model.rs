@@ -36,7 +36,7 @@ fn cursor() -> impl Strategy<Value = Cursor> {
 }
 
 /// Generates the changes of an epoch this far after the one before; the same epoch must be refused.
-pub fn changes() -> impl Strategy<Value = Changes> {
+pub(crate) fn changes() -> impl Strategy<Value = Changes> {
     let state = vec((component(), vec(state_change(), 0..8)), 0..4);
     let cursors = btree_map((component(), ".{0,3}"), cursor(), 0..4);
     let promises =

@@ -10,7 +10,7 @@ mod schema;
 
 /// List the components that a topology may use
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -25,7 +25,7 @@ enum What {
 }
 
 /// Prints the list, or one component, on standard output.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     match &args.what {
         None => stdout::print(&list(registry)),
         Some(What::Show { name }) => {

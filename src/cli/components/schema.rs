@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 /// One field of a component's configuration.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Field {
+pub(crate) struct Field {
     /// Its name in RON.
     pub name: String,
     /// Its type: `text`, `integer`, `duration`, `list of text`, `Partition | Time`.
@@ -16,7 +16,7 @@ pub struct Field {
 }
 
 /// What a schema says about itself, each paragraph on a line of its own.
-pub fn description(schema: &Value) -> String {
+pub(crate) fn description(schema: &Value) -> String {
     let text = schema["description"].as_str().unwrap_or_default();
     text.split("\n\n")
         .map(|paragraph| paragraph.replace('\n', " "))
@@ -25,7 +25,7 @@ pub fn description(schema: &Value) -> String {
 }
 
 /// The fields of a configuration, those that are required first, and otherwise by name.
-pub fn fields(schema: &Value) -> Vec<Field> {
+pub(crate) fn fields(schema: &Value) -> Vec<Field> {
     let root = Root(schema);
     let required = |name: &str| {
         schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name))

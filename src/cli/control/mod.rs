@@ -11,14 +11,14 @@ use super::stderr;
 use crate::error::Result;
 use crate::metrics::Status;
 
-pub use crate::control::{Control, LogLevels, Rebalanced, Request, Seen};
-pub use place::{Place, state_folder};
+pub(crate) use crate::control::{Control, LogLevels, Rebalanced, Request, Seen};
+pub(crate) use place::{Place, state_folder};
 
 /// Asks whoever runs with this state folder, and says what a drain waits for.
 ///
 /// # Errors
 /// If nobody runs there, it shows no life, or what it answers is an error.
-pub fn ask<A: DeserializeOwned>(state: &Path, request: &Request) -> Result<A> {
+pub(crate) fn ask<A: DeserializeOwned>(state: &Path, request: &Request) -> Result<A> {
     crate::control::ask(state, request, &say_awaited)
 }
 

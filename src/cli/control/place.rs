@@ -9,7 +9,7 @@ use crate::registry::Registry;
 
 /// A running topology: by its file, or by its state folder.
 #[derive(Debug, clap::Args)]
-pub struct Place {
+pub(crate) struct Place {
     /// The topology file that runs
     #[arg(required_unless_present = "state")]
     pub file: Option<PathBuf>,
@@ -23,7 +23,7 @@ impl Place {
     ///
     /// # Errors
     /// If the file is needed and can't be read.
-    pub fn folder(&self, registry: &Registry) -> Result<PathBuf, Failure> {
+    pub(crate) fn folder(&self, registry: &Registry) -> Result<PathBuf, Failure> {
         state_folder(self.file.as_deref(), self.state.as_deref(), registry)
     }
 }
@@ -32,7 +32,7 @@ impl Place {
 ///
 /// # Errors
 /// If there is neither, or the file can't be read.
-pub fn state_folder(
+pub(crate) fn state_folder(
     file: Option<&Path>,
     state: Option<&Path>,
     registry: &Registry,

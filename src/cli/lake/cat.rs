@@ -12,7 +12,7 @@ use crate::post::Post;
 
 /// Print posts as NDJSON, one post a line
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The lake, or some of its partitions
     // Several, since a shell expands a glob that isn't quoted.
     #[arg(required = true, value_name = "ROOT[/GLOB]")]
@@ -31,7 +31,7 @@ struct Placed<'a> {
 }
 
 /// Prints the posts on standard output.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     stdout::with(|out| {
         for lake in &args.lakes {
             let selection = Selection::parse(lake)?;

@@ -22,7 +22,7 @@ use crate::units::ByteSize;
 /// the next one began; a replay that is reading it goes on in the new one. Ends with 4 if
 /// partitions were passed over because another process is at them, and names them.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The lake, or some of its partitions
     #[arg(value_name = "ROOT[/GLOB]")]
     lake: String,
@@ -41,7 +41,7 @@ pub struct Args {
 }
 
 /// Compacts, and tells what was done.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let (selection, now) = (Selection::parse(&args.lake)?, now());
     let mut chosen = selection.partitions()?;
     let closed = closed(&partitions(selection.store.as_ref())?, args.closed_before, now);

@@ -24,7 +24,7 @@ use crate::printable::printable_line;
 /// that match none are counted, and it ends with 0. The spools and outboxes of topologies are below
 /// their --state, and aren't looked at.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The lake, or some of its partitions
     #[arg(value_name = "ROOT[/GLOB]")]
     lake: String,
@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 /// Erases, and tells what was done.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let (selection, now) = (Selection::parse(&args.lake)?, now());
     // It says what it doesn't find.
     selection.partitions()?;

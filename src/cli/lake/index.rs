@@ -14,7 +14,7 @@ use crate::progress;
 /// A partition with a damaged file keeps the index that it had; it is named, and the others are
 /// done.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The lake, or some of its partitions
     #[arg(value_name = "ROOT[/GLOB]")]
     lake: String,
@@ -37,7 +37,7 @@ struct Line<'a> {
 }
 
 /// Builds them one after the other, each with several files at once.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let selection = Selection::parse(&args.lake)?;
     let (store, mut code) = (selection.store.as_ref(), Code::Success);
     let partitions = selection.partitions()?;

@@ -22,7 +22,7 @@ const TIME: StaticFormatDescription =
 /// Posts are known where there is an index, and all of it is as of when that was built: see
 /// `waterspout lake index`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The lake, or some of its partitions
     #[arg(value_name = "ROOT[/GLOB]")]
     lake: String,
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 /// Prints the table.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let selection = Selection::parse(&args.lake)?;
     let lines = ls(selection.store.as_ref(), &selection.partitions()?)?;
     stdout::print(&if args.json { lines.iter().map(json).collect() } else { table(&lines) })

@@ -22,7 +22,7 @@ use crate::clock::SystemClock;
 /// A lake is a folder, or in a bucket: s3://bucket/prefix. ROOT/GLOB means those of its partitions
 /// whose names match: 'lake/2015-12-18T*'.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
     #[command(flatten)]
@@ -43,7 +43,7 @@ enum What {
 }
 
 /// Does what the arguments say.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     super::tell_what_is_waited_for();
     args.memory.set();
     match &args.what {

@@ -19,7 +19,7 @@ use crate::lake::view::{self, Selection};
 /// don't know which partitions count. Over a bucket pandas and polars are tested, with the package
 /// pyarrow; DuckDB and Spark aren't.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The tool
     #[arg(long = "for", value_name = "TOOL")]
     tool: Tool,
@@ -39,7 +39,7 @@ enum Tool {
 }
 
 /// Prints the statement.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let root = args.root.trim_end_matches('/');
     let root = if root.contains("://") {
         root.to_owned()

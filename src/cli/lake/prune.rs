@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The newest partition, which a writer may be at, stays, and so do partitions that have files in
 /// _staging or that links lead to; they are named, and it ends with 4.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The lake, or some of its partitions
     #[arg(value_name = "ROOT[/GLOB]")]
     lake: String,
@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 /// Names and deletes them.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let age = args.older_than;
     if age.0 < DAY && !args.force {
         let what = format!(

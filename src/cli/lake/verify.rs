@@ -17,7 +17,7 @@ use crate::printable::printable_line;
 ///
 /// Ends with 4 if there are findings.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The lake, or some of its partitions
     #[arg(value_name = "ROOT[/GLOB]")]
     lake: String,
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 /// Prints the findings.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let selection = Selection::parse(&args.lake)?;
     let (store, partitions) = (selection.store.as_ref(), selection.partitions()?);
     let total = || partitions.iter().map(|partition| bytes_of(store, partition)).sum();

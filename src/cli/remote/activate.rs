@@ -9,7 +9,7 @@ use crate::server::TopologySummary;
 
 /// Let the spouts of a topology go on, or start one that has finished once more
 #[derive(Debug, clap::Args)]
-pub struct Activate {
+pub(crate) struct Activate {
     #[command(flatten)]
     target: Target,
     /// Print a line of JSON
@@ -22,7 +22,7 @@ pub struct Activate {
 #[command(after_help = "\
 What a social source captures meanwhile goes to its spool, so nothing is lost. A topology of a server stays inactive
 when the server is started again.")]
-pub struct Deactivate {
+pub(crate) struct Deactivate {
     #[command(flatten)]
     target: Target,
     /// Print a line of JSON
@@ -31,12 +31,12 @@ pub struct Deactivate {
 }
 
 /// Lets them go on.
-pub fn activate(args: &Activate, registry: &Registry) -> Outcome {
+pub(crate) fn activate(args: &Activate, registry: &Registry) -> Outcome {
     set_active(&args.target, args.json, true, registry)
 }
 
 /// Lets them emit nothing.
-pub fn deactivate(args: &Deactivate, registry: &Registry) -> Outcome {
+pub(crate) fn deactivate(args: &Deactivate, registry: &Registry) -> Outcome {
     set_active(&args.target, args.json, false, registry)
 }
 

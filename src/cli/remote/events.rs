@@ -10,7 +10,7 @@ impl Server {
     ///
     /// # Errors
     /// If the server can't be reached, says no, or is gone.
-    pub fn events(
+    pub(crate) fn events(
         &self,
         path: &str,
         query: &[(&str, &str)],

@@ -17,7 +17,7 @@ const GONE_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Its state stays on the server, and a topology of the same name goes on with it, unless it is purged.")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
     /// How long the drain may take
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 /// Asks for it, and waits until it is gone.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let done = match args.target.find(registry)? {
         Attached::Socket(_) if args.purge => {
             let what = "--purge is for topologies of a server; `waterspout state rm` deletes the state of others";

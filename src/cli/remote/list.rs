@@ -8,7 +8,7 @@ use crate::server::{TopologyList, TopologySummary};
 
 /// List the topologies of a server
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// One line of JSON for each topology
     #[arg(long)]
     json: bool,
@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 /// Prints them.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let list: TopologyList = args.server.server()?.get("/api/v1/topologies", &[])?;
     if args.json {
         list.topologies.iter().try_for_each(|topology| print_json(topology).map(drop))?;

@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Show what a topology said: of one on a server its log, of a foreground `run` its messages
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
     /// Go on with what comes
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 /// Prints them.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     match args.target.find(registry)? {
         Attached::Server(server, name) => {
             let count = args.lines.to_string();

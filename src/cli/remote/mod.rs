@@ -1,15 +1,15 @@
 //! Commands that talk to a server (`serve`), by its HTTP API.
 
-pub mod activate;
+pub(crate) mod activate;
 mod events;
-pub mod kill;
-pub mod list;
-pub mod logs;
-pub mod submit;
-pub mod tap;
+pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod submit;
+pub(crate) mod tap;
 mod target;
-pub mod top;
-pub mod upgrade;
+pub(crate) mod top;
+pub(crate) mod upgrade;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::net::runtime::runtime;
 use crate::secret::Secret;
 use crate::server::{Problem, TOKEN_FILE};
 
-pub use target::{Attached, Target, attach, is_file};
+pub(crate) use target::{Attached, Target, attach, is_file};
 
 /// The address of a server that wasn't told another.
 const URL: &str = "http://127.0.0.1:7474";
@@ -37,11 +37,11 @@ const URL_VARIABLE: &str = "WATERSPOUT_URL";
 const TOKEN_VARIABLE: &str = "WATERSPOUT_TOKEN_FILE";
 
 /// How often a command looks whether something has come to its end.
-pub const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Which server a command means.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct ServerArgs {
+pub(crate) struct ServerArgs {
     /// The server's address [default: $WATERSPOUT_URL, or http://127.0.0.1:7474]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
@@ -52,7 +52,7 @@ pub struct ServerArgs {
 }
 
 /// A server that can be asked.
-pub struct Server {
+pub(crate) struct Server {
     http: Http,
     url: String,
 }
@@ -62,7 +62,7 @@ impl ServerArgs {
     ///
     /// # Errors
     /// If there is no token, or the address is none.
-    pub fn server(&self) -> Result<Server, Failure> {
+    pub(crate) fn server(&self) -> Result<Server, Failure> {
         let url = self.url.clone().or_else(|| std::env::var(URL_VARIABLE).ok());
         let url = url.filter(|url| !url.is_empty()).unwrap_or_else(|| URL.to_owned());
         let token = self.token()?;
@@ -94,7 +94,7 @@ impl Server {
     ///
     /// # Errors
     /// If the server can't be reached, or says no.
-    pub fn get<A: DeserializeOwned>(
+    pub(crate) fn get<A: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, &str)],
@@ -107,7 +107,7 @@ impl Server {
     ///
     /// # Errors
     /// If the server can't be reached, or says no.
-    pub fn post<A: DeserializeOwned>(
+    pub(crate) fn post<A: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -130,7 +130,7 @@ impl Server {
     }
 
     /// Why there is no answer.
-    pub fn unreachable(&self, failure: &NetFailure) -> Failure {
+    pub(crate) fn unreachable(&self, failure: &NetFailure) -> Failure {
         let url = &self.url;
         let what = format!(
             "can't reach the server at {url}: {failure}; `waterspout serve` starts one, and --url or {URL_VARIABLE} names \
@@ -140,7 +140,7 @@ impl Server {
     }
 
     /// Why the server says no.
-    pub fn refused(&self, reply: &Reply) -> Failure {
+    pub(crate) fn refused(&self, reply: &Reply) -> Failure {
         let Ok(problem) = serde_json::from_slice::<Problem>(&reply.body) else {
             let what = format!("the server at {} answers with status {}", self.url, reply.status);
             return Failure::new(Code::Runtime, what);
@@ -171,7 +171,7 @@ fn problem_text(problem: &crate::server::ProblemPlace) -> String {
 }
 
 /// A path with a topology's name in it.
-pub fn path_of(name: &str, operation: &str) -> String {
+pub(crate) fn path_of(name: &str, operation: &str) -> String {
     // `Url::set_path` leaves these as they are.
     let quoted = name.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
     let tail = if operation.is_empty() { String::new() } else { format!("/{operation}") };
@@ -182,7 +182,7 @@ pub fn path_of(name: &str, operation: &str) -> String {
 ///
 /// # Errors
 /// If it can't be printed.
-pub fn print_json(value: &impl Serialize) -> super::exit::Outcome {
+pub(crate) fn print_json(value: &impl Serialize) -> super::exit::Outcome {
     let line = serde_json::to_string(value)
         .map_err(|error| Error::fatal("can't print the answer").because(error))?;
     stdout::print(&(line + "\n"))

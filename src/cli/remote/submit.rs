@@ -19,7 +19,7 @@ use crate::topology::{Guard, LoadOptions, PathVerdict, load_united};
 #[command(after_help = "\
 The files that it includes are united with it, and its paths are made absolute, before it is sent. What it names by
 Env and File is read by the server. It goes on with the state that an earlier topology of its name left there.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology file
     file: PathBuf,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct Args {
 }
 
 /// Sends it, and says how its start went.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let mut submission = submission(&args.file, &args.sets, registry)?;
     submission.fresh = args.fresh;
     submission.drop_state = args.drop_state.iter().cloned().collect();
@@ -53,7 +53,7 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
 }
 
 /// `submitted "capture": it runs`.
-pub fn started(summary: &TopologySummary) -> String {
+pub(crate) fn started(summary: &TopologySummary) -> String {
     let name = printable_line(&summary.name);
     let why = summary.message.as_deref().map(printable_line).unwrap_or_default();
     match summary.state {
@@ -69,7 +69,11 @@ pub fn started(summary: &TopologySummary) -> String {
 ///
 /// # Errors
 /// All problems of the file.
-pub fn submission(file: &Path, sets: &Sets, registry: &Registry) -> Result<Submission, Failure> {
+pub(crate) fn submission(
+    file: &Path,
+    sets: &Sets,
+    registry: &Registry,
+) -> Result<Submission, Failure> {
     // A file that isn't there says nothing about its topology, so it isn't an invalid one.
     std::fs::File::open(file).map_err(|error| {
         Error::fatal(format!("can't read \"{}\"", file.display())).because(error)

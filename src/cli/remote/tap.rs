@@ -15,7 +15,7 @@ use crate::registry::Registry;
 Each tuple is a line of JSON: {\"from\":\"words\",\"tuple\":{\"word\":\"storm\"}}. Of a sink it shows what the sink takes.
 What comes faster than it can be shown is counted, and standard error says how many."
 )]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology's name on the server, or the topology file that `run` runs (unless --state is
     /// given), and the component, or component:stream
     #[arg(required = true, num_args = 1..=2, value_name = "NAME|FILE|COMPONENT")]
@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 /// Prints them, until somebody ends it.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let (topology, component) = match (&args.arguments[..], &args.state) {
         ([topology, component], None) => (Some(topology.clone()), component),
         ([component], Some(_)) => (None, component),

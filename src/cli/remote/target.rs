@@ -10,7 +10,7 @@ use crate::registry::Registry;
 
 /// A running topology.
 #[derive(Debug, clap::Args)]
-pub struct Target {
+pub(crate) struct Target {
     /// The topology's name on the server, or the topology file that `run` runs
     #[arg(value_name = "NAME|FILE", required_unless_present = "state")]
     pub topology: Option<String>,
@@ -22,7 +22,7 @@ pub struct Target {
 }
 
 /// Where a topology is found.
-pub enum Attached {
+pub(crate) enum Attached {
     /// On a server, by its name.
     Server(Box<Server>, String),
     /// In a process of its own, by its state folder.
@@ -34,7 +34,7 @@ impl Target {
     ///
     /// # Errors
     /// If its file can't be read, or there is no token for the server.
-    pub fn find(&self, registry: &Registry) -> Result<Attached, Failure> {
+    pub(crate) fn find(&self, registry: &Registry) -> Result<Attached, Failure> {
         attach(self.topology.as_deref(), self.state.as_deref(), &self.server, registry)
     }
 }
@@ -43,7 +43,7 @@ impl Target {
 ///
 /// # Errors
 /// If its file can't be read, or there is no token for the server.
-pub fn attach(
+pub(crate) fn attach(
     topology: Option<&str>,
     state: Option<&Path>,
     server: &ServerArgs,
@@ -61,7 +61,7 @@ pub fn attach(
 }
 
 /// Whether a word means a file and not a name: it looks like one, or is one, and no server is named.
-pub fn is_file(word: &str, server: &ServerArgs) -> bool {
+pub(crate) fn is_file(word: &str, server: &ServerArgs) -> bool {
     server.url.is_none()
         && (word.contains('/') || word.ends_with(".ron") || Path::new(word).is_file())
 }

@@ -19,7 +19,7 @@ const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 On a terminal it goes on until Ctrl-C; otherwise it shows one picture, or with --json lines without an end.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology's name on the server, or the topology file that `run` runs; all topologies of
     /// the server without it
     #[arg(value_name = "NAME|FILE")]
@@ -38,7 +38,7 @@ pub struct Args {
 }
 
 /// Shows it.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     if args.topology.is_none() && args.state.is_none() {
         return all(args, &args.server.server()?);
     }

@@ -14,7 +14,7 @@ use crate::server::TopologySummary;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 `diff NAME FILE` says before what it keeps of the state. If the new version fails, the old one goes on.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology's name
     name: String,
     /// The topology file of the new version
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 /// Sends it, and waits until it has proven itself.
-pub fn run(args: &Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let mut submission = submission(&args.file, &args.sets, registry)?;
     submission.drop_state = args.drop_state.iter().cloned().collect();
     let server = args.server.server()?;

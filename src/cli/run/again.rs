@@ -7,7 +7,7 @@ use super::summary::plural;
 use super::units::plain;
 
 /// `sending 6 dead letters again`, and what can't be sent.
-pub fn begins(again: &Again) -> String {
+pub(crate) fn begins(again: &Again) -> String {
     let sending = match again.letters {
         0 => "no dead letters to send again".to_owned(),
         letters => format!("sending {} again", plural(letters, "dead letter")),
@@ -17,12 +17,12 @@ pub fn begins(again: &Again) -> String {
 }
 
 /// `sent 6 dead letters again, 1 refused again`.
-pub fn ends(again: &Again, refused: u64) -> String {
+pub(crate) fn ends(again: &Again, refused: u64) -> String {
     format!("sent {} again, {refused} refused again", plural(again.sent(), "dead letter"))
 }
 
 /// What can't be sent is a finding.
-pub fn outcome(again: &Again, outcome: Outcome) -> Outcome {
+pub(crate) fn outcome(again: &Again, outcome: Outcome) -> Outcome {
     match outcome {
         Ok(Code::Success) if !again.left.is_empty() => Ok(Code::Findings),
         other => other,

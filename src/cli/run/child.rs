@@ -12,7 +12,7 @@ const CHILD_LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a server says to its children.
 #[derive(Debug, clap::Args)]
-pub struct Child {
+pub(crate) struct Child {
     /// The server that started this process, which ends with it
     #[arg(long, hide = true, value_name = "PID")]
     child_of: Option<u32>,
@@ -23,7 +23,7 @@ pub struct Child {
 
 impl Child {
     /// True for the child of a server.
-    pub fn is_child(&self) -> bool {
+    pub(crate) fn is_child(&self) -> bool {
         self.child_of.is_some()
     }
 
@@ -31,7 +31,7 @@ impl Child {
     ///
     /// # Errors
     /// If the server has ended already.
-    pub fn end_with_parent(&self) -> Result<()> {
+    pub(crate) fn end_with_parent(&self) -> Result<()> {
         let Some(parent) = self.child_of else { return Ok(()) };
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
@@ -44,12 +44,12 @@ impl Child {
     }
 
     /// Where the reports of a child go: its server asks for them, and needs the messages only.
-    pub fn view(&self) -> Option<View> {
+    pub(crate) fn view(&self) -> Option<View> {
         self.is_child().then_some(View::Messages)
     }
 
     /// How often to look for messages.
-    pub fn look_every(&self) -> Duration {
+    pub(crate) fn look_every(&self) -> Duration {
         if self.is_child() { CHILD_LOOK_EVERY } else { LOOK_EVERY }
     }
 }

@@ -14,14 +14,14 @@ use crate::topology::Topology;
 use super::units::plain;
 
 /// What this run writes where.
-pub struct Copies {
+pub(crate) struct Copies {
     note: WriterNote,
     lakes: BTreeSet<PathBuf>,
 }
 
 impl Copies {
     /// Of a topology with its state in a folder; the topology's file is `about`.
-    pub fn of(topology: &Topology, state: &Path, about: &str) -> Self {
+    pub(crate) fn of(topology: &Topology, state: &Path, about: &str) -> Self {
         let (mut inputs, mut lakes) = (BTreeMap::new(), BTreeSet::new());
         for spec in &topology.components {
             match &spec.config {
@@ -45,7 +45,7 @@ impl Copies {
     ///
     /// # Errors
     /// If the topology's file was moved, and its state is still there: then that is meant.
-    pub fn check(&self) -> Result<Vec<String>> {
+    pub(crate) fn check(&self) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
         for lake in &self.lakes {
             for other in writers::all(lake) {
@@ -87,13 +87,13 @@ impl Copies {
     }
 
     /// Takes the notes back, of a run that captured nothing.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.lakes.iter().for_each(|lake| writers::forget(lake, &self.note.state));
     }
 
     /// Leaves notes in the lakes. They only help others: where they can't be written, nothing else
     /// fails.
-    pub fn note(&self) {
+    pub(crate) fn note(&self) {
         for lake in self.lakes.iter().filter(|_| !self.note.inputs.is_empty()) {
             let _ = writers::note(lake, &self.note);
         }

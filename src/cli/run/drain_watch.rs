@@ -11,7 +11,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Whoever waits for a drain.
 #[derive(Default)]
-pub struct DrainWatch {
+pub(crate) struct DrainWatch {
     next: Duration,
     /// Whether there was a drain at the last look.
     lasts: bool,
@@ -21,7 +21,7 @@ pub struct DrainWatch {
 
 impl DrainWatch {
     /// What is to be said now, which is seldom anything.
-    pub fn look(&mut self, running: &Running, now: Duration) -> Option<String> {
+    pub(crate) fn look(&mut self, running: &Running, now: Duration) -> Option<String> {
         if now < self.next {
             return None;
         }
@@ -49,7 +49,7 @@ impl DrainWatch {
 }
 
 /// What a drain waits for, with the causes of all that fails; `None` if there is no drain.
-pub fn awaited(status: &Status) -> Option<String> {
+pub(crate) fn awaited(status: &Status) -> Option<String> {
     let mut text = status.drain.as_ref()?.waits_for.clone();
     for component in &status.components {
         for trouble in &component.troubles {

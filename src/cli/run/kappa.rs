@@ -24,7 +24,7 @@ const MARK: &str = "replay";
 /// What is replayed, and how.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Replay")]
-pub struct Over {
+pub(crate) struct Over {
     /// Don't read the sources: run over this lake instead, 'lake/2015-12-18T00*' or
     /// s3://bucket/prefix, under a state of its own (repeatable). Posts go to the spout of their
     /// kind; where that isn't clear, say which
@@ -73,7 +73,7 @@ pub struct Over {
 
 impl Over {
     /// What is asked for, if it is a replay.
-    pub fn request(&self) -> Option<Request> {
+    pub(crate) fn request(&self) -> Option<Request> {
         let Sorting { disorder, buffer } = Sorting::default();
         let sorting = Sorting {
             disorder: self.disorder.map_or(disorder, |Interval(disorder)| disorder),
@@ -146,7 +146,7 @@ impl Over {
 }
 
 /// A topology that is to be run over a lake.
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The topology, with what came of it.
     pub kappa: Kappa,
     /// The folder of its state.
@@ -162,7 +162,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// If the file has problems, or the replay isn't clear.
-pub fn load(
+pub(crate) fn load(
     (file, sets): (&Path, &Sets),
     registry: &Registry,
     args: &Over,
@@ -200,13 +200,13 @@ fn about(file: &Path, identity: &str) -> String {
 
 /// Whether a run that says this of itself may go on from a state that belongs to that. A replay
 /// goes on from its own only, and nothing else goes on from a replay's.
-pub fn may_resume(about: &str, state: &str) -> bool {
+pub(crate) fn may_resume(about: &str, state: &str) -> bool {
     let is_replay = |about: &str| about.contains(&format!(" --{MARK} "));
     state.is_empty() || about == state || !is_replay(about) && !is_replay(state)
 }
 
 /// `replaying lake/2*`, and what gets nothing of it.
-pub fn begins(loaded: &Loaded) -> String {
+pub(crate) fn begins(loaded: &Loaded) -> String {
     let mut text = format!("replaying {}", plain(&loaded.what));
     text.push_str(loaded.fixed_times.as_deref().unwrap_or_default());
     for id in &loaded.kappa.silent {
@@ -216,7 +216,7 @@ pub fn begins(loaded: &Loaded) -> String {
 }
 
 /// `12 posts are of kinds that no spout takes: 10 "note", 2 "x"`; nothing if there are none.
-pub fn ends(kappa: &Kappa) -> String {
+pub(crate) fn ends(kappa: &Kappa) -> String {
     let mut kinds: Vec<_> = kappa.strays.kinds().into_iter().collect();
     if kinds.is_empty() {
         return String::new();

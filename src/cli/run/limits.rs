@@ -16,7 +16,7 @@ const FILES_WANTED: u64 = 65_536;
 ///
 /// # Errors
 /// If there is too little for any topology.
-pub fn make_room_for_files() -> Result<()> {
+pub(crate) fn make_room_for_files() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let allowed = limit.maximum.unwrap_or(u64::MAX).min(FILES_WANTED);
     let files = match limit.current {

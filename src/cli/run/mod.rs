@@ -3,19 +3,19 @@
 mod again;
 mod child;
 mod copies;
-pub mod drain_watch;
+pub(crate) mod drain_watch;
 mod kappa;
-pub mod limits;
+pub(crate) mod limits;
 mod patience;
 mod rerun;
-pub mod screen;
+pub(crate) mod screen;
 mod signals;
-pub mod state_dir;
+pub(crate) mod state_dir;
 mod store;
-pub mod summary;
-pub mod table;
+pub(crate) mod summary;
+pub(crate) mod table;
 mod troubles;
-pub mod units;
+pub(crate) mod units;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,7 +64,7 @@ const INTERVAL_MIN: Duration = Duration::from_millis(50);
 On a terminal it shows a live table, and otherwise prints one line of JSON per interval, both on
 standard error: standard output is for data only. The first signal drains: what is in flight is
 written, and files are closed. A second SIGINT or SIGTERM ends at once, with exit code 5.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The topology file
     file: PathBuf,
     #[command(flatten)]
@@ -98,7 +98,7 @@ pub struct Args {
 ///
 /// # Errors
 /// If it is none, or too short.
-pub fn interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let Interval(interval) = text.parse()?;
     if interval < INTERVAL_MIN {
         return Err(format!("the shortest is {}", Interval(INTERVAL_MIN)));
@@ -145,7 +145,7 @@ fn with_rerun(ended: Code, rerun: Option<Code>) -> Code {
 }
 
 /// Runs the topology to its end.
-pub fn run(args: Args, registry: &Registry) -> Outcome {
+pub(crate) fn run(args: Args, registry: &Registry) -> Outcome {
     let Loaded { topology, state, about, kappa } = load(&args, registry)?;
     room::set_total(topology.memory);
     let _cleanup = temporary::Cleanup;

@@ -17,13 +17,13 @@ const SAYS_AFTER: Duration = Duration::from_secs(2);
 const SAYS_EVERY: Duration = Duration::from_secs(5);
 
 /// A start under way. It says so on standard error, until this is dropped.
-pub struct Patience {
+pub(crate) struct Patience {
     _ended: oneshot::Sender<()>,
 }
 
 impl Patience {
     /// Begins with the start of a topology that has its state in a folder.
-    pub fn begin(topology: &str, state: &Path) -> Self {
+    pub(crate) fn begin(topology: &str, state: &Path) -> Self {
         let (sender, ended) = oneshot::channel();
         let bytes = state.join(crate::checkpoint::disk::DATABASE).metadata();
         let what = format!(

@@ -14,7 +14,7 @@ use super::units::plain;
 
 /// A topology that had finished before, and is run again.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Rerun {
+pub(crate) struct Rerun {
     /// When it finished.
     finished: Option<OffsetDateTime>,
     /// True if whoever ran it was told so.
@@ -27,7 +27,7 @@ pub struct Rerun {
 
 impl Rerun {
     /// Of a topology whose state held this before.
-    pub fn of(topology: &Topology, before: &Saved) -> Self {
+    pub(crate) fn of(topology: &Topology, before: &Saved) -> Self {
         let asked = |config: &Config| matches!(config, Config::Spout(spout) if spout.makes_up());
         let made_up = topology.components.iter().filter(|spec| asked(&spec.config));
         Self {
@@ -40,7 +40,7 @@ impl Rerun {
 
     /// What it says and ends with, once its sources have ended after this many tuples; `None` if
     /// that is nothing special.
-    pub fn ends(&self, tuples: u64) -> Option<(String, Code)> {
+    pub(crate) fn ends(&self, tuples: u64) -> Option<(String, Code)> {
         let finished = self.finished.filter(|_| tuples == 0)?;
         let at = minute(finished);
         let nothing_new =

@@ -19,7 +19,7 @@ use crate::watch::report::Report;
 const SIZE_UNKNOWN: (u16, u16) = (80, 24);
 
 /// Where the reports go.
-pub enum View {
+pub(crate) enum View {
     /// To a person.
     Screen(Screen),
     /// To a program: one line of JSON each.
@@ -32,7 +32,7 @@ pub enum View {
 
 /// Lines of JSON.
 #[derive(Default)]
-pub struct JsonLines {
+pub(crate) struct JsonLines {
     /// True if a report is written at each interval, also if it says nothing new.
     writes_all: bool,
     /// The facts of the last report that was written, and the uptime that it had.
@@ -77,7 +77,7 @@ impl JsonLines {
 }
 
 /// A terminal with a table at its end.
-pub struct Screen {
+pub(crate) struct Screen {
     /// Whether the table is redrawn in place, and not only printed at the end.
     live: bool,
     colours: bool,
@@ -89,7 +89,7 @@ impl View {
     /// What fits standard error. With `prints_data` the topology writes to standard output: on the
     /// same terminal a table would be torn by the data, and would overwrite it. With `writes_all` a
     /// program gets a report at each interval, also if it says nothing new.
-    pub fn of_process(prints_data: bool, writes_all: bool) -> Self {
+    pub(crate) fn of_process(prints_data: bool, writes_all: bool) -> Self {
         if log::format() == LogFormat::Json {
             stderr::begin_json();
             return Self::Json(JsonLines { writes_all, written: None });
@@ -108,7 +108,7 @@ impl View {
     }
 
     /// Shows a step, which only a log at the level of debugging has.
-    pub fn show_step(&mut self, report: &Report, message: &Message) {
+    pub(crate) fn show_step(&mut self, report: &Report, message: &Message) {
         match self {
             Self::Json(_) => {
                 let Message { level, at, text, .. } = message;
@@ -121,7 +121,7 @@ impl View {
     }
 
     /// Shows a report, and the last one so that it stays.
-    pub fn show(&mut self, report: &Report, last: bool) {
+    pub(crate) fn show(&mut self, report: &Report, last: bool) {
         let bytes = match self {
             Self::Screen(screen) => screen.frame(report, last, window_size()),
             Self::Json(lines) => lines.line(report, last),

@@ -17,7 +17,7 @@ use crate::social::temporary;
 /// The signals of this process, taken on a thread of their own, so that they work whatever the main
 /// thread waits for: the engine, or a terminal that doesn't take its output.
 #[derive(Clone, Default)]
-pub struct Signals(Arc<Shared>);
+pub(crate) struct Signals(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -30,7 +30,7 @@ impl Signals {
     ///
     /// # Errors
     /// If the system gives no thread or no handler.
-    pub fn take() -> Result<Self> {
+    pub(crate) fn take() -> Result<Self> {
         let signals = Self::default();
         let theirs = signals.clone();
         let runtime =
@@ -50,7 +50,7 @@ impl Signals {
     }
 
     /// The topology that a signal stops; at once, if one has come already.
-    pub fn stop_on_signal(&self, running: Arc<Running>) {
+    pub(crate) fn stop_on_signal(&self, running: Arc<Running>) {
         let running = self.0.running.get_or_init(|| running);
         // After the topology is known: a signal before this line is seen here, one behind it sees
         // the topology.
@@ -60,7 +60,7 @@ impl Signals {
     }
 
     /// Whether a signal has come.
-    pub fn stop_asked(&self) -> bool {
+    pub(crate) fn stop_asked(&self) -> bool {
         self.0.stop_asked.load(Ordering::SeqCst)
     }
 

@@ -14,7 +14,7 @@ use crate::error::Error;
 const NAME_CHARS_MAX: usize = 64;
 
 /// The folders of the user that count, as the environment names them.
-pub struct Home {
+pub(crate) struct Home {
     /// `$XDG_STATE_HOME`.
     pub state: Option<OsString>,
     /// `$HOME`.
@@ -23,7 +23,7 @@ pub struct Home {
 
 impl Home {
     /// Of this process.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         Self { state: std::env::var_os("XDG_STATE_HOME"), home: std::env::var_os("HOME") }
     }
 
@@ -37,7 +37,7 @@ impl Home {
 }
 
 /// The folder that holds all states of a user, unless the environment names none.
-pub fn states(home: Home) -> Option<PathBuf> {
+pub(crate) fn states(home: Home) -> Option<PathBuf> {
     Some(home.folder()?.join("waterspout"))
 }
 
@@ -45,7 +45,7 @@ pub fn states(home: Home) -> Option<PathBuf> {
 ///
 /// # Errors
 /// If a path can't be made absolute, or the user has no folder for state.
-pub fn of(state: Option<&Path>, file: &Path, name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn of(state: Option<&Path>, file: &Path, name: &str) -> Result<PathBuf, Failure> {
     match state {
         Some(state) => absolute(state),
         None => {
@@ -60,7 +60,7 @@ pub fn of(state: Option<&Path>, file: &Path, name: &str) -> Result<PathBuf, Fail
 ///
 /// # Errors
 /// If the system doesn't tell the current folder.
-pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     let cant = |error| Error::fatal(format!("can't find \"{}\"", path.display())).because(error);
     Ok(std::path::absolute(path).map_err(cant)?)
 }
@@ -68,7 +68,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 /// `<states>/<name>-<hash>`: the same topology file finds its state again wherever it is started
 /// from, and two files with one name don't share it. A file whose `name:` was changed keeps the
 /// state that it has under the earlier name.
-pub fn default_for(name: &str, file: &Path, home: Home) -> Result<PathBuf, Failure> {
+pub(crate) fn default_for(name: &str, file: &Path, home: Home) -> Result<PathBuf, Failure> {
     let states = states(home).ok_or_else(|| {
         Failure::new(
             Code::Runtime,
@@ -81,7 +81,7 @@ pub fn default_for(name: &str, file: &Path, home: Home) -> Result<PathBuf, Failu
 
 /// The folder of another run of a topology file, whose own state is `live`: the mark says which
 /// one.
-pub fn beside(live: &Path, topology_name: &str, mark: &str) -> PathBuf {
+pub(crate) fn beside(live: &Path, topology_name: &str, mark: &str) -> PathBuf {
     let live_name = live.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let hash = live_name.rsplit('-').next().unwrap_or_default();
     let states = live.parent().unwrap_or(Path::new(""));

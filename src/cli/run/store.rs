@@ -12,7 +12,7 @@ use crate::sink;
 use crate::topology::{Checkpoint, Topology};
 
 /// A state that a run goes on from.
-pub struct Opened {
+pub(crate) struct Opened {
     /// The store.
     pub store: Arc<dyn StateStore>,
     /// What it held before the run.
@@ -25,7 +25,11 @@ pub struct Opened {
 ///
 /// # Errors
 /// If another process uses it, it can't be read, it belongs to another kind of run, or is a lake.
-pub fn open(topology: &Topology, (folder, about): (&Path, &str), fresh: bool) -> Result<Opened> {
+pub(crate) fn open(
+    topology: &Topology,
+    (folder, about): (&Path, &str),
+    fresh: bool,
+) -> Result<Opened> {
     if topology.checkpoint == Checkpoint::Off {
         return Ok(Opened {
             store: Arc::new(MemoryStore::default()),
@@ -118,14 +122,14 @@ fn delete_what_is_left(topology: &Topology, saved: &Saved) -> Result<()> {
 
 impl Opened {
     /// True if it outlives the process.
-    pub fn is_durable(&self) -> bool {
+    pub(crate) fn is_durable(&self) -> bool {
         self.disk.is_some()
     }
 
     /// The run has ended: removes a state that nobody could miss. One is unused if the run ended
     /// before its first checkpoint; one of a replay that `delivered` all that it was for has
     /// nothing more to tell. Returns whether it was removed.
-    pub fn tidy(&self, topology: &Topology, delivered: bool) -> bool {
+    pub(crate) fn tidy(&self, topology: &Topology, delivered: bool) -> bool {
         let Some(disk) = &self.disk else { return false };
         let unused = || disk.is_unused().unwrap_or(false);
         if !delivered && !unused() {

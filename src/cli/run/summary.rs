@@ -14,7 +14,7 @@ use crate::watch::report::Report;
 
 /// How a run ended, as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// All sources ended.
     Finished,
     /// A signal stopped it, and the drain is complete.
@@ -27,7 +27,7 @@ pub enum Ending {
 
 impl Ending {
     /// What the engine says, and whether a signal came before.
-    pub fn of(exit: Exit, stop_asked: bool) -> Self {
+    pub(crate) fn of(exit: Exit, stop_asked: bool) -> Self {
         match exit {
             Exit::Finished if stop_asked => Self::Stopped,
             Exit::Finished => Self::Finished,
@@ -39,7 +39,7 @@ impl Ending {
     /// The same with what people need to go on: the last cause of what wasn't done, where it waits,
     /// and what to do.
     #[must_use]
-    pub fn explained(self, last: &Report, waits_in: Option<&Path>) -> Self {
+    pub(crate) fn explained(self, last: &Report, waits_in: Option<&Path>) -> Self {
         let Self::NotClean(left) = self else { return self };
         let causes = last_causes(last).map(|causes| format!(": {causes}")).unwrap_or_default();
         let go_on = match waits_in {
@@ -56,7 +56,7 @@ impl Ending {
     ///
     /// # Errors
     /// Why it failed, or wasn't clean.
-    pub fn answer(&self) -> Result<(), String> {
+    pub(crate) fn answer(&self) -> Result<(), String> {
         match self {
             Self::Finished | Self::Stopped => Ok(()),
             Self::Failed(cause) => Err(cause.clone()),
@@ -65,7 +65,7 @@ impl Ending {
     }
 
     /// The word for it.
-    pub fn phase(&self) -> &'static str {
+    pub(crate) fn phase(&self) -> &'static str {
         match self {
             Self::Finished => "finished",
             Self::Stopped => "stopped",
@@ -75,7 +75,7 @@ impl Ending {
     }
 
     /// What the process ends with.
-    pub fn outcome(self, last: &Report) -> Outcome {
+    pub(crate) fn outcome(self, last: &Report) -> Outcome {
         match self {
             Self::Finished | Self::Stopped if !only_failed(last).is_empty() => {
                 let failed = only_failed(last).join("; ");
@@ -93,14 +93,14 @@ impl Ending {
 
 /// Where a topology's posts and dead letters end up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lakes {
+pub(crate) struct Lakes {
     roots: Vec<PathBuf>,
     dead: PathBuf,
 }
 
 impl Lakes {
     /// Of a topology with its state in this folder.
-    pub fn of(topology: &Topology, state: &Path) -> Self {
+    pub(crate) fn of(topology: &Topology, state: &Path) -> Self {
         let mut sinks: Vec<(&str, PathBuf)> = Vec::new();
         for component in topology.components.iter().filter(|component| component.role == Role::Sink)
         {
@@ -117,7 +117,7 @@ impl Lakes {
 }
 
 /// `finished in 3.2 s: 100000 tuples from 1 spout, 0 failed, 0 dead letters; lake: lake`.
-pub fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
+pub(crate) fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
     let spouts: Vec<_> =
         report.components.iter().filter(|row| row.role == Role::Spout.name()).collect();
     let tuples: u64 = spouts.iter().map(|row| row.emitted).sum();
@@ -159,7 +159,7 @@ pub fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
 }
 
 /// `1 tuple`, `2 tuples`.
-pub fn plural(number: u64, word: &str) -> String {
+pub(crate) fn plural(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 

@@ -9,7 +9,7 @@ use crate::watch::report::{Report, Row};
 
 /// One line, no wider than was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// What it says.
     pub text: String,
     /// How it stands out where there are colours.
@@ -18,7 +18,7 @@ pub struct Line {
 
 /// How a line stands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     /// Not at all.
     Plain,
     /// The names of the columns.
@@ -127,7 +127,7 @@ const MARK: &str = "bottleneck";
 
 /// Sources say what they do in their own words, which must not push the table out of the window.
 /// A longer one stands in full below the table.
-pub const STATE_WIDTH_MAX: usize = 24;
+pub(crate) const STATE_WIDTH_MAX: usize = 24;
 
 fn state(row: &Row) -> String {
     let mut state = plain(&row.state);
@@ -154,7 +154,7 @@ fn unless(meaningless: bool, cell: String) -> String {
 /// The report in at most `height` lines of at most `width` characters. Where that is too little,
 /// columns and then rows are left out, the bottleneck's last; what fails stands in full below, as
 /// far as there is room.
-pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
+pub(crate) fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
     let all: Vec<&Row> = report.components.iter().collect();
     let layout = Grid::fitting(&all, width).layout;
     let facts = facts(report, width, layout);

@@ -6,7 +6,7 @@ use crate::watch::report::{Report, Row};
 
 /// The lines below the table: a component and its state where the table cuts that, and each of its
 /// troubles, with their whole texts wrapped to the window.
-pub fn trouble_lines(report: &Report, width: usize) -> Vec<String> {
+pub(crate) fn trouble_lines(report: &Report, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for row in &report.components {
         for text in texts(row) {
@@ -62,7 +62,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 }
 
 /// The last causes of all troubles on one line: `lake: commit: no route to host`.
-pub fn last_causes(report: &Report) -> Option<String> {
+pub(crate) fn last_causes(report: &Report) -> Option<String> {
     let mut causes = Vec::new();
     for row in &report.components {
         causes.extend(
@@ -75,7 +75,7 @@ pub fn last_causes(report: &Report) -> Option<String> {
 }
 
 /// The sources that never got anything, with the last cause of each.
-pub fn only_failed(report: &Report) -> Vec<String> {
+pub(crate) fn only_failed(report: &Report) -> Vec<String> {
     let rows = report.components.iter().filter(|row| row.only_failed);
     let cause = |row: &Row| {
         row.troubles.first().map_or_else(|| row.state.clone(), |trouble| trouble.cause.clone())

@@ -1,7 +1,7 @@
 //! Numbers as people read them: three or four digits and a unit.
 
 /// A rate per second: `0.5`, `1990`, `24.0k`, `1.25M`.
-pub fn rate(number: f64) -> String {
+pub(crate) fn rate(number: f64) -> String {
     match number {
         0.0 => "0".to_owned(),
         n if n < 9.95 => format!("{n:.1}"),
@@ -13,12 +13,12 @@ pub fn rate(number: f64) -> String {
 }
 
 /// A count: exact up to six digits.
-pub fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     if number < 1_000_000 { number.to_string() } else { rate(number as f64) }
 }
 
 /// A time that is given in microseconds: `40 ns`, `16.4 µs`, `3.5 ms`, `1.2 s`.
-pub fn micros(us: f64) -> String {
+pub(crate) fn micros(us: f64) -> String {
     match us {
         us if us < 0.9995 => format!("{:.0} ns", us * 1e3),
         us if us < 999.95 => format!("{us:.1} µs"),
@@ -28,7 +28,7 @@ pub fn micros(us: f64) -> String {
 }
 
 /// A time that is given in seconds: `0.4 s`, `12.0 s`, `3 m 20 s`, `26 h 3 m`.
-pub fn seconds(s: f64) -> String {
+pub(crate) fn seconds(s: f64) -> String {
     let whole = s.round() as u64;
     match s {
         s if s < 59.95 => format!("{s:.1} s"),
@@ -38,7 +38,7 @@ pub fn seconds(s: f64) -> String {
 }
 
 /// A part of a whole: `95%`, `0.4%`.
-pub fn percent(part: f64) -> String {
+pub(crate) fn percent(part: f64) -> String {
     let percent = part * 100.0;
     if (0.05..0.95).contains(&percent) {
         format!("{percent:.1}%")
@@ -48,7 +48,7 @@ pub fn percent(part: f64) -> String {
 }
 
 /// A size in the unit that fits: `812 B`, `1.5 KiB`, `38.0 MiB`.
-pub fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let mut size = bytes as f64 / 1024.0;
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -64,7 +64,7 @@ pub fn bytes(bytes: u64) -> String {
 
 /// Text from outside with one column for each character: a source's own words may hold anything,
 /// and must neither steer the terminal nor be wider than they count.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let safe = |c: char| match c {
         c if c.is_control() => ' ',
         // Up to here every character is one column wide, but for the soft hyphen.

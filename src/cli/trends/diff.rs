@@ -30,7 +30,7 @@ Examples:
   waterspout run trends.ron --replay 'lake/2*' > a.ndjson
   waterspout run trends.ron --replay 'lake/2*' --set bolts.trends.run.enter=8 > b.ndjson
   waterspout trends diff a.ndjson b.ndjson")]
-pub struct Args {
+pub(crate) struct Args {
     /// The rows of one run; - for standard input
     a: PathBuf,
     /// The rows of the other run; - for standard input
@@ -41,7 +41,7 @@ pub struct Args {
 }
 
 /// Compares the two files.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let is_stdin = |path: &Path| path.as_os_str() == "-";
     if is_stdin(&args.a) && is_stdin(&args.b) {
         let what = "A and B can't both be standard input: name a file for one of them";

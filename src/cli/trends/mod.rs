@@ -8,7 +8,7 @@ use super::exit::Outcome;
 
 /// Compare what runs found to be trending
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -19,7 +19,7 @@ enum What {
 }
 
 /// Does what the arguments say.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     match &args.what {
         What::Diff(args) => diff::run(args),
     }

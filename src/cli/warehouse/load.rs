@@ -31,7 +31,7 @@ const NOTES_MAX: u64 = 100;
 Examples:
   waterspout warehouse load 'lake/2015-12-18T*'
   waterspout warehouse load s3://bucket/prefix --url postgres://user@host/name")]
-pub struct Args {
+pub(crate) struct Args {
     /// The partitions, or a lake: 'lake/2015-12-18T00:00:00-*', s3://bucket/prefix
     // Several, since a shell expands a glob that isn't quoted.
     #[arg(required = true, value_name = "GLOB")]
@@ -56,7 +56,7 @@ struct Report {
 }
 
 /// Loads the posts.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let warehouse = args.which.warehouse()?;
     let clock = SystemClock::shared();
     let layout = RowLayout::of(&Fields::new(FEATURES)).map_err(|missing| {

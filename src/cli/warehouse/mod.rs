@@ -17,7 +17,7 @@ const DATABASE_URL: &str = "DATABASE_URL";
 
 /// Make, fill and show the tables of a warehouse in PostgreSQL
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
 }
@@ -55,7 +55,7 @@ struct InitArgs {
 }
 
 /// Does what the arguments say.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     super::tell_what_is_waited_for();
     match &args.what {
         What::Init(args) => init(&args.which),

@@ -12,13 +12,13 @@ use crate::warehouse::status::WarehouseStatus;
 ///
 /// Ends with 4 if the schema isn't there.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     which: Which,
 }
 
 /// Prints the state.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let warehouse = args.which.warehouse()?;
     let status = WarehouseStatus::ask(&warehouse)?;
     let printed = stdout::print(&if args.which.json { json(&status) } else { text(&status) })?;

@@ -9,18 +9,18 @@ use crate::coordinator::{Resumed, TaskRole};
 use crate::epoch::Promise;
 
 /// The length of an item, in bytes.
-pub const ITEM_BYTES: u64 = 10;
+pub(crate) const ITEM_BYTES: u64 = 10;
 
 /// A staged segment.
 #[derive(Default)]
-pub struct Segment {
+pub(crate) struct Segment {
     pub items: Vec<Item>,
     /// So many of them survive a power loss.
     synced: usize,
 }
 
 #[derive(Default)]
-pub struct Disk {
+pub(crate) struct Disk {
     pub store: MemoryStore,
     /// By name, which begins with the place.
     pub staged: BTreeMap<String, Segment>,
@@ -34,7 +34,7 @@ pub struct Disk {
     pub trimmed: BTreeMap<(String, String), u32>,
 }
 
-pub fn promise(place: &str, segment: &str, items: &[Item], closed: bool) -> Promise {
+pub(crate) fn promise(place: &str, segment: &str, items: &[Item], closed: bool) -> Promise {
     let mix = |sum: u32, item: &Item| {
         sum.wrapping_mul(31)
             .wrapping_add(item.number + 1000 * item.way + 77 * item.split as u32)
@@ -57,7 +57,7 @@ fn place_of(segment: &str) -> &str {
 
 impl Disk {
     /// Everything up to the promised lengths is durable.
-    pub fn sync(&mut self, promises: &[Promise]) {
+    pub(crate) fn sync(&mut self, promises: &[Promise]) {
         for promise in promises {
             if let Some(segment) = self.staged.get_mut(&promise.segment) {
                 segment.synced = segment.synced.max(promise.posts as usize);
@@ -66,7 +66,7 @@ impl Disk {
     }
 
     /// The power is lost: what wasn't synced may be gone.
-    pub fn lose_power(&mut self, random: &mut Seeded) {
+    pub(crate) fn lose_power(&mut self, random: &mut Seeded) {
         for segment in self.staged.values_mut() {
             let lost = random.below(segment.items.len() - segment.synced + 1);
             segment.items.truncate(segment.items.len() - lost);
@@ -74,7 +74,7 @@ impl Disk {
     }
 
     /// Makes a segment visible, unless it is.
-    pub fn publish(&mut self, sink: usize, promised: &Promise) {
+    pub(crate) fn publish(&mut self, sink: usize, promised: &Promise) {
         let Promise { place, segment, closed, .. } = promised;
         assert!(closed, "{segment} is committed while it is open");
         let key = (sink, segment.clone());
@@ -95,7 +95,7 @@ impl Disk {
     }
 
     /// Nothing is kept of these segments by which a repeated commit could be recognised.
-    pub fn forget(&mut self, sink: usize, segments: Vec<String>) {
+    pub(crate) fn forget(&mut self, sink: usize, segments: Vec<String>) {
         for segment in segments {
             let key = (sink, segment);
             assert!(self.visible.contains_key(&key), "{} is forgotten and wasn't delivered", key.1);
@@ -119,7 +119,7 @@ impl Disk {
     }
 
     /// What a dead process sent last arrives.
-    pub fn land(&mut self) {
+    pub(crate) fn land(&mut self) {
         for (sink, segment, items) in std::mem::take(&mut self.zombies) {
             self.show(sink, &segment, items);
         }
@@ -127,7 +127,7 @@ impl Disk {
 
     /// Closes what is promised and deletes everything else, as the engine does before it starts
     /// tasks. Gives what the machine goes on from, and all places to be kept in mind.
-    pub fn recover(
+    pub(crate) fn recover(
         &mut self,
         graph: &Graph,
         tasks_of: &[Vec<usize>],
@@ -174,7 +174,7 @@ impl Disk {
         closed
     }
 
-    pub fn start(&self, places: BTreeMap<String, BTreeSet<String>>) {
+    pub(crate) fn start(&self, places: BTreeMap<String, BTreeSet<String>>) {
         let started = Started {
             about: String::new(),
             components: BTreeMap::new(),

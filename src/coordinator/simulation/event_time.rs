@@ -20,7 +20,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The order of a spout's event times. Some spouts have none, some are read in sequence, and some
 /// have splits that may be idle.
-pub fn draw(random: &mut Seeded) -> Option<EventTimeOrder> {
+pub(crate) fn draw(random: &mut Seeded) -> Option<EventTimeOrder> {
     let kind = random.below(8);
     let order = EventTimeOrder { disorder: DISORDER, in_sequence: false, idle_timeout: None };
     match kind {
@@ -32,7 +32,7 @@ pub fn draw(random: &mut Seeded) -> Option<EventTimeOrder> {
 }
 
 /// The event time of an item.
-pub fn of_item(spout: &Component, split: usize, number: u32) -> EventTime {
+pub(crate) fn of_item(spout: &Component, split: usize, number: u32) -> EventTime {
     let Some(order) = spout.event_time else { return EventTime::UNKNOWN };
     let before: u32 = if order.in_sequence { spout.splits[..split].iter().sum() } else { 0 };
     let position = i64::from(before + number);
@@ -48,7 +48,7 @@ fn newest_of(spout: &Component, split: usize, count: u32) -> EventTime {
 }
 
 /// The event time of a spout's task.
-pub struct SourceTime {
+pub(crate) struct SourceTime {
     spout: Component,
     clock: SplitClock,
     /// The last barrier, and the least that its bolts know behind it; `None` if a split may be
@@ -60,7 +60,7 @@ pub struct SourceTime {
 
 impl SourceTime {
     /// The event time of a task with these splits, each with the number of items that were read.
-    pub fn resume(
+    pub(crate) fn resume(
         spout: &Component,
         read: &[(usize, u32)],
         saved: &BTreeMap<(String, String), EventTime>,
@@ -85,12 +85,12 @@ impl SourceTime {
         }
     }
 
-    pub fn is_in_sequence(&self) -> bool {
+    pub(crate) fn is_in_sequence(&self) -> bool {
         self.spout.event_time.is_some_and(|order| order.in_sequence)
     }
 
     /// Notes that an item was read. Returns its time.
-    pub fn read(
+    pub(crate) fn read(
         &mut self,
         position: usize,
         (split, number): (usize, u32),
@@ -106,16 +106,16 @@ impl SourceTime {
         time
     }
 
-    pub fn end_all(&mut self) {
+    pub(crate) fn end_all(&mut self) {
         self.has_ended = true;
         self.clock.end_all();
     }
 
-    pub fn next_after_emit(&mut self, now: Duration) -> Option<Watermark> {
+    pub(crate) fn next_after_emit(&mut self, now: Duration) -> Option<Watermark> {
         self.clock.next_after_emit(now)
     }
 
-    pub fn next(&mut self, is_held_up: bool, now: Duration) -> Option<Watermark> {
+    pub(crate) fn next(&mut self, is_held_up: bool, now: Duration) -> Option<Watermark> {
         if is_held_up {
             self.clock.held_up(now);
         }
@@ -124,7 +124,11 @@ impl SourceTime {
 
     /// Returns the event times that changed since the last barrier. Notes what bolts have to know
     /// behind this one, told from what was read and not from the clock.
-    pub fn at_barrier(&mut self, epoch: u64, read: &[(usize, u32)]) -> Vec<(String, EventTime)> {
+    pub(crate) fn at_barrier(
+        &mut self,
+        epoch: u64,
+        read: &[(usize, u32)],
+    ) -> Vec<(String, EventTime)> {
         self.barrier = (epoch, self.least(read));
         let mut times = Vec::new();
         for (position, time) in self.clock.take_moved() {
@@ -147,7 +151,7 @@ impl SourceTime {
 }
 
 /// The event time of a task that receives.
-pub struct TaskTime {
+pub(crate) struct TaskTime {
     clock: InputClock,
     /// The last watermark that its bolt got.
     passed: EventTime,
@@ -156,7 +160,7 @@ pub struct TaskTime {
 }
 
 impl TaskTime {
-    pub fn resume(graph: &Graph, component: usize, saved: Option<EventTime>) -> Self {
+    pub(crate) fn resume(graph: &Graph, component: usize, saved: Option<EventTime>) -> Self {
         let may_be_idle = |spout: usize| {
             graph.0[spout].event_time.is_some_and(|order| order.idle_timeout.is_some())
         };
@@ -167,21 +171,21 @@ impl TaskTime {
         }
     }
 
-    pub fn add_channel(&mut self) {
+    pub(crate) fn add_channel(&mut self) {
         self.clock.add_channel();
     }
 
-    pub fn now(&self) -> EventTime {
+    pub(crate) fn now(&self) -> EventTime {
         self.clock.time()
     }
 
-    pub fn take_restored(&mut self) -> Option<Watermark> {
+    pub(crate) fn take_restored(&mut self) -> Option<Watermark> {
         let restored = self.clock.take_restored();
         self.pass(restored)
     }
 
     /// Takes a watermark of an input. Returns the one to send on.
-    pub fn receive(&mut self, input: usize, watermark: Watermark) -> Option<Watermark> {
+    pub(crate) fn receive(&mut self, input: usize, watermark: Watermark) -> Option<Watermark> {
         let next = self.clock.receive(input, watermark);
         self.pass(next)
     }
@@ -196,7 +200,7 @@ impl TaskTime {
     }
 
     /// No watermark overtakes an item, and after a restart none is ahead of what is repeated.
-    pub fn check_item(&self, task: &str, item: &Item) {
+    pub(crate) fn check_item(&self, task: &str, item: &Item) {
         assert!(
             !self.is_exact || item.time == EventTime::UNKNOWN || item.time >= self.now(),
             "{task} gets {item:?} behind the watermark {:?}",
@@ -206,7 +210,7 @@ impl TaskTime {
 }
 
 /// A bolt's task knows at a barrier all that its spouts have said before the barrier.
-pub fn check_barrier(
+pub(crate) fn check_barrier(
     graph: &Graph,
     tasks: &[Task],
     task: usize,
@@ -231,7 +235,7 @@ pub fn check_barrier(
 }
 
 /// Event time never goes back from one checkpoint to the next.
-pub fn check_saved(store: &MemoryStore, changes: &Changes) {
+pub(crate) fn check_saved(store: &MemoryStore, changes: &Changes) {
     let saved = store.saved().expect("a store in memory can be read");
     for (bolt, time) in &changes.watermarks {
         let before = saved.watermarks.get(bolt).copied().unwrap_or(EventTime::UNKNOWN);

@@ -7,11 +7,11 @@ use crate::coordinator::TaskRole;
 use crate::event_time::{EventTime, EventTimeOrder};
 
 /// How many keys items have.
-pub const KEYS: u32 = 5;
+pub(crate) const KEYS: u32 = 5;
 
 /// One item of a split. It knows its way, so that each copy of it can be told from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Item {
+pub(crate) struct Item {
     pub spout: usize,
     pub split: usize,
     /// The components that it came through, as digits to base 8.
@@ -21,12 +21,12 @@ pub struct Item {
 }
 
 impl Item {
-    pub fn key(&self) -> u32 {
+    pub(crate) fn key(&self) -> u32 {
         self.number % KEYS
     }
 
     /// As it leaves a component.
-    pub fn by(self, component: usize) -> Self {
+    pub(crate) fn by(self, component: usize) -> Self {
         Self { way: step(self.way, component), ..self }
     }
 }
@@ -36,7 +36,7 @@ fn step(way: u32, component: usize) -> u32 {
 }
 
 #[derive(Clone)]
-pub struct Component {
+pub(crate) struct Component {
     pub name: String,
     pub role: TaskRole,
     pub inputs: Vec<usize>,
@@ -52,10 +52,10 @@ pub struct Component {
     pub posts_max: usize,
 }
 
-pub struct Graph(pub Vec<Component>);
+pub(crate) struct Graph(pub Vec<Component>);
 
 impl Graph {
-    pub fn draw(random: &mut Seeded) -> Self {
+    pub(crate) fn draw(random: &mut Seeded) -> Self {
         let (spouts, bolts, sinks) = (1 + random.below(2), random.below(3), 1 + random.below(2));
         let mut components = Vec::new();
         for number in 0..spouts + bolts + sinks {
@@ -82,7 +82,7 @@ impl Graph {
     }
 
     /// How each spout's items reach a component.
-    pub fn ways_to(&self, component: usize) -> Vec<(usize, u32)> {
+    pub(crate) fn ways_to(&self, component: usize) -> Vec<(usize, u32)> {
         let through = |input: &usize| match self.0[*input].role {
             TaskRole::Spout => vec![(*input, step(0, *input))],
             _ => self
@@ -95,12 +95,12 @@ impl Graph {
     }
 
     /// The spouts whose items reach a component.
-    pub fn spouts_before(&self, component: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn spouts_before(&self, component: usize) -> impl Iterator<Item = usize> {
         self.ways_to(component).into_iter().map(|(spout, _)| spout)
     }
 
     /// All items that a component has to get, in order.
-    pub fn items_of(&self, component: usize) -> Vec<Item> {
+    pub(crate) fn items_of(&self, component: usize) -> Vec<Item> {
         let mut items = Vec::new();
         for (spout, way) in self.ways_to(component) {
             for (split, length) in self.0[spout].splits.iter().enumerate() {
@@ -114,7 +114,7 @@ impl Graph {
         items
     }
 
-    pub fn of_role(&self, role: TaskRole) -> impl Iterator<Item = (usize, &Component)> {
+    pub(crate) fn of_role(&self, role: TaskRole) -> impl Iterator<Item = (usize, &Component)> {
         self.0.iter().enumerate().filter(move |(_, component)| component.role == role)
     }
 }

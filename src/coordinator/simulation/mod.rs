@@ -35,7 +35,7 @@ const STEPS_MAX: u32 = 100_000;
 const IDLE_TIMERS_MAX: u32 = 3_000;
 
 /// Numbers from a seed (SplitMix64).
-pub struct Seeded(u64);
+pub(crate) struct Seeded(u64);
 
 impl Seeded {
     fn below(&mut self, bound: usize) -> usize {

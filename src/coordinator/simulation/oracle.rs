@@ -11,7 +11,7 @@ use crate::epoch::{Mark, Promise};
 use crate::protocol::{FromTask, Report};
 
 /// Watches one machine.
-pub struct Oracle {
+pub(crate) struct Oracle {
     pub every: Duration,
     pub outboxes: BTreeMap<usize, Outbox>,
     /// Closed promises in a complete checkpoint that weren't reported as committed, by task and
@@ -38,7 +38,7 @@ fn may_follow(last: OffsetDateTime, next: OffsetDateTime) -> bool {
 }
 
 impl Oracle {
-    pub fn new(
+    pub(crate) fn new(
         resumed: &Resumed,
         boundary: OffsetDateTime,
         now: Duration,
@@ -73,7 +73,7 @@ impl Oracle {
         }
     }
 
-    pub fn task_reports(&mut self, FromTask { task, report }: &FromTask) {
+    pub(crate) fn task_reports(&mut self, FromTask { task, report }: &FromTask) {
         match report {
             Report::Prepared { prepared, .. } => {
                 drop(self.reported.insert(*task, prepared.promises.clone()))
@@ -95,7 +95,7 @@ impl Oracle {
         }
     }
 
-    pub fn saved(&mut self) {
+    pub(crate) fn saved(&mut self) {
         self.in_progress = false;
         for (task, promises) in std::mem::take(&mut self.reported) {
             let closed = promises.into_iter().filter(|promise| promise.closed);
@@ -107,7 +107,7 @@ impl Oracle {
     }
 
     /// Returns true if a barrier has to come at a tick.
-    pub fn is_due(&self, emitted: u64, now: Duration) -> bool {
+    pub(crate) fn is_due(&self, emitted: u64, now: Duration) -> bool {
         let moved = self.dirty || emitted != self.emitted_at_barrier;
         moved
             && now >= self.injected_at + self.every
@@ -116,7 +116,7 @@ impl Oracle {
             && !self.draining
     }
 
-    pub fn injects(&mut self, mark: &Mark, emitted: u64, now: Duration) {
+    pub(crate) fn injects(&mut self, mark: &Mark, emitted: u64, now: Duration) {
         assert!(
             !self.in_progress && !self.last_sent,
             "one epoch at a time, and none behind the last"
@@ -129,7 +129,7 @@ impl Oracle {
     }
 
     /// Every promise that may still have to be delivered is in the checkpoint, once.
-    pub fn saves(&self, changes: &Changes) {
+    pub(crate) fn saves(&self, changes: &Changes) {
         let reported = self.reported.values().flatten().map(|promise| &promise.segment);
         let expected: BTreeSet<_> =
             self.owed.values().flat_map(BTreeMap::keys).chain(reported).collect();
@@ -143,7 +143,7 @@ impl Oracle {
         assert_eq!(saved.into_iter().collect::<BTreeSet<_>>(), expected, "promises are carried");
     }
 
-    pub fn commits(&mut self, task: usize, promises: &[Promise]) {
+    pub(crate) fn commits(&mut self, task: usize, promises: &[Promise]) {
         assert!(self.committing.insert(task, promises.to_vec()).is_none(), "two commits at once");
         let owed = self.owed.entry(task).or_default();
         assert!(
@@ -152,12 +152,12 @@ impl Oracle {
         );
     }
 
-    pub fn pauses(&mut self, paused: &BTreeSet<usize>) {
+    pub(crate) fn pauses(&mut self, paused: &BTreeSet<usize>) {
         self.paused.clone_from(paused);
     }
 
     /// After all actions: only those spouts pause whose items reach a full outbox.
-    pub fn check_pauses(&self) {
+    pub(crate) fn check_pauses(&self) {
         let bytes = |task: &usize| self.owed.get(task).map_or(0, |owed| owed.values().sum::<u64>());
         let upstream = |full: &dyn Fn(u64, u64) -> bool| -> BTreeSet<usize> {
             let full =
@@ -175,7 +175,7 @@ impl Oracle {
     }
 
     /// Returns true if the actions hold a barrier or the end.
-    pub fn has_begun(actions: &[Action]) -> bool {
+    pub(crate) fn has_begun(actions: &[Action]) -> bool {
         actions.iter().any(|action| matches!(action, Action::Inject(_) | Action::End(_)))
     }
 }

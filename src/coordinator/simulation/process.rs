@@ -21,7 +21,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Something that can happen.
 #[derive(Clone, Copy, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Work(usize),
     Mail(usize),
     Prepare(usize),
@@ -32,7 +32,7 @@ pub enum Step {
     Timer,
 }
 
-pub struct Process {
+pub(crate) struct Process {
     machine: Machine,
     oracle: Oracle,
     pub tasks: Vec<Task>,
@@ -46,7 +46,7 @@ pub struct Process {
 
 impl Process {
     /// Recovers what is left, and starts all tasks.
-    pub fn launch(world: &mut World) -> Self {
+    pub(crate) fn launch(world: &mut World) -> Self {
         world.runs += 1;
         let mut first = 0;
         let tasks_of: Vec<Vec<usize>> = world
@@ -110,7 +110,7 @@ impl Process {
     }
 
     /// The machine takes an event, and what it says is done.
-    pub fn happens(&mut self, world: &mut World, event: Event) {
+    pub(crate) fn happens(&mut self, world: &mut World, event: Event) {
         if self.outcome.is_some() {
             return;
         }
@@ -178,12 +178,12 @@ impl Process {
         spouts.for_each(|(number, task)| task.mailbox.push_back(control(number)));
     }
 
-    pub fn loses(&mut self, task: usize, report: Report) {
+    pub(crate) fn loses(&mut self, task: usize, report: Report) {
         self.tasks[task].gone = true;
         self.reports.push(FromTask { task, report });
     }
 
-    pub fn save_later(&mut self, time: Duration) {
+    pub(crate) fn save_later(&mut self, time: Duration) {
         if let Some((ready_at, _)) = &mut self.saving {
             *ready_at += time;
         }
@@ -222,7 +222,7 @@ impl Process {
     }
 
     /// One of the things that can happen does.
-    pub fn next(&mut self, world: &mut World) -> Step {
+    pub(crate) fn next(&mut self, world: &mut World) -> Step {
         let (mut steps, next) = self.steps(world);
         if steps.is_empty() {
             world.pass(next.saturating_sub(world.now));
@@ -284,7 +284,7 @@ impl Process {
     }
 
     /// The process is gone: what was on its way may have come through or not.
-    pub fn crash(&mut self, world: &mut World) {
+    pub(crate) fn crash(&mut self, world: &mut World) {
         if world.random.one_in(2) {
             self.leave(world);
         }
@@ -302,7 +302,7 @@ impl Process {
     }
 
     /// All tasks end: what was begun is done.
-    pub fn leave(&mut self, world: &mut World) {
+    pub(crate) fn leave(&mut self, world: &mut World) {
         if let Some((_, changes)) = self.saving.take() {
             world.disk.store.save(&changes).expect("a store in memory can be written");
         }

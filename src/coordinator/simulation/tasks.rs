@@ -19,7 +19,7 @@ use crate::protocol::{Control, Report};
 const CHANNEL_MAX: usize = 6;
 
 /// One thing in a channel.
-pub enum Message {
+pub(crate) enum Message {
     Item(Item),
     Watermark(Watermark),
     Mark(Arc<Mark>),
@@ -27,7 +27,7 @@ pub enum Message {
 
 /// What lies between two tasks.
 #[derive(Default)]
-pub struct Channel(pub VecDeque<Message>);
+pub(crate) struct Channel(pub VecDeque<Message>);
 
 impl Channel {
     fn is_full(&self) -> bool {
@@ -47,7 +47,7 @@ impl Channel {
     }
 }
 
-pub struct Task {
+pub(crate) struct Task {
     pub component: usize,
     pub name: String,
     /// Channels that it reads.
@@ -63,14 +63,14 @@ pub struct Task {
     pub body: Body,
 }
 
-pub enum Body {
+pub(crate) enum Body {
     Spout(Spout),
     Bolt(Counts),
     Sink(Sink),
 }
 
 /// Reads splits.
-pub struct Spout {
+pub(crate) struct Spout {
     /// The split, how far it was read, how long it is, and how far the last barrier found it.
     splits: Vec<(usize, u32, u32, Option<u32>)>,
     pub emitted: u64,
@@ -84,7 +84,7 @@ pub struct Spout {
 
 impl Spout {
     /// Reads every `tasks`th split from `index` on, from where the checkpoint has them.
-    pub fn resume(
+    pub(crate) fn resume(
         component: &Component,
         (index, tasks): (usize, usize),
         disk: &Disk,
@@ -155,14 +155,14 @@ impl Spout {
 
 /// Counts by key.
 #[derive(Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     counts: BTreeMap<u32, u32>,
     changed: BTreeMap<u32, u32>,
 }
 
 impl Counts {
     /// Takes back the keys that belong to a task.
-    pub fn restore(component: &Component, index: usize, tasks: usize, disk: &Disk) -> Self {
+    pub(crate) fn restore(component: &Component, index: usize, tasks: usize, disk: &Disk) -> Self {
         let mut counts = Self::default();
         let mut take = |key: &[u8], value: &[u8]| {
             if usize::from(key[0]) % tasks == index {
@@ -197,7 +197,7 @@ impl Counts {
 }
 
 /// Stages segments.
-pub struct Sink {
+pub(crate) struct Sink {
     pub place: String,
     pub boundary: OffsetDateTime,
     /// How many partitions it had before.
@@ -216,7 +216,7 @@ pub struct Sink {
 }
 
 /// A commit that isn't done yet.
-pub struct Commit {
+pub(crate) struct Commit {
     /// When it goes on.
     pub ready_at: Duration,
     /// The promises that aren't delivered.
@@ -226,7 +226,12 @@ pub struct Commit {
 }
 
 impl Sink {
-    pub fn new(place: String, boundary: OffsetDateTime, posts_max: usize, age: Duration) -> Self {
+    pub(crate) fn new(
+        place: String,
+        boundary: OffsetDateTime,
+        posts_max: usize,
+        age: Duration,
+    ) -> Self {
         let (open, number, closed, preparing, committing) = (None, 0, vec![], None, None);
         Self {
             place,
@@ -293,13 +298,13 @@ impl Sink {
         Prepared { promises, open_since: self.open.as_ref().map(|(_, since)| *since) }
     }
 
-    pub fn committed(&mut self, segment: &str) {
+    pub(crate) fn committed(&mut self, segment: &str) {
         self.closed.retain(|promise| promise.segment != segment);
     }
 }
 
 /// What a task works with.
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     pub channels: &'a mut [Channel],
     pub disk: &'a mut Disk,
     pub wall: OffsetDateTime,
@@ -311,7 +316,7 @@ pub struct Surroundings<'a> {
 }
 
 impl Task {
-    pub fn role(&self) -> TaskRole {
+    pub(crate) fn role(&self) -> TaskRole {
         match self.body {
             Body::Spout(_) => TaskRole::Spout,
             Body::Bolt(_) => TaskRole::Bolt,
@@ -320,7 +325,7 @@ impl Task {
     }
 
     /// Returns true if it can take a step.
-    pub fn can_work(&self, channels: &[Channel], now: Duration) -> bool {
+    pub(crate) fn can_work(&self, channels: &[Channel], now: Duration) -> bool {
         if self
             .outputs
             .iter()
@@ -342,7 +347,7 @@ impl Task {
     }
 
     /// Takes a step; gives what it reports.
-    pub fn work(&mut self, around: &mut Surroundings<'_>) -> Option<Report> {
+    pub(crate) fn work(&mut self, around: &mut Surroundings<'_>) -> Option<Report> {
         if let Body::Spout(spout) = &mut self.body {
             spout.ready_at = around.now + around.takes;
             match spout.read(self.component, around.choice, around.now) {
@@ -389,7 +394,7 @@ impl Task {
 
     /// What a task does before anything else: a spout says how far event time has come, and a bolt
     /// gets the watermark of an earlier run.
-    pub fn begin(&mut self, channels: &mut [Channel], now: Duration) {
+    pub(crate) fn begin(&mut self, channels: &mut [Channel], now: Duration) {
         self.tell_event_time(channels, now);
         let restored = self.time.take_restored();
         self.broadcast_watermark(restored, channels);
@@ -467,7 +472,11 @@ impl Task {
     }
 
     /// Does what it is told; gives what it reports.
-    pub fn told(&mut self, control: Control, around: &mut Surroundings<'_>) -> Option<Report> {
+    pub(crate) fn told(
+        &mut self,
+        control: Control,
+        around: &mut Surroundings<'_>,
+    ) -> Option<Report> {
         match (&mut self.body, control) {
             (Body::Spout(_), Control::Inject(mark)) => return Some(self.inject(&mark, around)),
             (Body::Spout(spout), Control::StopSource) => {

@@ -72,7 +72,7 @@ pub fn send_dead_letters(mut topology: Topology, mut options: RunOptions) -> Res
 
 /// What such a run leaves as it was.
 #[derive(Clone, Copy, Debug)]
-pub struct Before {
+pub(crate) struct Before {
     /// When all sources had ended, if they have.
     pub finished: Option<time::OffsetDateTime>,
 }
@@ -156,7 +156,7 @@ fn sent_by(grouping: &Grouping) -> Grouping {
 
 /// The number of the input that one of the hidden spout's stands for: the bolt takes its tuples as
 /// if they came by that one.
-pub fn stands_for(topology: &Topology, input: &InputSpec) -> Option<usize> {
+pub(crate) fn stands_for(topology: &Topology, input: &InputSpec) -> Option<usize> {
     let from = &topology.components[input.from];
     let (stream, _) = from.streams.iter().nth(input.stream.0).filter(|_| from.id == AGAIN)?;
     stream.rsplit_once('/')?.1.parse().ok()

@@ -20,7 +20,7 @@ use crate::topology::Topology;
 
 /// What there is to send.
 #[derive(Default)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// The splits that are to be read.
     pub jobs: Jobs,
     /// How many letters that is.
@@ -33,7 +33,7 @@ pub struct Survey {
 ///
 /// # Errors
 /// If one can't be read, or a cursor is damaged.
-pub fn survey(
+pub(crate) fn survey(
     topology: &Topology,
     root: &Path,
     cursors: &BTreeMap<(String, String), Cursor>,

@@ -9,7 +9,7 @@ use crate::topology::Topology;
 
 /// What one spout reads.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Reads {
+pub(crate) struct Reads {
     /// The lakes, and of each whether this spout counts there what nobody takes.
     pub globs: Vec<(String, bool)>,
     /// The kinds that it takes; all of them if there are none.
@@ -17,7 +17,7 @@ pub struct Reads {
 }
 
 /// What all spouts read.
-pub struct Assignment {
+pub(crate) struct Assignment {
     /// For each needed spout, in the order of the topology.
     pub of_spouts: Vec<Reads>,
     /// The kinds that are some spout's, also of one that isn't needed.
@@ -36,7 +36,7 @@ struct Spout<'a> {
 ///
 /// # Errors
 /// If a named spout isn't there, or it isn't clear to which one posts go.
-pub fn assign(topology: &Topology, needed: &[bool], given: &[Given]) -> Result<Assignment> {
+pub(crate) fn assign(topology: &Topology, needed: &[bool], given: &[Given]) -> Result<Assignment> {
     let all =
         topology.components.iter().zip(needed).filter_map(|(spec, needed)| match &spec.config {
             Config::Spout(source) => {

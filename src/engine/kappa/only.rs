@@ -7,7 +7,7 @@ use crate::topology::Topology;
 ///
 /// # Errors
 /// If there is none of a name.
-pub fn needed(topology: &Topology, only: &[String]) -> Result<Vec<bool>> {
+pub(crate) fn needed(topology: &Topology, only: &[String]) -> Result<Vec<bool>> {
     let components = &topology.components;
     let mut needed = vec![only.is_empty(); components.len()];
     for id in only {
@@ -29,7 +29,7 @@ pub fn needed(topology: &Topology, only: &[String]) -> Result<Vec<bool>> {
 }
 
 /// The topology with the needed components alone.
-pub fn keep(topology: &Topology, needed: &[bool]) -> Topology {
+pub(crate) fn keep(topology: &Topology, needed: &[bool]) -> Topology {
     let mut kept = topology.clone();
     let mut of = needed.iter();
     kept.components.retain(|_| of.next().is_some_and(|needed| *needed));

@@ -16,7 +16,7 @@ const DIFFERENCES_MAX: usize = 20;
 
 /// A row that came.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its value.
     pub json: Json,
     /// As it is shown, with its fields in their order.
@@ -25,7 +25,7 @@ pub struct Row {
 
 impl Row {
     /// A row of a value.
-    pub fn of_json(json: Json) -> Self {
+    pub(crate) fn of_json(json: Json) -> Self {
         let text = json.to_string();
         Self { json, text }
     }
@@ -73,7 +73,7 @@ impl Difference {
 }
 
 /// The rows of a recorder. `fields` names those of an input, or says that it isn't meant.
-pub fn rows_of(recorder: &Recorder, fields: impl Fn(usize) -> Option<Fields>) -> Vec<Row> {
+pub(crate) fn rows_of(recorder: &Recorder, fields: impl Fn(usize) -> Option<Fields>) -> Vec<Row> {
     let mut rows = Vec::new();
     for (input, values) in recorder.tuples() {
         let Some(fields) = fields(input) else { continue };
@@ -88,7 +88,7 @@ pub fn rows_of(recorder: &Recorder, fields: impl Fn(usize) -> Option<Fields>) ->
 }
 
 /// The differences between the rows that are expected of a component and those that came.
-pub fn compare(title: &str, expected: &ExpectedRows, rows: &[Row]) -> Vec<Difference> {
+pub(crate) fn compare(title: &str, expected: &ExpectedRows, rows: &[Row]) -> Vec<Difference> {
     let comparison = Comparison { title, expected, rows };
     let mut differences = match expected.kind {
         ExpectedKind::Count(count) => comparison.count(count),

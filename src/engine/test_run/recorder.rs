@@ -21,7 +21,7 @@ struct Recorded {
 
 /// Keeps all tuples, each with the input that it came by.
 #[derive(Clone, Default)]
-pub struct Recorder(Arc<Mutex<Recorded>>);
+pub(crate) struct Recorder(Arc<Mutex<Recorded>>);
 
 impl Recorder {
     fn lock(&self) -> MutexGuard<'_, Recorded> {
@@ -29,12 +29,12 @@ impl Recorder {
     }
 
     /// The tuples so far, in the order in which they came.
-    pub fn tuples(&self) -> Vec<(usize, Vec<Value>)> {
+    pub(crate) fn tuples(&self) -> Vec<(usize, Vec<Value>)> {
         self.lock().tuples.clone()
     }
 
     /// True if more came than is kept.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.lock().is_full
     }
 }

@@ -35,7 +35,7 @@ enum Step {
 
 /// Sends the steps of a test, on the streams of the spout whose place it takes.
 #[derive(Clone)]
-pub struct TestSource {
+pub(crate) struct TestSource {
     streams: Streams,
     order: Option<EventTimeOrder>,
     ends: bool,
@@ -50,7 +50,7 @@ impl TestSource {
     ///
     /// # Errors
     /// If a file of the test can't be read.
-    pub fn new<'a>(
+    pub(crate) fn new<'a>(
         spout: &Arc<dyn SpoutConfig>,
         inputs: impl Iterator<Item = &'a TestInput>,
         ends: bool,

@@ -18,14 +18,14 @@ use crate::value::Value;
 
 /// The numbers from 0 on, shared out over splits; `endless` goes on until it is stopped.
 #[derive(Clone)]
-pub struct Numbers {
+pub(crate) struct Numbers {
     pub count: i64,
     pub splits: usize,
     pub chunk: i64,
     pub endless: bool,
 }
 
-pub fn count_to(count: i64) -> Numbers {
+pub(crate) fn count_to(count: i64) -> Numbers {
     Numbers { count, splits: 4, chunk: 3, endless: false }
 }
 
@@ -68,7 +68,7 @@ impl Spout for Numbers {
 }
 
 /// A spout that does what a function says.
-pub struct Scripted<F>(pub F);
+pub(crate) struct Scripted<F>(pub F);
 
 impl<F, S> SpoutConfig for Scripted<F>
 where
@@ -94,14 +94,14 @@ type Execute = dyn Fn(usize, Tuple<'_>, &mut Output) -> Result<()> + Send + Sync
 /// A bolt that does what a function says; the first argument is the number of the instance, from 0,
 /// in the order in which they are made.
 #[derive(Clone)]
-pub struct Does {
+pub(crate) struct Does {
     execute: Arc<Execute>,
     streams: Streams,
     made: Arc<AtomicUsize>,
     pub blocks: bool,
 }
 
-pub fn does(
+pub(crate) fn does(
     execute: impl Fn(usize, Tuple<'_>, &mut Output) -> Result<()> + Send + Sync + 'static,
 ) -> Does {
     Does {
@@ -113,7 +113,7 @@ pub fn does(
 }
 
 /// Passes a number on, and says which task did.
-pub fn forward() -> Does {
+pub(crate) fn forward() -> Does {
     does(|task, tuple, out| {
         out.emit([tuple.value(0).clone(), Value::Int(task as i64)]);
         Ok(())
@@ -121,7 +121,7 @@ pub fn forward() -> Does {
 }
 
 impl Does {
-    pub fn with_stream(mut self, name: &str, fields: &[&str]) -> Self {
+    pub(crate) fn with_stream(mut self, name: &str, fields: &[&str]) -> Self {
         self.streams = self.streams.and(name, Fields::new(fields.iter().copied()));
         self
     }
@@ -156,7 +156,7 @@ impl Bolt for DoesBolt {
 /// A two-phase sink in memory: tuples become visible by a commit of the epoch they were promised
 /// in.
 #[derive(Clone)]
-pub struct Collect {
+pub(crate) struct Collect {
     pub collected: Collected,
     pub gate: Option<Gate>,
     pub blocks: bool,
@@ -164,20 +164,20 @@ pub struct Collect {
 
 /// What a [`Collect`] made visible.
 #[derive(Clone, Default)]
-pub struct Collected {
+pub(crate) struct Collected {
     visible: Arc<Mutex<Vec<Vec<Value>>>>,
     prepared: Arc<Mutex<BTreeMap<String, Vec<Vec<Value>>>>>,
     pub commits: Arc<AtomicUsize>,
     pub finished: Arc<AtomicBool>,
 }
 
-pub fn collect() -> (Collect, Collected) {
+pub(crate) fn collect() -> (Collect, Collected) {
     let collected = Collected::default();
     (Collect { collected: collected.clone(), gate: None, blocks: false }, collected)
 }
 
 impl Collected {
-    pub fn visible(&self) -> Vec<Vec<Value>> {
+    pub(crate) fn visible(&self) -> Vec<Vec<Value>> {
         self.visible.lock().unwrap().clone()
     }
 }
@@ -261,21 +261,21 @@ impl Sink for CollectSink {
 
 /// A gate that a test opens: whoever passes it waits until then.
 #[derive(Clone, Default)]
-pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
     }
 
-    pub fn pass(&self) {
+    pub(crate) fn pass(&self) {
         let guard = self.0.0.lock().unwrap();
         drop(self.0.1.wait_while(guard, |open| !*open).unwrap());
     }
 }
 
 /// The stream of a declared name.
-pub fn stream(number: usize) -> StreamId {
+pub(crate) fn stream(number: usize) -> StreamId {
     StreamId(number)
 }

@@ -49,7 +49,7 @@ pub(crate) struct Sentiment {
 
 impl Sentiment {
     /// Returns the compound rating of a text, -1 to 1, rounded to four decimals.
-    pub fn compound(&mut self, text: &str) -> f64 {
+    pub(crate) fn compound(&mut self, text: &str) -> f64 {
         let mut described = std::mem::take(&mut self.described);
         let text = describe_emoji(text, &mut described);
         self.read(text);

@@ -24,7 +24,7 @@ const FOOTER_BYTES_MAX: u64 = 64 << 20;
 const INDEX_BYTES_MAX: u64 = 16 << 20;
 
 /// Reports a panic of the reader, which a damaged file may cause, as an ordinary damage.
-pub fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     caught(read).unwrap_or_else(|_| Err("it isn't a readable Parquet file".into()))
 }
 
@@ -39,7 +39,7 @@ fn damage(what: String) -> Trouble {
 }
 
 /// The footer of a file.
-pub struct Footer {
+pub(crate) struct Footer {
     /// The parsed footer.
     pub says: ParquetMetaData,
     /// The position of the posts among the columns.
@@ -51,7 +51,7 @@ impl Footer {
     ///
     /// # Errors
     /// If `input` fails, or the file is damaged.
-    pub fn read(input: &mut dyn Input) -> Result<Self, Trouble> {
+    pub(crate) fn read(input: &mut dyn Input) -> Result<Self, Trouble> {
         let file = input.length()?;
         let mut bytes = input.range(file.saturating_sub(LOOK_BYTES)..file)?;
         let tail = bytes
@@ -91,17 +91,17 @@ impl Footer {
     }
 
     /// Returns the posts of a row group; `None` after the last one.
-    pub fn group(&self, number: usize) -> Option<&ColumnChunkMetaData> {
+    pub(crate) fn group(&self, number: usize) -> Option<&ColumnChunkMetaData> {
         self.says.row_groups().get(number).map(|group| group.column(self.post))
     }
 
     /// Returns true if a post may be null.
-    pub fn is_nullable(&self) -> bool {
+    pub(crate) fn is_nullable(&self) -> bool {
         self.says.file_metadata().schema_descr().column(self.post).max_def_level() > 0
     }
 
     /// Returns the number of posts.
-    pub fn posts(&self) -> i64 {
+    pub(crate) fn posts(&self) -> i64 {
         self.says.file_metadata().num_rows()
     }
 }
@@ -112,7 +112,7 @@ impl Footer {
 ///
 /// # Errors
 /// If `input` fails. The inner error is the reason why the index or the footer makes no sense.
-pub fn parts(
+pub(crate) fn parts(
     column: &ColumnChunkMetaData,
     input: &mut dyn Input,
 ) -> Result<Result<Vec<Range<u64>>, String>, Trouble> {

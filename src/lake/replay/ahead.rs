@@ -26,11 +26,11 @@ use crate::lake::store::Store;
 const REQUESTS_MAX: usize = 8;
 
 /// The number of bytes per request. More would use more memory, fewer would cost more requests.
-pub const PART_BYTES: u64 = 4 << 20;
+pub(crate) const PART_BYTES: u64 = 4 << 20;
 
 /// The number of parts that are read ahead. Together with [`PART_BYTES`] it bounds the memory for
 /// them.
-pub const PARTS_AHEAD: usize = REQUESTS_MAX;
+pub(crate) const PARTS_AHEAD: usize = REQUESTS_MAX;
 
 /// The number of steps without a part that are listed ahead.
 const STEPS_AHEAD: usize = 64;
@@ -39,14 +39,14 @@ type Job = Box<dyn FnOnce() + Send>;
 type Answer = Result<Option<Bytes>>;
 
 /// Threads that wait for answers. They end when the last sender is dropped.
-pub struct Pool(Sender<Job>);
+pub(crate) struct Pool(Sender<Job>);
 
 impl Pool {
     /// Starts the threads.
     ///
     /// # Errors
     /// If a thread can't be started.
-    pub fn start() -> Result<Arc<Self>> {
+    pub(crate) fn start() -> Result<Arc<Self>> {
         let (sender, jobs) = mpsc::channel::<Job>();
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..REQUESTS_MAX {
@@ -87,7 +87,7 @@ enum Item {
 }
 
 /// A feed of objects in a store, which are read ahead.
-pub struct StoreFeed {
+pub(crate) struct StoreFeed {
     store: Arc<dyn Store>,
     pool: Arc<Pool>,
     files: Files,
@@ -104,7 +104,7 @@ pub struct StoreFeed {
 
 impl StoreFeed {
     /// Reads at most `parts_max` parts of `part_bytes` bytes ahead.
-    pub fn new(
+    pub(crate) fn new(
         store: &Arc<dyn Store>,
         pool: &Arc<Pool>,
         files: Files,

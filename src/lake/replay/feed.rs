@@ -96,7 +96,7 @@ pub trait Feed: Input + Send {
 }
 
 /// The files of several partitions, each of which is listed when it is reached.
-pub struct Files {
+pub(crate) struct Files {
     place: Place,
     store: Arc<dyn Store>,
     indexes: Indexes,
@@ -110,7 +110,11 @@ pub struct Files {
 
 impl Files {
     /// Creates the list of files of these partitions, in this order.
-    pub fn of(place: &Place, indexes: &Indexes, wanted: impl IntoIterator<Item = Wanted>) -> Self {
+    pub(crate) fn of(
+        place: &Place,
+        indexes: &Indexes,
+        wanted: impl IntoIterator<Item = Wanted>,
+    ) -> Self {
         Self {
             place: place.clone(),
             store: place.store(),
@@ -126,7 +130,7 @@ impl Files {
     ///
     /// # Errors
     /// If a partition can't be listed, or is gone.
-    pub fn next(&mut self) -> Result<Option<Step>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Step>> {
         if self.steps.is_empty()
             && let Some(wanted) = self.wanted.get(self.begun).cloned()
         {
@@ -141,7 +145,7 @@ impl Files {
     ///
     /// # Errors
     /// If it is only found in the same partitions as before.
-    pub fn look_again(&mut self, split: usize, read: Option<Position>) -> Result<()> {
+    pub(crate) fn look_again(&mut self, split: usize, read: Option<Position>) -> Result<()> {
         let Some(at) = self.wanted.iter().position(|wanted| wanted.split == split) else {
             return Err(Error::fatal("a file is gone, and its split isn't known"));
         };
@@ -318,7 +322,7 @@ fn is_left(cut: &mut Cut, from: Option<Position>) -> bool {
 
 /// A feed of files in a folder, each of which is read when it is reached: the operating system
 /// already reads ahead.
-pub struct FolderFeed {
+pub(crate) struct FolderFeed {
     root: PathBuf,
     files: Files,
     open: Option<OpenFile>,
@@ -326,7 +330,7 @@ pub struct FolderFeed {
 
 impl FolderFeed {
     /// Creates a feed of a lake in this folder.
-    pub fn new(root: PathBuf, files: Files) -> Self {
+    pub(crate) fn new(root: PathBuf, files: Files) -> Self {
         Self { root, files, open: None }
     }
 }

@@ -39,7 +39,7 @@ impl Known {
 
 /// The indexes of a lake, each of which is read when it is needed.
 #[derive(Clone)]
-pub struct Indexes {
+pub(crate) struct Indexes {
     store: Arc<dyn Store>,
     /// The partitions that have an index, from a single listing, if reading each index would cost a
     /// request.
@@ -48,7 +48,7 @@ pub struct Indexes {
 
 impl Indexes {
     /// Returns the indexes of the lake at a place.
-    pub fn of(place: &Place) -> Self {
+    pub(crate) fn of(place: &Place) -> Self {
         let there = match place {
             Place::Folder(_) => None,
             Place::Store(_) => Some(Arc::default()),
@@ -57,7 +57,7 @@ impl Indexes {
     }
 
     /// Returns no indexes, for a lake whose files aren't compared with them.
-    pub fn none(place: &Place) -> Self {
+    pub(crate) fn none(place: &Place) -> Self {
         Self { store: place.store(), there: Some(Arc::new(BTreeSet::new().into())) }
     }
 
@@ -74,7 +74,7 @@ impl Indexes {
     }
 
     /// Returns the index entries of a partition's files, by their names.
-    pub fn files(&self, partition: &str) -> BTreeMap<String, Known> {
+    pub(crate) fn files(&self, partition: &str) -> BTreeMap<String, Known> {
         let known =
             |File { file, posts, bytes, crc32, .. }: File| (file, Known { posts, bytes, crc32 });
         self.index(partition)

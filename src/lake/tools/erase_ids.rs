@@ -289,7 +289,7 @@ pub(super) struct Met {
 
 impl Met {
     /// Counts the posts of an object.
-    pub fn of(store: &Arc<dyn Store>, key: &String, ids: &Ids) -> Result<Self> {
+    pub(crate) fn of(store: &Arc<dyn Store>, key: &String, ids: &Ids) -> Result<Self> {
         let (mut met, mut by) = (Self::default(), BTreeSet::new());
         each_post(store, std::slice::from_ref(key), |post| {
             let fate = ids.fate(post);

@@ -20,7 +20,7 @@ type Sum = (u64, u32);
 
 /// The result of a comparison with the object at a key.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// No object exists.
     Nothing,
     /// The promised bytes; or, if compressed, an earlier recovery's file of the same text.
@@ -33,7 +33,7 @@ pub enum Found {
 ///
 /// # Errors
 /// If the store can't return the object.
-pub fn compare(
+pub(crate) fn compare(
     store: &dyn Store,
     key: &str,
     promise: &Promise,

@@ -4,22 +4,22 @@ use std::fmt::Write as _;
 
 /// Metrics as they are written, family by family.
 #[derive(Default)]
-pub struct Exposition {
+pub(crate) struct Exposition {
     text: String,
 }
 
 /// A label and its value.
-pub type Label<'a> = (&'a str, &'a str);
+pub(crate) type Label<'a> = (&'a str, &'a str);
 
 impl Exposition {
     /// Begins a family: `kind` is `gauge`, `counter` or `histogram`.
-    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(crate) fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing into a text can't fail.
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
     /// Adds a sample.
-    pub fn sample(&mut self, name: &str, labels: &[Label<'_>], value: f64) {
+    pub(crate) fn sample(&mut self, name: &str, labels: &[Label<'_>], value: f64) {
         self.text.push_str(name);
         if !labels.is_empty() {
             self.text.push('{');
@@ -33,7 +33,7 @@ impl Exposition {
     }
 
     /// Adds the samples of a histogram, whose counts each have all before them.
-    pub fn histogram(
+    pub(crate) fn histogram(
         &mut self,
         name: &str,
         labels: &[Label<'_>],
@@ -51,7 +51,7 @@ impl Exposition {
     }
 
     /// The whole text.
-    pub fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.text
     }
 }

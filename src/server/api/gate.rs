@@ -31,7 +31,7 @@ const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Where a server is reached.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub(crate) struct Site {
     /// It listens on loopback, and no proxy is in front of it: then it has no other names.
     pub is_loopback_only: bool,
 }
@@ -46,7 +46,7 @@ fn is_open(path: &str) -> bool {
 ///
 /// # Errors
 /// Why it is refused.
-pub async fn gate(
+pub(crate) async fn gate(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
@@ -138,7 +138,7 @@ fn unauthorized() -> ApiError {
 }
 
 /// The answer to a wrong token, after a while.
-pub async fn wrong(auth: &Auth) -> ApiError {
+pub(crate) async fn wrong(auth: &Auth) -> ApiError {
     if auth.slow_down().await {
         ApiError::new(StatusCode::UNAUTHORIZED, "the token is wrong")
     } else {

@@ -9,13 +9,13 @@ use crate::server::fleet::Fleet;
 /// The server lives.
 #[utoipa::path(tag = "health", security(()), responses((status = 200, body = String), ProblemResponses))]
 #[get("/healthz")]
-pub async fn is_alive() -> &'static str {
+pub(crate) async fn is_alive() -> &'static str {
     "ok\n"
 }
 
 /// The server takes requests: what ran before is being started again.
 #[utoipa::path(tag = "health", security(()), responses((status = 200, body = String), ProblemResponses))]
 #[get("/readyz")]
-pub async fn is_ready(_fleet: Data<Fleet>) -> &'static str {
+pub(crate) async fn is_ready(_fleet: Data<Fleet>) -> &'static str {
     "ok\n"
 }

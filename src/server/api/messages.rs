@@ -111,7 +111,7 @@ pub struct TaskChange {
 /// How a topology is to be killed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Kill {
+pub(crate) struct Kill {
     /// How long its drain may take, such as `30s`, which is the default.
     #[serde(default)]
     pub wait: Option<String>,

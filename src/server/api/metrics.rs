@@ -176,7 +176,7 @@ fn seconds(duration: Duration) -> f64 {
 
 /// Metrics of the server and of all topologies.
 #[get("/metrics")]
-pub async fn metrics(fleet: Data<Fleet>, times: Data<RequestTimes>) -> HttpResponse {
+pub(crate) async fn metrics(fleet: Data<Fleet>, times: Data<RequestTimes>) -> HttpResponse {
     let asked = fleet.all().into_iter().map(async |kept| {
         let runs = kept.summary().pid.is_some();
         let seen = if runs { look(&kept).await.ok() } else { None };

@@ -26,20 +26,21 @@ use super::auth::Auth;
 use super::fleet::Fleet;
 use super::page;
 
-pub use gate::Site;
-pub use gate::wrong as slow_down;
+pub(crate) use gate::Site;
+pub(crate) use gate::wrong as slow_down;
 pub use messages::{
     Accepted, DiffRow, Logs, Rebalance, Rebalanced, Submission, TaskChange, TopologyDetail,
     TopologyList, Verdict,
 };
-pub use problem::{ApiError, Problem, ProblemPlace};
-pub use request_times::RequestTimes;
-pub use streams::Streams;
-pub use topologies::{detail, look, rebalance};
+pub(crate) use problem::ApiError;
+pub use problem::{Problem, ProblemPlace};
+pub(crate) use request_times::RequestTimes;
+pub(crate) use streams::Streams;
+pub(crate) use topologies::{detail, look, rebalance};
 
 /// What handlers work with.
 #[derive(Clone)]
-pub struct Handles {
+pub(crate) struct Handles {
     /// All topologies.
     pub fleet: Data<Fleet>,
     /// Who may ask.
@@ -75,7 +76,7 @@ impl Modify for Schemes {
 }
 
 /// The whole application, for one worker.
-pub fn app(
+pub(crate) fn app(
     handles: Handles,
 ) -> App<
     impl ServiceFactory<

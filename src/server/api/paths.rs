@@ -9,7 +9,7 @@ use utoipa::openapi::{OpenApi, PathItem};
 use super::problem::ApiError;
 
 /// A body that isn't the JSON that is expected.
-pub fn bad_json(error: JsonPayloadError, _: &HttpRequest) -> Error {
+pub(crate) fn bad_json(error: JsonPayloadError, _: &HttpRequest) -> Error {
     let status = match &error {
         JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
             StatusCode::PAYLOAD_TOO_LARGE
@@ -30,12 +30,12 @@ pub fn bad_json(error: JsonPayloadError, _: &HttpRequest) -> Error {
 }
 
 /// A part of the address that can't be read.
-pub fn bad_path(error: PathError, _: &HttpRequest) -> Error {
+pub(crate) fn bad_path(error: PathError, _: &HttpRequest) -> Error {
     ApiError::new(StatusCode::NOT_FOUND, format!("bad address: {error}")).into()
 }
 
 /// A parameter that can't be read.
-pub fn bad_query(error: QueryPayloadError, _: &HttpRequest) -> Error {
+pub(crate) fn bad_query(error: QueryPayloadError, _: &HttpRequest) -> Error {
     ApiError::new(StatusCode::BAD_REQUEST, format!("bad parameter: {error}")).into()
 }
 
@@ -43,7 +43,10 @@ pub fn bad_query(error: QueryPayloadError, _: &HttpRequest) -> Error {
 ///
 /// # Errors
 /// Always.
-pub async fn unknown(request: HttpRequest, api: Data<OpenApi>) -> Result<&'static str, ApiError> {
+pub(crate) async fn unknown(
+    request: HttpRequest,
+    api: Data<OpenApi>,
+) -> Result<&'static str, ApiError> {
     let path = request.path();
     let known = api.paths.paths.iter().filter(|(template, _)| fits(template, path));
     let mut allowed: Vec<&str> = known.flat_map(|(_, item)| methods(item)).collect();

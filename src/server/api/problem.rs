@@ -14,7 +14,7 @@ use crate::server::fleet::Refusal;
 use crate::topology::{Problems, TopologyProblem};
 
 /// The media type of a problem.
-pub const MEDIA_TYPE: &str = "application/problem+json";
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Why something isn't done (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -59,13 +59,13 @@ impl From<TopologyProblem> for ProblemPlace {
 }
 
 /// The places of all problems.
-pub fn places(problems: Problems) -> Vec<ProblemPlace> {
+pub(crate) fn places(problems: Problems) -> Vec<ProblemPlace> {
     problems.0.into_iter().map(ProblemPlace::from).collect()
 }
 
 /// An error on its way to a client.
 #[derive(Debug)]
-pub struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     detail: String,
     problems: Vec<ProblemPlace>,
@@ -75,29 +75,29 @@ pub struct ApiError {
 
 impl ApiError {
     /// With a sentence for a person.
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), problems: Vec::new(), header: None }
     }
 
     /// The method isn't one of those that the address has.
-    pub fn not_allowed(allowed: String) -> Self {
+    pub(crate) fn not_allowed(allowed: String) -> Self {
         let detail = format!("this address takes {allowed} only");
         Self { header: Some(allowed), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
     }
 
     /// There is no such thing.
-    pub fn missing(detail: &str) -> Self {
+    pub(crate) fn missing(detail: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
     /// A page asks for the token first.
-    pub fn see_other(path: &str) -> Self {
+    pub(crate) fn see_other(path: &str) -> Self {
         let header = Some(path.to_owned());
         Self { header, ..Self::new(StatusCode::SEE_OTHER, "the token is needed") }
     }
 
     /// Too much is asked for: try again after so many seconds.
-    pub fn try_again(detail: impl Into<String>, seconds: u64) -> Self {
+    pub(crate) fn try_again(detail: impl Into<String>, seconds: u64) -> Self {
         let header = Some(seconds.to_string());
         Self { header, ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
@@ -171,7 +171,7 @@ impl From<Refusal> for ApiError {
 /// The problems that each operation of the API may answer with.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "described, and made by `ApiError`")]
-pub enum ProblemResponses {
+pub(crate) enum ProblemResponses {
     /// The request is malformed.
     #[response(status = 400, content_type = "application/problem+json")]
     Bad(#[to_schema] Problem),

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The upper bounds of the histogram, in seconds.
-pub const BOUNDS_S: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0];
+pub(crate) const BOUNDS_S: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0];
 
 /// The classes of statuses that are counted by themselves.
-pub const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+pub(crate) const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
 /// How long requests took, and how they were answered. All workers share it.
 #[derive(Clone, Default)]
-pub struct RequestTimes(Arc<Counters>);
+pub(crate) struct RequestTimes(Arc<Counters>);
 
 #[derive(Default)]
 struct Counters {
@@ -24,7 +24,7 @@ struct Counters {
 
 impl RequestTimes {
     /// A request with this status took so long.
-    pub fn add(&self, status: u16, took: Duration) {
+    pub(crate) fn add(&self, status: u16, took: Duration) {
         let counters = &self.0;
         let one = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         one(&counters.count);
@@ -41,18 +41,18 @@ impl RequestTimes {
     }
 
     /// How many took at most as long as each bound.
-    pub fn buckets(&self) -> Vec<u64> {
+    pub(crate) fn buckets(&self) -> Vec<u64> {
         self.0.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect()
     }
 
     /// How many there were, and how many seconds all took together.
-    pub fn count_and_sum_s(&self) -> (u64, f64) {
+    pub(crate) fn count_and_sum_s(&self) -> (u64, f64) {
         let sum_us = self.0.sum_us.load(Ordering::Relaxed);
         (self.0.count.load(Ordering::Relaxed), sum_us as f64 * 1e-6)
     }
 
     /// How many were answered with a status of each class.
-    pub fn classes(&self) -> Vec<u64> {
+    pub(crate) fn classes(&self) -> Vec<u64> {
         self.0.classes.iter().map(|class| class.load(Ordering::Relaxed)).collect()
     }
 }

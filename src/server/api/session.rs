@@ -14,7 +14,7 @@ use crate::server::fleet::Refusal;
 /// Who wants a session.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Login {
+pub(crate) struct Login {
     /// The server's token.
     token: String,
 }
@@ -26,7 +26,10 @@ pub struct Login {
     responses((status = 204, description = "The cookie of the session is set."), ProblemResponses)
 )]
 #[post("/session")]
-pub async fn begin_session(auth: Data<Auth>, login: Json<Login>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn begin_session(
+    auth: Data<Auth>,
+    login: Json<Login>,
+) -> Result<HttpResponse, ApiError> {
     if !auth.is_token(login.token.trim()) {
         return Err(wrong(&auth).await);
     }
@@ -41,6 +44,6 @@ pub async fn begin_session(auth: Data<Auth>, login: Json<Login>) -> Result<HttpR
     responses((status = 204, description = "The cookie of the session is deleted."), ProblemResponses)
 )]
 #[delete("/session")]
-pub async fn end_session(auth: Data<Auth>) -> HttpResponse {
+pub(crate) async fn end_session(auth: Data<Auth>) -> HttpResponse {
     HttpResponse::NoContent().insert_header((SET_COOKIE, auth.no_session())).finish()
 }

@@ -24,7 +24,7 @@ use crate::server::fleet::{Fleet, Kept, Refusal};
 use crate::units::Interval;
 
 /// How many streams of events there may be. Each holds a connection and asks a process.
-pub const STREAMS_MAX: usize = 64;
+pub(crate) const STREAMS_MAX: usize = 64;
 
 /// How many events wait for a reader. More cost memory, and a reader who is this late sees old ones.
 const EVENTS_WAITING_MAX: usize = 64;
@@ -48,7 +48,7 @@ const TRENDS: &str = "Trends";
 
 /// Who may open a stream.
 #[derive(Clone)]
-pub struct Streams(Arc<Semaphore>);
+pub(crate) struct Streams(Arc<Semaphore>);
 
 impl Default for Streams {
     fn default() -> Self {
@@ -115,7 +115,7 @@ fn open(streams: &Streams) -> Result<(Events, HttpResponse), ApiError> {
 /// How often.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct Every {
+pub(crate) struct Every {
     /// How often to look, such as `1s`, which is the default.
     interval: Option<String>,
 }
@@ -137,7 +137,7 @@ impl Every {
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/events")]
-pub async fn topology_events(
+pub(crate) async fn topology_events(
     fleet: Data<Fleet>,
     streams: Data<Streams>,
     name: Path<String>,
@@ -241,7 +241,7 @@ impl From<TapQuery> for TapRequest {
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/tap")]
-pub async fn tap_topology(
+pub(crate) async fn tap_topology(
     fleet: Data<Fleet>,
     streams: Data<Streams>,
     name: Path<String>,
@@ -273,7 +273,7 @@ async fn send_tapped(mut lines: RemoteLines, events: &Events, event: &str) {
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/logs/follow")]
-pub async fn follow_logs(
+pub(crate) async fn follow_logs(
     fleet: Data<Fleet>,
     streams: Data<Streams>,
     name: Path<String>,
@@ -310,7 +310,7 @@ pub async fn follow_logs(
 /// Which lines to begin with.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct FollowQuery {
+pub(crate) struct FollowQuery {
     /// Those behind the line with this number.
     after: Option<u64>,
     /// How many of the newest, at most 1,000; otherwise 100.

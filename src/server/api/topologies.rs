@@ -49,7 +49,7 @@ type Answer<T> = Result<Json<T>, ApiError>;
 /// All topologies of this server.
 #[utoipa::path(tag = "topologies", responses((status = 200, body = TopologyList), ProblemResponses))]
 #[get("/topologies")]
-pub async fn list_topologies(fleet: Data<Fleet>) -> Answer<TopologyList> {
+pub(crate) async fn list_topologies(fleet: Data<Fleet>) -> Answer<TopologyList> {
     let topologies = fleet.all().iter().map(|kept| kept.summary()).collect();
     Ok(Json(TopologyList { topologies }))
 }
@@ -61,7 +61,7 @@ pub async fn list_topologies(fleet: Data<Fleet>) -> Answer<TopologyList> {
     responses((status = 201, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies")]
-pub async fn submit_topology(
+pub(crate) async fn submit_topology(
     fleet: Data<Fleet>,
     submission: Json<Submission>,
 ) -> Result<HttpResponse, ApiError> {
@@ -82,7 +82,7 @@ pub async fn submit_topology(
 /// Says what is wrong with a topology, without submitting it.
 #[utoipa::path(tag = "topologies", responses((status = 200, body = Verdict), ProblemResponses))]
 #[post("/validate")]
-pub async fn validate_topology(
+pub(crate) async fn validate_topology(
     fleet: Data<Fleet>,
     submission: Json<Submission>,
 ) -> Answer<Verdict> {
@@ -98,13 +98,13 @@ pub async fn validate_topology(
     responses((status = 200, body = TopologyDetail), ProblemResponses)
 )]
 #[get("/topologies/{name}")]
-pub async fn get_topology(fleet: Data<Fleet>, name: Path<String>) -> Answer<TopologyDetail> {
+pub(crate) async fn get_topology(fleet: Data<Fleet>, name: Path<String>) -> Answer<TopologyDetail> {
     let kept = fleet.find(&name)?;
     Ok(Json(detail(&kept).await))
 }
 
 /// What there is to say of a topology now.
-pub async fn detail(kept: &Kept) -> TopologyDetail {
+pub(crate) async fn detail(kept: &Kept) -> TopologyDetail {
     let seen = look(kept).await.ok();
     let summary = kept.summary();
     let topology = kept.topology();
@@ -130,14 +130,14 @@ pub async fn detail(kept: &Kept) -> TopologyDetail {
 ///
 /// # Errors
 /// If it doesn't answer.
-pub async fn look(kept: &Kept) -> Result<Seen, Unanswered> {
+pub(crate) async fn look(kept: &Kept) -> Result<Seen, Unanswered> {
     ask_remote(&kept.folder.state(), &Request::Status {}, STATUS_PATIENCE).await
 }
 
 /// What all topologies do: a short [`get_topology`] of each.
 #[utoipa::path(tag = "topologies", responses((status = 200, body = Vec<TopologyDetail>), ProblemResponses))]
 #[get("/top")]
-pub async fn top(fleet: Data<Fleet>) -> Answer<Vec<TopologyDetail>> {
+pub(crate) async fn top(fleet: Data<Fleet>) -> Answer<Vec<TopologyDetail>> {
     let asked = fleet.all().into_iter().map(async |kept| {
         let mut detail = detail(&kept).await;
         detail.topology.clear();
@@ -153,7 +153,10 @@ pub async fn top(fleet: Data<Fleet>) -> Answer<Vec<TopologyDetail>> {
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/activate")]
-pub async fn activate_topology(fleet: Data<Fleet>, name: Path<String>) -> Answer<TopologySummary> {
+pub(crate) async fn activate_topology(
+    fleet: Data<Fleet>,
+    name: Path<String>,
+) -> Answer<TopologySummary> {
     set_active(&fleet, &name, true).await
 }
 
@@ -164,7 +167,7 @@ pub async fn activate_topology(fleet: Data<Fleet>, name: Path<String>) -> Answer
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/deactivate")]
-pub async fn deactivate_topology(
+pub(crate) async fn deactivate_topology(
     fleet: Data<Fleet>,
     name: Path<String>,
 ) -> Answer<TopologySummary> {
@@ -185,7 +188,7 @@ async fn set_active(fleet: &Fleet, name: &str, is_active: bool) -> Answer<Topolo
     responses((status = 200, body = Rebalanced), ProblemResponses)
 )]
 #[post("/topologies/{name}/rebalance")]
-pub async fn rebalance_topology(
+pub(crate) async fn rebalance_topology(
     fleet: Data<Fleet>,
     name: Path<String>,
     asked: Json<Rebalance>,
@@ -198,7 +201,7 @@ pub async fn rebalance_topology(
 ///
 /// # Errors
 /// If a number is wrong, there would be too many tasks, or the process can't do it.
-pub async fn rebalance(
+pub(crate) async fn rebalance(
     fleet: &Fleet,
     kept: &Kept,
     tasks: &BTreeMap<String, u16>,
@@ -229,7 +232,7 @@ pub async fn rebalance(
 }
 
 /// The error for a process that doesn't answer.
-pub fn unanswered(unanswered: Unanswered) -> ApiError {
+pub(crate) fn unanswered(unanswered: Unanswered) -> ApiError {
     match unanswered {
         Unanswered::Refused(what) => Refusal::Conflict(what).into(),
         // It has ended, or begins.
@@ -246,7 +249,7 @@ pub fn unanswered(unanswered: Unanswered) -> ApiError {
     responses((status = 202, body = Accepted), ProblemResponses)
 )]
 #[post("/topologies/{name}/kill")]
-pub async fn kill_topology(
+pub(crate) async fn kill_topology(
     fleet: Data<Fleet>,
     name: Path<String>,
     kill: Json<Kill>,
@@ -281,7 +284,7 @@ pub async fn kill_topology(
     responses((status = 200, body = Vec<DiffRow>), ProblemResponses)
 )]
 #[post("/topologies/{name}/diff")]
-pub async fn diff_topology(
+pub(crate) async fn diff_topology(
     fleet: Data<Fleet>,
     name: Path<String>,
     submission: Json<Submission>,
@@ -301,7 +304,7 @@ pub async fn diff_topology(
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/upgrade")]
-pub async fn upgrade_topology(
+pub(crate) async fn upgrade_topology(
     fleet: Data<Fleet>,
     name: Path<String>,
     submission: Json<Submission>,
@@ -324,7 +327,7 @@ pub async fn upgrade_topology(
 /// Which lines of a log.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct LogLines {
+pub(crate) struct LogLines {
     /// Those behind the line with this number.
     after: Option<u64>,
     /// How many of the newest, at most 1,000; otherwise 100.
@@ -338,7 +341,7 @@ pub struct LogLines {
     responses((status = 200, body = Logs), ProblemResponses)
 )]
 #[get("/topologies/{name}/logs")]
-pub async fn topology_logs(
+pub(crate) async fn topology_logs(
     fleet: Data<Fleet>,
     name: Path<String>,
     asked: Query<LogLines>,

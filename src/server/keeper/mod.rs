@@ -66,7 +66,7 @@ enum Ending {
 }
 
 /// Keeps one topology running.
-pub struct Keeper {
+pub(crate) struct Keeper {
     kept: Arc<Kept>,
     record: Record,
     orders: mpsc::Receiver<Order>,
@@ -80,7 +80,7 @@ pub struct Keeper {
 
 impl Keeper {
     /// Of a topology whose record is written.
-    pub fn new(
+    pub(crate) fn new(
         kept: Arc<Kept>,
         record: Record,
         orders: mpsc::Receiver<Order>,
@@ -91,7 +91,7 @@ impl Keeper {
     }
 
     /// Keeps it until it is gone.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut next = match &self.record.finished {
             Some(finished) => self.shows_finished(&finished.text.clone()),
             None => Next::Start,

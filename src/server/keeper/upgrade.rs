@@ -10,7 +10,7 @@ use crate::server::fleet::{Refusal, size_of};
 use crate::server::record::Version;
 
 /// How long a new version has to run before an upgrade has succeeded.
-pub const UPGRADE_PROVEN_AFTER: Duration = Duration::from_secs(3);
+pub(crate) const UPGRADE_PROVEN_AFTER: Duration = Duration::from_secs(3);
 
 impl Keeper {
     /// A new version is what runs next; what ran is kept until the new one has proven itself.

@@ -17,13 +17,13 @@ use crate::server::fleet::{Fleet, Kept, Refusal, Task};
 
 /// Who logs in.
 #[derive(Deserialize)]
-pub struct Login {
+pub(crate) struct Login {
     token: String,
 }
 
 /// The page that asks for the token.
 #[get("/login")]
-pub async fn login_form() -> HttpResponse {
+pub(crate) async fn login_form() -> HttpResponse {
     answer(&page("Log in", false, &login_content(None)))
 }
 
@@ -42,7 +42,7 @@ fn login_content(error: Option<&str>) -> Markup {
 
 /// Takes the token.
 #[post("/login")]
-pub async fn login(auth: Data<Auth>, login: Form<Login>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn login(auth: Data<Auth>, login: Form<Login>) -> Result<HttpResponse, ApiError> {
     if !auth.is_token(login.token.trim()) {
         let error = slow_down(&auth).await;
         let mut refused = answer(&page("Log in", false, &login_content(Some(&error.to_string()))));
@@ -57,7 +57,7 @@ pub async fn login(auth: Data<Auth>, login: Form<Login>) -> Result<HttpResponse,
 
 /// Ends the session.
 #[post("/logout")]
-pub async fn log_out(auth: Data<Auth>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn log_out(auth: Data<Auth>) -> Result<HttpResponse, ApiError> {
     let mut response = to(LOGIN);
     response.headers_mut().insert(SET_COOKIE, header(&auth.no_session())?);
     Ok(response)
@@ -73,7 +73,7 @@ fn to(address: &str) -> HttpResponse {
 
 /// The editor of a new topology. The script sends it to the API, which says what is wrong with it.
 #[get("/new")]
-pub async fn editor() -> HttpResponse {
+pub(crate) async fn editor() -> HttpResponse {
     let content = html! {
         h1 { "Submit a topology" }
         form.stack #editor {
@@ -118,7 +118,7 @@ fn operation(name: &str) -> Result<Operation, ApiError> {
 
 /// Asks before an operation.
 #[get("/topology/{name}/{operation}")]
-pub async fn confirm(
+pub(crate) async fn confirm(
     fleet: Data<Fleet>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
@@ -155,7 +155,7 @@ async fn confirmation(kept: &Kept, word: &str, error: Option<&str>) -> Result<Ma
 
 /// Does what was asked for.
 #[post("/topology/{name}/{operation}")]
-pub async fn act(
+pub(crate) async fn act(
     fleet: Data<Fleet>,
     path: Path<(String, String)>,
     form: Form<BTreeMap<String, String>>,

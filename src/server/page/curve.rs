@@ -7,7 +7,7 @@ const WIDTH: f64 = 96.0;
 const HEIGHT: f64 = 22.0;
 
 /// A curve of some values, oldest first; nothing if there are too few.
-pub fn curve(values: &[f64], label: &str) -> Markup {
+pub(crate) fn curve(values: &[f64], label: &str) -> Markup {
     let highest = values.iter().copied().fold(0.0, f64::max);
     if values.len() < 2 {
         return html! { span.quiet { "–" } };

@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, html};
 
 /// A whole page.
-pub fn page(title: &str, is_known: bool, content: &Markup) -> Markup {
+pub(crate) fn page(title: &str, is_known: bool, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -37,7 +37,7 @@ pub fn page(title: &str, is_known: bool, content: &Markup) -> Markup {
 }
 
 /// The address of a topology's page.
-pub fn address(name: &str, operation: &str) -> String {
+pub(crate) fn address(name: &str, operation: &str) -> String {
     let quoted: String = name
         .bytes()
         .map(|byte| match byte {
@@ -52,7 +52,7 @@ pub fn address(name: &str, operation: &str) -> String {
 }
 
 /// A number as people read it: `1,234`, `12.3 k`, `4.5 M`.
-pub fn count(number: f64) -> String {
+pub(crate) fn count(number: f64) -> String {
     match number {
         n if n >= 1e9 => format!("{:.1} G", n / 1e9),
         n if n >= 1e6 => format!("{:.1} M", n / 1e6),
@@ -63,7 +63,7 @@ pub fn count(number: f64) -> String {
 }
 
 /// Bytes as people read them.
-pub fn bytes(number: u64) -> String {
+pub(crate) fn bytes(number: u64) -> String {
     let number = number as f64;
     match number {
         n if n >= 1e9 => format!("{:.1} GB", n / 1e9),
@@ -74,7 +74,7 @@ pub fn bytes(number: u64) -> String {
 }
 
 /// Seconds as people read them: `320 ms`, `12 s`, `3 min`, `2 h`, `4 d`.
-pub fn span(seconds: f64) -> String {
+pub(crate) fn span(seconds: f64) -> String {
     match seconds {
         s if s < 0.001 => format!("{:.0} µs", s * 1e6),
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),

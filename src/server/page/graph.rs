@@ -22,7 +22,7 @@ const BUSY: f64 = 0.5;
 const LABEL_CHARS_MAX: usize = 20;
 
 /// What a component's colour says; the picture says it in words too.
-pub fn load_of(row: &Row) -> &'static str {
+pub(crate) fn load_of(row: &Row) -> &'static str {
     match row.state.as_str() {
         "blocked" => "held back",
         _ if row.capacity >= BUSY => "busy",
@@ -31,7 +31,7 @@ pub fn load_of(row: &Row) -> &'static str {
 }
 
 /// The picture.
-pub fn graph(report: &Report, flow: &[(String, String)]) -> Markup {
+pub(crate) fn graph(report: &Report, flow: &[(String, String)]) -> Markup {
     let rows = &report.components;
     let index: BTreeMap<&str, usize> =
         rows.iter().enumerate().map(|(number, row)| (row.id.as_str(), number)).collect();

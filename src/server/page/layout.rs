@@ -8,7 +8,7 @@ const SWEEPS: usize = 8;
 
 /// A component's place: its layer from the left, and its position in the layer from the top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// The layer.
     pub layer: usize,
     /// The position in the layer.
@@ -17,7 +17,7 @@ pub struct Cell {
 
 /// Lays out components, each by its position in the list; `edges` go from one to another, and
 /// without a cycle.
-pub fn lay_out(count: usize, edges: &[(usize, usize)]) -> Vec<Cell> {
+pub(crate) fn lay_out(count: usize, edges: &[(usize, usize)]) -> Vec<Cell> {
     let layers = layers_of(count, edges);
     let mut rows: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (component, layer) in layers.iter().enumerate() {

@@ -14,7 +14,7 @@ use crate::server::shown::State;
 
 /// The whole page.
 #[get("/")]
-pub async fn list_page(fleet: Data<Fleet>) -> HttpResponse {
+pub(crate) async fn list_page(fleet: Data<Fleet>) -> HttpResponse {
     let content = html! {
         h1 { "Topologies" }
         div #live data-live="/live" { (table(&fleet).await) }
@@ -24,7 +24,7 @@ pub async fn list_page(fleet: Data<Fleet>) -> HttpResponse {
 
 /// The part of it that changes.
 #[get("/live")]
-pub async fn list_live(fleet: Data<Fleet>) -> HttpResponse {
+pub(crate) async fn list_live(fleet: Data<Fleet>) -> HttpResponse {
     answer(&table(&fleet).await)
 }
 
@@ -85,6 +85,6 @@ fn row(topology: &TopologyDetail) -> Markup {
 }
 
 /// A state as a word with a colour.
-pub fn state(state: State) -> Markup {
+pub(crate) fn state(state: State) -> Markup {
     html! { span.state data-state=(state.name()) { (state.name()) } }
 }

@@ -19,7 +19,7 @@ use maud::Markup;
 use super::api::ApiError;
 
 /// Where the page asks for the token.
-pub const LOGIN: &str = "/login";
+pub(crate) const LOGIN: &str = "/login";
 
 /// What a browser may do with the page: show it, with our own style sheet and script, and ask this
 /// server.
@@ -30,17 +30,17 @@ const STYLE: &str = include_str!("assets/page.css");
 const SCRIPT: &str = include_str!("assets/page.js");
 
 /// Returns true for files that tell nothing, and so need no token.
-pub fn is_static(path: &str) -> bool {
+pub(crate) fn is_static(path: &str) -> bool {
     path.starts_with("/static/")
 }
 
 /// Returns true for addresses that people look at.
-pub fn is_page(path: &str) -> bool {
+pub(crate) fn is_page(path: &str) -> bool {
     !path.starts_with("/api/") && path != "/metrics"
 }
 
 /// Adds the page to the application.
-pub fn routes<T>(app: App<T>) -> App<T>
+pub(crate) fn routes<T>(app: App<T>) -> App<T>
 where
     T: actix_web::dev::ServiceFactory<
             actix_web::dev::ServiceRequest,

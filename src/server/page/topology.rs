@@ -27,7 +27,7 @@ const LINES: usize = 30;
 
 /// The whole page.
 #[get("/topology/{name}")]
-pub async fn topology_page(
+pub(crate) async fn topology_page(
     fleet: Data<Fleet>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
@@ -43,7 +43,7 @@ pub async fn topology_page(
 
 /// The part of it that changes.
 #[get("/topology/{name}/live")]
-pub async fn topology_live(
+pub(crate) async fn topology_live(
     fleet: Data<Fleet>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {

@@ -65,7 +65,7 @@ impl OpenSegment {
     ///
     /// # Errors
     /// If it exists, or can't be made.
-    pub fn begin(path: PathBuf, place: String, name: String) -> Result<Self> {
+    pub(crate) fn begin(path: PathBuf, place: String, name: String) -> Result<Self> {
         let file = File::create_new(&path).map_err(|cause| failed("make", &path, cause))?;
         let (buffer, checksum) = (Vec::new(), crc32fast::Hasher::new());
         Ok(Self { path, file, place, name, buffer, written: 0, checksum, rows: 0 })
@@ -75,7 +75,7 @@ impl OpenSegment {
     ///
     /// # Errors
     /// If there is no room on the disk for what was gathered before; then the row isn't added.
-    pub fn append(&mut self, row: &[u8]) -> Result<()> {
+    pub(crate) fn append(&mut self, row: &[u8]) -> Result<()> {
         if self.buffer.len() + row.len() > BUFFER_BYTES {
             self.flush()?;
         }
@@ -88,7 +88,7 @@ impl OpenSegment {
     ///
     /// # Errors
     /// If it can't be written.
-    pub fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self) -> Result<()> {
         fault::point("outbox.write")
             .and_then(|()| self.file.write_all_at(&self.buffer, self.written))
             .map_err(|cause| failed("write", &self.path, cause))?;
@@ -100,17 +100,17 @@ impl OpenSegment {
     }
 
     /// How many rows it has.
-    pub fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
     /// Its length so far, in bytes.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.written + self.buffer.len() as u64
     }
 
     /// Ends a segment whose buffer was flushed.
-    pub fn close(self) -> ClosedSegment {
+    pub(crate) fn close(self) -> ClosedSegment {
         debug_assert!(self.buffer.is_empty(), "what is in the buffer can't be promised");
         let promise = Promise {
             place: self.place,
@@ -138,7 +138,7 @@ impl ClosedSegment {
     /// # Errors
     /// If that fails, which is fatal: the kernel may have dropped what it couldn't write, so
     /// another sync that succeeds proves nothing.
-    pub fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         let synced = fault::point("outbox.sync").and_then(|()| self.file.sync_data());
         synced.and_then(|()| fault::point("outbox.synced")).map_err(|cause| {
             let path = self.path.display();

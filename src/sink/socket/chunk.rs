@@ -23,12 +23,12 @@ struct SharedLines {
 
 impl Chunk {
     /// Whole lines, each with its line break, which are offered once.
-    pub fn new(bytes: impl Into<Bytes>) -> Self {
+    pub(crate) fn new(bytes: impl Into<Bytes>) -> Self {
         Self::with(bytes.into(), true)
     }
 
     /// Whole lines, of which those that no reader takes are offered again.
-    pub fn of_outbox(bytes: impl Into<Bytes>) -> Self {
+    pub(crate) fn of_outbox(bytes: impl Into<Bytes>) -> Self {
         Self::with(bytes.into(), false)
     }
 
@@ -43,42 +43,42 @@ impl Chunk {
         }))
     }
 
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0.bytes
     }
 
     /// The bytes, without a copy.
-    pub fn shared_bytes(&self) -> Bytes {
+    pub(crate) fn shared_bytes(&self) -> Bytes {
         self.0.bytes.clone()
     }
 
-    pub fn lines(&self) -> usize {
+    pub(crate) fn lines(&self) -> usize {
         self.0.lines
     }
 
     /// A reader has it in its queue.
-    pub fn begin_wait(&self) {
+    pub(crate) fn begin_wait(&self) {
         self.0.waiting.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A reader has it in its queue no more, and has taken so many lines of it.
-    pub fn end_wait(&self, taken: usize) {
+    pub(crate) fn end_wait(&self, taken: usize) {
         self.0.taken.fetch_max(taken, Ordering::AcqRel);
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// True if nobody offers again what no reader takes.
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         self.0.is_final.load(Ordering::Acquire)
     }
 
     /// From here on nobody offers again what no reader takes.
-    pub fn make_final(&self) {
+    pub(crate) fn make_final(&self) {
         self.0.is_final.store(true, Ordering::Release);
     }
 
     /// The lines that some reader has taken, once no reader has it in its queue any more.
-    pub fn settled(&self) -> Option<usize> {
+    pub(crate) fn settled(&self) -> Option<usize> {
         let is_settled = self.0.waiting.load(Ordering::Acquire) == 0;
         is_settled.then(|| self.0.taken.load(Ordering::Acquire))
     }

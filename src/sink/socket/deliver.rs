@@ -41,7 +41,7 @@ impl Ledger {
         ledger.insert(segment.to_owned(), missing);
     }
 
-    pub fn forget(&self, segments: &[String]) {
+    pub(crate) fn forget(&self, segments: &[String]) {
         let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         segments.iter().for_each(|segment| drop(ledger.remove(segment)));
     }
@@ -61,7 +61,7 @@ impl Delivery {
     ///
     /// # Errors
     /// If a segment isn't what was promised.
-    pub fn deliver(&self, promises: &[Promise]) -> Result<Delivered> {
+    pub(crate) fn deliver(&self, promises: &[Promise]) -> Result<Delivered> {
         let mut delivered = Delivered::default();
         let waits = self.hub.options.on_slow_reader == OnSlowReader::Wait;
         let mut patience = if waits { None } else { Some(SLOW_PATIENCE) };

@@ -77,7 +77,7 @@ pub(super) fn problems(
 impl LineMaker {
     /// # Errors
     /// If the options have problems.
-    pub fn new(
+    pub(crate) fn new(
         format: &SocketFormat,
         jq: Option<&str>,
         max_steps: NonZeroU32,
@@ -100,7 +100,7 @@ impl LineMaker {
     ///
     /// # Errors
     /// If the jq expression fails on it; then nothing is appended.
-    pub fn append(&self, tuple: Tuple<'_>, into: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn append(&self, tuple: Tuple<'_>, into: &mut Vec<u8>) -> Result<()> {
         match self {
             Self::Ndjson(lines) => lines.append(tuple, into),
             Self::Text(places) => append_text(places[tuple.input], tuple, into),
@@ -110,7 +110,7 @@ impl LineMaker {
     }
 
     /// The post that is the whole line of a tuple, if it is.
-    pub fn whole_post<'a>(&self, tuple: Tuple<'a>) -> Option<&'a Value> {
+    pub(crate) fn whole_post<'a>(&self, tuple: Tuple<'a>) -> Option<&'a Value> {
         match (self, tuple.values.first()) {
             (Self::Ndjson(lines), Some(post @ Value::Post(_)))
                 if lines.is_of_posts(tuple.input) =>

@@ -105,7 +105,7 @@ pub(super) enum Next {
 }
 
 impl Hub {
-    pub fn new(options: HubOptions, address: SocketAddr, clock: SharedClock) -> Self {
+    pub(crate) fn new(options: HubOptions, address: SocketAddr, clock: SharedClock) -> Self {
         Self {
             options,
             clock,
@@ -129,27 +129,27 @@ impl Hub {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)
     }
 
     /// The number of readers there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
 
     /// Lines were dropped for one reader, or since there is none.
-    pub fn drop_lines(&self, lines: usize) {
+    pub(crate) fn drop_lines(&self, lines: usize) {
         self.counts.add_dropped(lines as u64);
     }
 
     /// A connection was refused.
-    pub fn refuse(&self) {
+    pub(crate) fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What the socket is doing, for people.
-    pub fn says(&self) -> String {
+    pub(crate) fn says(&self) -> String {
         let readers = match self.count() {
             0 => "no reader".to_owned(),
             1 => "1 reader".to_owned(),
@@ -163,7 +163,7 @@ impl Hub {
     }
 
     /// Takes a reader in, unless there are too many; returns its number and what wakes it.
-    pub fn admit(&self) -> Option<(u64, Arc<Condvar>)> {
+    pub(crate) fn admit(&self) -> Option<(u64, Arc<Condvar>)> {
         let mut readers = self.lock();
         if readers.all.len() >= self.options.readers_max || self.is_closed() {
             return None;
@@ -184,7 +184,7 @@ impl Hub {
     }
 
     /// Offers a chunk to all readers, if all of them have room for it.
-    pub fn offer_if_room(&self, chunk: &Chunk) -> Offered {
+    pub(crate) fn offer_if_room(&self, chunk: &Chunk) -> Offered {
         let mut readers = self.lock();
         let buffer = self.options.buffer;
         if self.is_closed() {
@@ -201,7 +201,7 @@ impl Hub {
 
     /// Offers a chunk to all readers, and waits at most `patience` for those without room, which
     /// is less by that afterwards; `None` is for ever. A reader without room doesn't get it.
-    pub fn offer(&self, chunk: &Chunk, patience: &mut Option<Duration>) -> Offered {
+    pub(crate) fn offer(&self, chunk: &Chunk, patience: &mut Option<Duration>) -> Offered {
         let mut readers = self.lock();
         loop {
             if self.is_closed() {
@@ -250,7 +250,7 @@ impl Hub {
     }
 
     /// What a reader's thread does next.
-    pub fn next(&self, id: u64, wake: &Condvar) -> Next {
+    pub(crate) fn next(&self, id: u64, wake: &Condvar) -> Next {
         let readers = self.lock();
         let Some(reader) = readers.all.iter().find(|reader| reader.id == id) else {
             return Next::End(false);
@@ -275,12 +275,12 @@ impl Hub {
     }
 
     /// True if a reader has to go.
-    pub fn is_cut(&self, id: u64) -> bool {
+    pub(crate) fn is_cut(&self, id: u64) -> bool {
         self.lock().all.iter().any(|reader| reader.id == id && reader.is_cut)
     }
 
     /// A reader's thread waits, unless it has to end.
-    pub fn pause(&self, wake: &Condvar, time: Duration) {
+    pub(crate) fn pause(&self, wake: &Condvar, time: Duration) {
         let readers = self.lock();
         if !self.is_closed() {
             drop(wake.wait_timeout(readers, time.min(STOP_CHECK)));
@@ -288,7 +288,7 @@ impl Hub {
     }
 
     /// A reader has taken the chunk at the front of its queue.
-    pub fn took(&self, id: u64) {
+    pub(crate) fn took(&self, id: u64) {
         let mut readers = self.lock();
         let Some(reader) = readers.all.iter_mut().find(|reader| reader.id == id) else { return };
         if let Some(chunk) = reader.queue.pop_front() {
@@ -300,7 +300,7 @@ impl Hub {
 
     /// A reader is gone. Of the chunk at the front of its queue it has taken so many lines; it gets
     /// none of the others.
-    pub fn left(&self, id: u64, taken: usize) {
+    pub(crate) fn left(&self, id: u64, taken: usize) {
         let mut readers = self.lock();
         let Some(at) = readers.all.iter().position(|reader| reader.id == id) else { return };
         let reader = readers.all.swap_remove(at);
@@ -324,7 +324,11 @@ impl Hub {
     /// Waits until no reader has any of these chunks in its queue; false if the socket closed
     /// before. Once the patience is over, readers keep what is in their queues, and what they don't
     /// take of it is dropped.
-    pub fn wait_until_settled(&self, chunks: &[Chunk], patience: &mut Option<Duration>) -> bool {
+    pub(crate) fn wait_until_settled(
+        &self,
+        chunks: &[Chunk],
+        patience: &mut Option<Duration>,
+    ) -> bool {
         let mut readers = self.lock();
         loop {
             let mut unsettled = chunks.iter().filter(|chunk| chunk.settled().is_none()).peekable();
@@ -344,12 +348,12 @@ impl Hub {
 
     /// True if a reader has nothing in its queue.
     #[cfg(test)]
-    pub fn is_idle(&self, id: u64) -> bool {
+    pub(crate) fn is_idle(&self, id: u64) -> bool {
         self.lock().all.iter().any(|reader| reader.id == id && reader.queue.is_empty())
     }
 
     /// Waits until all queues are empty, for so long at most.
-    pub fn drain(&self, at_most: Duration) {
+    pub(crate) fn drain(&self, at_most: Duration) {
         let begun = self.clock.monotonic();
         let mut readers = self.lock();
         while readers.all.iter().any(|reader| !reader.queue.is_empty())
@@ -362,7 +366,7 @@ impl Hub {
 
     /// Closes the socket: each reader gets the rest of the line that it is in, and then the end.
     /// Waits for that, for so long at most.
-    pub fn close(&self, at_most: Duration) {
+    pub(crate) fn close(&self, at_most: Duration) {
         let begun = self.clock.monotonic();
         let mut readers = self.lock();
         self.is_closed.store(true, Ordering::Release);

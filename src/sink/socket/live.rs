@@ -23,15 +23,15 @@ impl LiveChunks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn get(&self, number: i64) -> Option<Chunk> {
+    pub(crate) fn get(&self, number: i64) -> Option<Chunk> {
         self.lock().get(&number).cloned()
     }
 
-    pub fn has_some(&self) -> bool {
+    pub(crate) fn has_some(&self) -> bool {
         !self.lock().is_empty()
     }
 
-    pub fn forget(&self, number: i64) {
+    pub(crate) fn forget(&self, number: i64) {
         self.lock().remove(&number);
     }
 }
@@ -49,7 +49,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             is_on: false,
             lines: Vec::new(),
@@ -59,12 +59,12 @@ impl Live {
         }
     }
 
-    pub fn chunks(&self) -> Arc<LiveChunks> {
+    pub(crate) fn chunks(&self) -> Arc<LiveChunks> {
         Arc::clone(&self.chunks)
     }
 
     /// True while lines go out at once.
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.is_on
     }
 
@@ -72,12 +72,12 @@ impl Live {
     ///
     /// # Errors
     /// If what is gathered has to go to the outbox, and can't.
-    pub fn make_room(&mut self, hub: &Hub, outbox: &mut Outbox) -> Result<()> {
+    pub(crate) fn make_room(&mut self, hub: &Hub, outbox: &mut Outbox) -> Result<()> {
         if self.lines.len() >= CHUNK_BYTES { self.flush(hub, outbox) } else { Ok(()) }
     }
 
     /// The lines that are gathered, to be added to while it is [on](Self::is_on).
-    pub fn lines(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn lines(&mut self) -> &mut Vec<u8> {
         &mut self.lines
     }
 
@@ -86,7 +86,7 @@ impl Live {
     ///
     /// # Errors
     /// If it can't be written; then it stays.
-    pub fn flush(&mut self, hub: &Hub, outbox: &mut Outbox) -> Result<()> {
+    pub(crate) fn flush(&mut self, hub: &Hub, outbox: &mut Outbox) -> Result<()> {
         if self.lines.is_empty() {
             return Ok(());
         }
@@ -131,7 +131,7 @@ impl Live {
     ///
     /// # Errors
     /// If it can't be written; what was written before isn't written again.
-    pub fn barrier(&mut self, hub: &Hub, outbox: &mut Outbox) -> Result<()> {
+    pub(crate) fn barrier(&mut self, hub: &Hub, outbox: &mut Outbox) -> Result<()> {
         self.flush(hub, outbox)?;
         self.spill(outbox)?;
         self.is_on = hub.count() > 0 && !outbox.has_waiting();

@@ -18,13 +18,13 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub fn new(bytes_per_s: u64) -> Self {
+    pub(crate) fn new(bytes_per_s: u64) -> Self {
         let grain_bytes = (bytes_per_s * GRAIN.as_millis() as u64 / 1000).max(1);
         Self { bytes_per_s, grain_bytes, due: Duration::ZERO }
     }
 
     /// The number of bytes that may go out now, or how long to wait for some.
-    pub fn allows(&self, now: Duration) -> Result<usize, Duration> {
+    pub(crate) fn allows(&self, now: Duration) -> Result<usize, Duration> {
         match self.due.checked_sub(now) {
             Some(wait) if !wait.is_zero() => Err(wait),
             _ => Ok(usize::try_from(self.grain_bytes).unwrap_or(usize::MAX)),
@@ -32,7 +32,7 @@ impl Pace {
     }
 
     /// Bytes went out.
-    pub fn sent(&mut self, bytes: usize, now: Duration) {
+    pub(crate) fn sent(&mut self, bytes: usize, now: Duration) {
         let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_s as f64);
         // What wasn't used before isn't made up for.
         self.due = self.due.max(now) + takes;

@@ -61,13 +61,13 @@ pub(super) fn set_up(stream: &TcpStream) {
 }
 
 impl Reader {
-    pub fn new(hub: Arc<Hub>, id: u64, wake: Arc<Condvar>, stream: TcpStream) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, id: u64, wake: Arc<Condvar>, stream: TcpStream) -> Self {
         let pace = hub.options.max_rate.map(Pace::new);
         Self { hub, id, wake, stream, pace, own_side: OwnSide::Open }
     }
 
     /// Writes what comes until the reader or the socket goes.
-    pub fn serve(mut self) {
+    pub(crate) fn serve(mut self) {
         loop {
             match self.hub.next(self.id, &self.wake) {
                 Next::Write(chunk) => match self.write(&chunk) {

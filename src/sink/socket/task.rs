@@ -51,7 +51,7 @@ pub(super) struct SocketSink {
 }
 
 impl SocketSink {
-    pub fn open(config: &Socket, context: &SinkContext) -> Result<Self> {
+    pub(crate) fn open(config: &Socket, context: &SinkContext) -> Result<Self> {
         let maker = LineMaker::new(
             &config.format,
             config.jq.as_deref(),

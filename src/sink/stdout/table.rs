@@ -94,7 +94,7 @@ pub(super) struct TablePrinter<W> {
 }
 
 impl<W: Write> TablePrinter<W> {
-    pub fn new(out: W, window: Window, table: &Table, inputs: &[Fields]) -> Self {
+    pub(crate) fn new(out: W, window: Window, table: &Table, inputs: &[Fields]) -> Self {
         let positions = |fields: &Fields, names: &[String]| {
             names.iter().filter_map(|name| fields.position(name)).collect()
         };

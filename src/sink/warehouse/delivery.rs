@@ -24,7 +24,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// A task of an earlier run: what begins with its prefix in the ledger can go, but for what is
 /// still promised.
 #[derive(Clone, Debug)]
-pub struct LeftTask {
+pub(crate) struct LeftTask {
     /// The beginning of its segments' names.
     pub prefix: String,
     /// The segments that may be loaded again.
@@ -32,10 +32,10 @@ pub struct LeftTask {
 }
 
 /// Reads the rows of those segments whose positions it is given.
-pub type ReadRows<'r> = &'r mut dyn FnMut(&[usize]) -> Result<LoadRows>;
+pub(crate) type ReadRows<'r> = &'r mut dyn FnMut(&[usize]) -> Result<LoadRows>;
 
 /// A database that segments are loaded into. All calls block, and come one after the other.
-pub trait SegmentLoader: Send + Sync + 'static {
+pub(crate) trait SegmentLoader: Send + Sync + 'static {
     /// A connection that is set up.
     type Session: Send;
 
@@ -94,7 +94,7 @@ pub trait SegmentLoader: Send + Sync + 'static {
 }
 
 /// The way in which the rows of a task are read.
-pub struct RowOptions {
+pub(crate) struct RowOptions {
     /// The layout of each input.
     pub layouts: Vec<InputLayout>,
     /// True if the posts themselves are kept.
@@ -102,7 +102,7 @@ pub struct RowOptions {
 }
 
 /// The delivery of one task. Its jobs come one after the other.
-pub struct Delivery<L: SegmentLoader> {
+pub(crate) struct Delivery<L: SegmentLoader> {
     loader: L,
     options: RowOptions,
     /// True for the task that does what one has to do for all.
@@ -124,7 +124,7 @@ struct Connection<S> {
 
 impl<L: SegmentLoader> Delivery<L> {
     /// The delivery of a task; `left` are the tasks that it tidies up after.
-    pub fn new(
+    pub(crate) fn new(
         loader: L,
         options: RowOptions,
         left: Vec<LeftTask>,
@@ -146,12 +146,12 @@ impl<L: SegmentLoader> Delivery<L> {
     ///
     /// # Errors
     /// Rejected, if it can't be a row.
-    pub fn check(&self, tuple: Tuple<'_>) -> Result<()> {
+    pub(crate) fn check(&self, tuple: Tuple<'_>) -> Result<()> {
         self.options.layouts[tuple.input].check(tuple.values).map_err(Error::rejected)
     }
 
     /// From here on nobody waits for the database.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.detached.stop();
     }
 
@@ -159,7 +159,7 @@ impl<L: SegmentLoader> Delivery<L> {
     ///
     /// # Errors
     /// Transient if the database doesn't take it now.
-    pub fn deliver(
+    pub(crate) fn deliver(
         self: &Arc<Self>,
         reader: &Arc<OutboxReader>,
         promises: &[Promise],
@@ -188,7 +188,7 @@ impl<L: SegmentLoader> Delivery<L> {
     ///
     /// # Errors
     /// Transient if the database doesn't do it now.
-    pub fn forget(self: &Arc<Self>, segments: &[String]) -> Result<()> {
+    pub(crate) fn forget(self: &Arc<Self>, segments: &[String]) -> Result<()> {
         let (this, segments) = (Arc::clone(self), segments.to_vec());
         self.asked("warehouse forget", move |session| this.loader.forget(session, &segments))
     }

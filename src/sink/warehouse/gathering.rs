@@ -10,7 +10,7 @@ use crate::epoch::Promise;
 /// The bounds at which a load begins: at the first of the three. Without a time (`every` is zero) what is promised
 /// is always due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GatheringBounds {
+pub(crate) struct GatheringBounds {
     /// After so long a time.
     pub every: Duration,
     /// With so many bytes.
@@ -21,7 +21,7 @@ pub struct GatheringBounds {
 }
 
 /// The gathering of one task.
-pub struct Gathering {
+pub(crate) struct Gathering {
     bounds: GatheringBounds,
     clock: SharedClock,
     /// When the oldest of the segments was offered that wait for the next load.
@@ -31,22 +31,22 @@ pub struct Gathering {
 }
 
 impl Gathering {
-    pub fn new(bounds: GatheringBounds, clock: SharedClock) -> Self {
+    pub(crate) fn new(bounds: GatheringBounds, clock: SharedClock) -> Self {
         Self { bounds, clock, since: Mutex::default(), has_ended: AtomicBool::new(false) }
     }
 
     /// The last barrier has come.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
     }
 
     /// True if the last barrier has come.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::Acquire)
     }
 
     /// True if what is promised is loaded now.
-    pub fn is_due(&self, promises: &[Promise]) -> bool {
+    pub(crate) fn is_due(&self, promises: &[Promise]) -> bool {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         if promises.is_empty() {
             *since = None;
@@ -66,7 +66,7 @@ impl Gathering {
     }
 
     /// The first of the promises that make one load, at least one.
-    pub fn gathered<'p>(&self, promises: &'p [Promise]) -> &'p [Promise] {
+    pub(crate) fn gathered<'p>(&self, promises: &'p [Promise]) -> &'p [Promise] {
         let mut bytes = 0_u64;
         let mut count = 0;
         for promise in promises.iter().take(self.bounds.segments.max(1)) {

@@ -12,9 +12,9 @@ mod task;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use self::delivery::{Delivery, LeftTask, ReadRows, RowOptions, SegmentLoader};
-pub use self::gathering::{Gathering, GatheringBounds};
-pub use self::task::WarehouseSink;
+pub(crate) use self::delivery::{Delivery, LeftTask, ReadRows, RowOptions, SegmentLoader};
+pub(crate) use self::gathering::{Gathering, GatheringBounds};
+pub(crate) use self::task::WarehouseSink;
 use super::{BoltInFront, SinkContext};
 use crate::bolt::{Features, LanguageSource};
 use crate::component::{Component, Problem};
@@ -30,20 +30,20 @@ use crate::warehouse::schema;
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 
 /// Tasks that have ended, until one that runs has tidied up after them.
-pub type LeftTasks = Arc<Mutex<Vec<LeftTask>>>;
+pub(crate) type LeftTasks = Arc<Mutex<Vec<LeftTask>>>;
 
 /// The schema that the tables are in, unless the topology names another one.
-pub fn default_schema() -> String {
+pub(crate) fn default_schema() -> String {
     "waterspout".into()
 }
 
 /// The bound of an outbox, unless the topology names another one.
-pub fn default_outbox() -> ByteSize {
+pub(crate) fn default_outbox() -> ByteSize {
     ByteSize(1 << 30)
 }
 
 /// The options that all of these sinks have.
-pub struct SharedOptions<'o> {
+pub(crate) struct SharedOptions<'o> {
     /// The result of reading the address.
     pub address: Result<()>,
     /// The schema of the database.
@@ -54,7 +54,7 @@ pub struct SharedOptions<'o> {
 
 impl SharedOptions<'_> {
     /// The problems of these options, and of inputs whose tuples are neither rows nor posts.
-    pub fn problems(&self, inputs: &[Fields]) -> Vec<Problem> {
+    pub(crate) fn problems(&self, inputs: &[Fields]) -> Vec<Problem> {
         let problem = |field, what| Problem { field, what, candidates: None };
         let mut problems = Vec::new();
         if let Err(error) = &self.address {
@@ -84,7 +84,7 @@ fn is_raw(fields: &Fields) -> bool {
 }
 
 /// `Features()`, where tuples have to pass it; all versions of a post come to one task.
-pub fn features_in_front(fields: &Fields) -> Option<BoltInFront> {
+pub(crate) fn features_in_front(fields: &Fields) -> Option<BoltInFront> {
     is_raw(fields).then(|| BoltInFront {
         type_name: Features::NAME,
         guarantee: Features::GUARANTEE,
@@ -95,7 +95,7 @@ pub fn features_in_front(fields: &Fields) -> Option<BoltInFront> {
 }
 
 /// The tables that tuples of an input go into, for people.
-pub fn tables_of(fields: &Fields) -> Option<&'static str> {
+pub(crate) fn tables_of(fields: &Fields) -> Option<&'static str> {
     InputLayout::of(fields).ok().map(|layout| layout.tables())
 }
 
@@ -103,18 +103,18 @@ pub fn tables_of(fields: &Fields) -> Option<&'static str> {
 ///
 /// # Errors
 /// If one of them can't be read.
-pub fn layouts(inputs: &[Fields]) -> Result<Vec<InputLayout>> {
+pub(crate) fn layouts(inputs: &[Fields]) -> Result<Vec<InputLayout>> {
     inputs.iter().map(|fields| InputLayout::of(fields).map_err(Error::fatal)).collect()
 }
 
 /// The context for the outbox of a task, whose segments are no longer than one load takes.
-pub fn outbox_context(context: SinkContext, load_bytes: u64) -> SinkContext {
+pub(crate) fn outbox_context(context: SinkContext, load_bytes: u64) -> SinkContext {
     let bytes = context.micro_batch.bytes.min(SEGMENT_BYTES_MAX).min(load_bytes.max(1));
     SinkContext { micro_batch: MicroBatch { bytes, ..context.micro_batch }, ..context }
 }
 
 /// The tasks that the first task of a sink tidies up after.
-pub fn take_left(left: &LeftTasks, context: &SinkContext) -> Vec<LeftTask> {
+pub(crate) fn take_left(left: &LeftTasks, context: &SinkContext) -> Vec<LeftTask> {
     if context.task > 0 {
         return Vec::new();
     }
@@ -126,7 +126,7 @@ pub fn take_left(left: &LeftTasks, context: &SinkContext) -> Vec<LeftTask> {
 ///
 /// # Errors
 /// If what was promised isn't there any more.
-pub fn recover(left: &LeftTasks, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
+pub(crate) fn recover(left: &LeftTasks, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
     let recovered = super::outbox::recover(place, promises)?;
     if let Some(prefix) = super::outbox::segment_prefix(place) {
         let promised = promises.iter().map(|promise| promise.segment.clone()).collect();

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::tuple::Tuple;
 
 /// One task: tuples into its outbox, and segments from there into the database.
-pub struct WarehouseSink<L: SegmentLoader> {
+pub(crate) struct WarehouseSink<L: SegmentLoader> {
     /// The rows that aren't loaded yet.
     pub outbox: Outbox,
     /// The decision when a load begins.

@@ -9,14 +9,14 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Makes bodies of tuples.
-pub struct Bodies {
+pub(crate) struct Bodies {
     inputs: Vec<Fields>,
     template: Option<BodyTemplate>,
 }
 
 /// A body, and the type of its content.
 #[derive(Debug, PartialEq, Eq)]
-pub struct TypedBody {
+pub(crate) struct TypedBody {
     pub bytes: Vec<u8>,
     pub content_type: &'static str,
 }
@@ -26,7 +26,7 @@ impl Bodies {
     ///
     /// # Errors
     /// Fatal if the template has a flaw.
-    pub fn new(config: &Webhook, inputs: &[Fields]) -> Result<Self> {
+    pub(crate) fn new(config: &Webhook, inputs: &[Fields]) -> Result<Self> {
         let template = config
             .template
             .as_ref()
@@ -37,7 +37,7 @@ impl Bodies {
     }
 
     /// True if some tuples may have no body.
-    pub fn has_template(&self) -> bool {
+    pub(crate) fn has_template(&self) -> bool {
         self.template.is_some()
     }
 
@@ -45,7 +45,7 @@ impl Bodies {
     ///
     /// # Errors
     /// Rejected if the template fails on it, or if its input isn't there any more.
-    pub fn of(&self, tuple: Tuple<'_>) -> Result<Option<TypedBody>> {
+    pub(crate) fn of(&self, tuple: Tuple<'_>) -> Result<Option<TypedBody>> {
         let fields =
             self.inputs.get(tuple.input).filter(|fields| fields.len() == tuple.values.len());
         let Some(fields) = fields else {

@@ -36,7 +36,7 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// What the commits of one task share.
-pub struct Deliveries {
+pub(crate) struct Deliveries {
     endpoint: Arc<Endpoint>,
     bodies: Mutex<Bodies>,
     at_once: usize,
@@ -64,7 +64,7 @@ struct Failing {
 }
 
 impl Deliveries {
-    pub fn new(
+    pub(crate) fn new(
         endpoint: Arc<Endpoint>,
         bodies: Bodies,
         at_once: usize,
@@ -80,7 +80,7 @@ impl Deliveries {
     ///
     /// # Errors
     /// If an outbox can't be read, or what was sent can't be noted.
-    pub async fn deliver(
+    pub(crate) async fn deliver(
         &self,
         reader: &OutboxReader,
         promises: &[Promise],

@@ -22,7 +22,7 @@ const PLAIN_HEADERS: [&str; 5] = ["accept", "content-type", "user-agent", "from"
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The endpoint has it.
     Sent,
     /// The endpoint will never take this body.
@@ -39,7 +39,7 @@ pub enum Outcome {
 }
 
 /// An endpoint.
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     http: Http,
     method: &'static str,
     headers: Headers,
@@ -55,7 +55,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Fatal if the address or a header is none.
-    pub fn new(config: &Webhook, clock: SharedClock) -> Result<Self> {
+    pub(crate) fn new(config: &Webhook, clock: SharedClock) -> Result<Self> {
         if !http::is_address(&config.url) {
             return Err(Error::fatal(
                 "bad url of a webhook: expected such as \"https://host/path\"",
@@ -86,17 +86,17 @@ impl Endpoint {
     }
 
     /// Scheme, host and port: the rest of the address may be a secret.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.http.origin()
     }
 
     /// How long to wait before a request may begin.
-    pub fn wait(&self) -> Duration {
+    pub(crate) fn wait(&self) -> Duration {
         self.pace().wait(self.clock.monotonic())
     }
 
     /// Begins a request, if one may begin now; else says how long to wait.
-    pub fn begin(&self) -> Result<Duration, Duration> {
+    pub(crate) fn begin(&self) -> Result<Duration, Duration> {
         let (mut pace, now) = (self.pace(), self.clock.monotonic());
         match pace.wait(now) {
             Duration::ZERO => {
@@ -108,7 +108,7 @@ impl Endpoint {
     }
 
     /// Sends a body, after [`begin`](Self::begin).
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         begun: Duration,
         key: &str,

@@ -22,7 +22,7 @@ use crate::lake::disk::{failed, sync_folder};
 
 /// A row that the endpoint refuses for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// Why.
     pub why: String,
     /// When, in seconds since 1970.
@@ -39,7 +39,7 @@ struct Line {
 }
 
 /// The notes on one segment.
-pub struct SegmentNotes {
+pub(crate) struct SegmentNotes {
     path: PathBuf,
     /// Open once there is something to note.
     file: Option<File>,
@@ -54,7 +54,7 @@ impl SegmentNotes {
     ///
     /// # Errors
     /// If it can't be read.
-    pub fn open(path: PathBuf) -> Result<Self> {
+    pub(crate) fn open(path: PathBuf) -> Result<Self> {
         let text = read(&path)?;
         // What a crash has torn mustn't make the next line one of its own.
         let is_torn = text.last().is_some_and(|last| *last != b'\n');
@@ -63,17 +63,17 @@ impl SegmentNotes {
     }
 
     /// Returns true if a row was sent or refused.
-    pub fn is_done(&self, row: usize) -> bool {
+    pub(crate) fn is_done(&self, row: usize) -> bool {
         self.done.contains_key(&row)
     }
 
     /// The number of rows that are done with.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.done.len()
     }
 
     /// Returns true if some row was refused.
-    pub fn has_refused(&self) -> bool {
+    pub(crate) fn has_refused(&self) -> bool {
         self.done.values().any(Option::is_some)
     }
 
@@ -82,7 +82,7 @@ impl SegmentNotes {
     ///
     /// # Errors
     /// If it can't be written.
-    pub fn note(&mut self, row: usize, refusal: Option<Refusal>) -> Result<()> {
+    pub(crate) fn note(&mut self, row: usize, refusal: Option<Refusal>) -> Result<()> {
         let line = Line {
             row,
             refused: refusal.as_ref().map(|refusal| refusal.why.clone()),
@@ -99,7 +99,7 @@ impl SegmentNotes {
     ///
     /// # Errors
     /// If it still can't.
-    pub fn write(&mut self) -> Result<()> {
+    pub(crate) fn write(&mut self) -> Result<()> {
         let failed = |path: &Path, cause| failed("write", path, cause);
         if self.file.is_none() && !self.unwritten.is_empty() {
             let file = OpenOptions::new().append(true).create(true).open(&self.path);
@@ -121,7 +121,7 @@ impl SegmentNotes {
     ///
     /// # Errors
     /// If it can't be brought to the disk.
-    pub fn refused(&mut self) -> Result<BTreeMap<usize, Refusal>> {
+    pub(crate) fn refused(&mut self) -> Result<BTreeMap<usize, Refusal>> {
         self.write()?;
         let synced = File::open(&self.path).and_then(|file| {
             file.sync_all()?;

@@ -15,7 +15,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The longest pause that a server may ask for. A longer one would let a server that is wrong, or
 /// wrongly set, silence its alerts for a day; a shorter one would break bans of an hour.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
 /// How often a tuple is tried in its turn. From then on those behind it go first, since it may be
 /// the one that the endpoint can't take.
@@ -26,7 +26,7 @@ const OUT_OF_TURN_FACTOR: u32 = 4;
 
 /// The pace of all requests to one endpoint. All times are of the monotonic clock.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(crate) struct Pace {
     rate: Option<Rate>,
     /// When the last requests began, as many as the rate allows in its time.
     begun: VecDeque<Duration>,
@@ -38,12 +38,12 @@ pub struct Pace {
 }
 
 impl Pace {
-    pub fn new(rate: Option<Rate>) -> Self {
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
         Self { rate, ..Self::default() }
     }
 
     /// How long to wait before a request may begin.
-    pub fn wait(&self, now: Duration) -> Duration {
+    pub(crate) fn wait(&self, now: Duration) -> Duration {
         let pause = self.paused_until.saturating_sub(now);
         let Some(rate) = self.rate else { return pause };
         let full = self.begun.len() >= rate.requests as usize;
@@ -53,7 +53,7 @@ impl Pace {
     }
 
     /// A request begins.
-    pub fn begin(&mut self, now: Duration) {
+    pub(crate) fn begin(&mut self, now: Duration) {
         let Some(rate) = self.rate else { return };
         if self.begun.len() >= rate.requests as usize {
             self.begun.pop_front();
@@ -62,14 +62,14 @@ impl Pace {
     }
 
     /// A request was answered well, or its tuple refused for good: the endpoint works.
-    pub fn worked(&mut self) {
+    pub(crate) fn worked(&mut self) {
         self.failures = 0;
     }
 
     /// A request that began at `begun` failed, and the server asked to be left alone for so long.
     /// `jitter` is a random number from 0 to 1: a pause is between half of its nominal length and
     /// the whole.
-    pub fn failed(
+    pub(crate) fn failed(
         &mut self,
         begun: Duration,
         now: Duration,
@@ -97,7 +97,7 @@ fn nominal(failures: u32) -> Duration {
 }
 
 /// How long a tuple that has failed so often waits, beside the endpoint's own pause.
-pub fn out_of_turn(failures: u32) -> Duration {
+pub(crate) fn out_of_turn(failures: u32) -> Duration {
     if failures < TRIES_IN_TURN { Duration::ZERO } else { OUT_OF_TURN_FACTOR * nominal(failures) }
 }
 

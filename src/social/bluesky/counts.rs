@@ -26,7 +26,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub fn new(api_url: &str) -> Self {
+    pub(crate) fn new(api_url: &str) -> Self {
         Self { api_url: api_url.into(), http: None }
     }
 

@@ -54,7 +54,7 @@ pub(super) struct Mark {
 
 impl Mark {
     /// Returns true if both are the same event, perhaps of two hosts.
-    pub fn is_same(self, other: Self) -> bool {
+    pub(crate) fn is_same(self, other: Self) -> bool {
         self.hash == other.hash
     }
 
@@ -108,7 +108,7 @@ const SINCE_SAMPLE: &str = "+";
 impl Position {
     /// Reads a position that [`save`](Self::save) returned; without one, the stream begins at the
     /// live end.
-    pub fn read(saved: Option<&str>) -> Self {
+    pub(crate) fn read(saved: Option<&str>) -> Self {
         let mut words = saved.unwrap_or_default().split(' ');
         let mut next = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
         let (newest_us, began_us, alive_us, silence_us) = (next(), next(), next(), next() as f64);
@@ -133,7 +133,7 @@ impl Position {
     }
 
     /// Returns the position as text.
-    pub fn save(&self) -> String {
+    pub(crate) fn save(&self) -> String {
         let (silence_us, host) = (self.silence_us as i64, &self.host);
         let mut text =
             format!("{} {} {} {silence_us} {host}", self.newest_us, self.began_us, self.alive_us);
@@ -150,47 +150,47 @@ impl Position {
     }
 
     /// Notes that a connection is open.
-    pub fn connected(&mut self, now: OffsetDateTime) {
+    pub(crate) fn connected(&mut self, now: OffsetDateTime) {
         if self.began_us == 0 {
             self.began_us = unix_us(now);
         }
     }
 
     /// Returns the time up to which everything was captured, in µs; 0 if there is no such time.
-    pub fn reached(&self) -> i64 {
+    pub(crate) fn reached(&self) -> i64 {
         if self.newest_us > 0 { self.newest_us } else { self.began_us }
     }
 
     /// Returns the newest event's time, if there was an event.
-    pub fn newest(&self) -> Option<i64> {
+    pub(crate) fn newest(&self) -> Option<i64> {
         (self.newest_us > 0).then_some(self.newest_us)
     }
 
     /// Returns the time of the first connection.
-    pub fn began(&self) -> Option<i64> {
+    pub(crate) fn began(&self) -> Option<i64> {
         (self.began_us > 0).then_some(self.began_us)
     }
 
     /// Returns the time at which a stream by authors was last known to have nothing new; 0 if that
     /// isn't known.
-    pub fn alive_at(&self) -> i64 {
+    pub(crate) fn alive_at(&self) -> i64 {
         self.alive_us
     }
 
     /// Returns the host whose times these are.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// Notes that the times are those of this host from here on. Names of hosts have no spaces.
-    pub fn set_host(&mut self, host: &str) {
+    pub(crate) fn set_host(&mut self, host: &str) {
         host.clone_into(&mut self.host);
         self.marks.clear();
     }
 
     /// Replaces the newest time by another host's time: both hosts' earlier events were captured.
     /// Without this, events of a host that is ahead would count as captured by their times.
-    pub fn set_times(&mut self, newest_us: i64) {
+    pub(crate) fn set_times(&mut self, newest_us: i64) {
         let shift_us = newest_us - self.newest_us;
         if self.newest_us > 0 && newest_us > 0 {
             self.newest_us = newest_us;
@@ -199,13 +199,13 @@ impl Position {
     }
 
     /// Returns the last events.
-    pub fn marks(&self) -> &VecDeque<Mark> {
+    pub(crate) fn marks(&self) -> &VecDeque<Mark> {
         &self.marks
     }
 
     /// Returns a time that isn't before any captured event of the host, except for a single one
     /// from the future.
-    pub fn last_seen(&self) -> i64 {
+    pub(crate) fn last_seen(&self) -> i64 {
         let mut times: Vec<_> = self.marks.iter().map(|mark| mark.time_us).collect();
         times.sort_unstable();
         let second = times.len().checked_sub(2).map_or(0, |at| times[at]);
@@ -213,7 +213,7 @@ impl Position {
     }
 
     /// Notes an event that was captured.
-    pub fn note(&mut self, mark: Mark) {
+    pub(crate) fn note(&mut self, mark: Mark) {
         if self.marks.len() == MARKS_MAX {
             self.marks.pop_front();
         }
@@ -221,7 +221,7 @@ impl Position {
     }
 
     /// Takes an event; `within` is true if others came before it on the same connection.
-    pub fn event(&mut self, mark: Mark, now: OffsetDateTime, within: bool) {
+    pub(crate) fn event(&mut self, mark: Mark, now: OffsetDateTime, within: bool) {
         let time_us = mark.time_us;
         if time_us <= 0 {
             return;
@@ -255,29 +255,29 @@ impl Position {
     /// Returns the time before the newest event from which another host can be compared with the
     /// remembered events: [`OVERLAP`], or less if more events came in that time than are
     /// remembered.
-    pub fn overlap_us(&self) -> i64 {
+    pub(crate) fn overlap_us(&self) -> i64 {
         let oldest = self.samples.front().filter(|_| self.samples.len() == SAMPLES_MAX);
         let remembered = oldest.map_or(i64::MAX, |oldest| (self.newest_us - oldest).max(0));
         micros(OVERLAP).min(remembered)
     }
 
     /// Returns true if so many events came that the oldest captured posts are forgotten by now.
-    pub fn is_memory_short(&self) -> bool {
+    pub(crate) fn is_memory_short(&self) -> bool {
         self.samples.len() == SAMPLES_MAX
     }
 
     /// Notes that everything before this time was captured, or is in the ledger.
-    pub fn reach(&mut self, time_us: i64) {
+    pub(crate) fn reach(&mut self, time_us: i64) {
         self.newest_us = self.newest_us.max(time_us);
     }
 
     /// Notes that the server is alive and has nothing new.
-    pub fn alive(&mut self, now: OffsetDateTime) {
+    pub(crate) fn alive(&mut self, now: OffsetDateTime) {
         self.alive_us = self.alive_us.max(unix_us(now));
     }
 
     /// Returns the time that the stream may be silent before its silence counts as a failure.
-    pub fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         let silence = Duration::from_micros((self.silence_us * SILENCES) as u64);
         silence.clamp(LATE_MIN, PATIENCE_MAX)
     }
@@ -285,14 +285,17 @@ impl Position {
     /// Returns the period whose events are missing, judged by the time of the first event alone,
     /// since no event was captured before: a server that lacks the events after a cursor begins
     /// with the oldest event that it has, without a notice.
-    pub fn missing(&self, first_us: i64) -> Option<(OffsetDateTime, OffsetDateTime)> {
+    pub(crate) fn missing(&self, first_us: i64) -> Option<(OffsetDateTime, OffsetDateTime)> {
         let late = first_us.saturating_sub(self.reached()) > micros(self.patience());
         (self.reached() > 0 && late).then(|| (at(self.reached()), at(first_us)))
     }
 
     /// Returns the same for a stream by authors, whose first event tells nothing: the period before
     /// the oldest event that Jetstream keeps.
-    pub fn forgotten(&self, now: OffsetDateTime) -> Option<(OffsetDateTime, OffsetDateTime)> {
+    pub(crate) fn forgotten(
+        &self,
+        now: OffsetDateTime,
+    ) -> Option<(OffsetDateTime, OffsetDateTime)> {
         let from = self.reached().max(self.alive_us);
         let oldest = unix_us(now) - micros(LOOKBACK);
         (from > 0 && from < oldest).then(|| (at(from), at(oldest)))

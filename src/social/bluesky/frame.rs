@@ -28,7 +28,7 @@ impl Frame<'_> {
     /// Returns the mark by which the event is recognised when it comes again, if the event has a
     /// time. A message of an unknown kind has no mark: it may be about the server and not part of
     /// the stream, so its time says nothing about the events around it.
-    pub fn mark(&self) -> Option<Mark> {
+    pub(crate) fn mark(&self) -> Option<Mark> {
         let (event, time_us) = match self {
             Self::Post { event, time_us } | Self::Delete { event, time_us, .. } => (event, time_us),
             Self::Other { event, time_us } => (event, time_us),

@@ -75,7 +75,7 @@ pub(super) enum Resume {
 
 impl Resume {
     /// Plans how a host continues from a position. `now_us` is this machine's time.
-    pub fn plan(position: &Position, host: &str, now_us: i64) -> Self {
+    pub(crate) fn plan(position: &Position, host: &str, now_us: i64) -> Self {
         let Some(newest_us) = position.newest() else {
             return position
                 .began()
@@ -94,7 +94,7 @@ impl Resume {
     }
 
     /// Returns the cursor for the request.
-    pub fn cursor(self) -> Option<i64> {
+    pub(crate) fn cursor(self) -> Option<i64> {
         match self {
             Self::Start => None,
             Self::Since { began_us } => Some(began_us - micros(REWIND)),
@@ -165,7 +165,7 @@ pub(super) struct Joining {
 
 impl Joining {
     /// Makes the join of a connection that resumes from a position.
-    pub fn new(resume: Resume, position: &Position, is_quiet: bool, tries: u32) -> Self {
+    pub(crate) fn new(resume: Resume, position: &Position, is_quiet: bool, tries: u32) -> Self {
         Self {
             resume,
             reached_us: position.last_seen(),
@@ -188,28 +188,28 @@ impl Joining {
     }
 
     /// Returns the last events that this host sent, with its own times.
-    pub fn seen(&self) -> &VecDeque<Mark> {
+    pub(crate) fn seen(&self) -> &VecDeque<Mark> {
         &self.seen
     }
 
     /// Returns the last events in a row that didn't suffice for a decision, oldest first.
-    pub fn early(&self) -> &[Mark] {
+    pub(crate) fn early(&self) -> &[Mark] {
         &self.early
     }
 
     /// Returns true if the times of this connection's events differ from the position's.
-    pub fn has_other_times(&self) -> bool {
+    pub(crate) fn has_other_times(&self) -> bool {
         matches!(self.resume, Resume::Other { .. })
     }
 
     /// Returns true if an event is one of the last captured ones.
-    pub fn is_mark(&self, event: Mark) -> bool {
+    pub(crate) fn is_mark(&self, event: Mark) -> bool {
         self.marks.iter().any(|mark| mark.is_same(event))
     }
 
     /// Returns true if the connection is joined to all captured events, as far as that is known
     /// before an event comes.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         matches!(
             self.resume,
             Resume::Start | Resume::Since { .. } | Resume::Other { assumed: true, .. }
@@ -218,14 +218,14 @@ impl Joining {
 
     /// Returns true if an event has to be looked up among the remembered posts before
     /// [`step`](Self::step).
-    pub fn asks_memory(&self) -> bool {
+    pub(crate) fn asks_memory(&self) -> bool {
         let is_other = matches!(self.resume, Resume::Other { assumed: false, .. });
         is_other || matches!(self.resume, Resume::Search { .. })
     }
 
     /// Decides on an event. `is_known` is true if the event is remembered; `stands` is the time
     /// since the connection was opened.
-    pub fn step(&mut self, event: Mark, is_known: bool, stands: Duration) -> Step {
+    pub(crate) fn step(&mut self, event: Mark, is_known: bool, stands: Duration) -> Step {
         if self.seen.len() == super::cursor::MARKS_MAX {
             self.seen.pop_front();
         }
@@ -237,7 +237,7 @@ impl Joining {
 
     /// Decides by the events that came, since no other event follows. Returns `None` if there is
     /// nothing to decide.
-    pub fn overdue(&mut self, stands: Duration) -> Option<Step> {
+    pub(crate) fn overdue(&mut self, stands: Duration) -> Option<Step> {
         let event = self.early.pop()?;
         self.is_overdue = true;
         Some(self.decide(event, stands))

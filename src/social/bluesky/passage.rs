@@ -53,7 +53,7 @@ pub(super) struct Passage<'a> {
 }
 
 impl<'a> Passage<'a> {
-    pub fn new(
+    pub(crate) fn new(
         position: &'a mut Position,
         host: &'a str,
         by_author: bool,
@@ -71,41 +71,41 @@ impl<'a> Passage<'a> {
         }
     }
 
-    pub fn position(&self) -> &Position {
+    pub(crate) fn position(&self) -> &Position {
         self.position
     }
 
     /// Notes that the server begins later than it was asked to.
-    pub fn clamped(&mut self) {
+    pub(crate) fn clamped(&mut self) {
         self.is_clamped = true;
     }
 
     /// Notes that the server is alive and has nothing new from these authors.
-    pub fn alive(&mut self, now: OffsetDateTime) {
+    pub(crate) fn alive(&mut self, now: OffsetDateTime) {
         if self.by_author && self.joining.as_ref().is_none_or(Joining::is_settled) {
             self.position.alive(now);
         }
     }
 
     /// Returns true if an event has to be looked up among the remembered posts.
-    pub fn asks_memory(&self) -> bool {
+    pub(crate) fn asks_memory(&self) -> bool {
         self.joining.as_ref().is_some_and(Joining::asks_memory)
     }
 
     /// Returns how an event without a mark is taken. Such an event doesn't move the position.
-    pub fn unmarked(&self) -> Taking {
+    pub(crate) fn unmarked(&self) -> Taking {
         if self.joining.is_some() { Taking::Compared } else { Taking::New }
     }
 
     /// Returns the time to wait for another event before [`overdue`](Self::overdue) decides by the
     /// events that came; `None` if there is nothing to decide.
-    pub fn decides_after(&self) -> Option<Duration> {
+    pub(crate) fn decides_after(&self) -> Option<Duration> {
         let joining = self.joining.as_ref()?;
         (!joining.early().is_empty()).then_some(EARLY_WAIT)
     }
 
     /// Decides by the events that came, since no other event follows.
-    pub fn overdue(&mut self, now: OffsetDateTime, stands: Duration) -> Option<Outcome> {
+    pub(crate) fn overdue(&mut self, now: OffsetDateTime, stands: Duration) -> Option<Outcome> {
         let step = self.joining.as_mut()?.overdue(stands)?;
         match step {
             Step::Gap { .. } | Step::Again { .. } => Some(self.follow(step, None, now)),
@@ -115,7 +115,7 @@ impl<'a> Passage<'a> {
 
     /// Takes an event. `is_known` is true if the event is remembered; `stands` is the time since
     /// the connection was opened.
-    pub fn event(
+    pub(crate) fn event(
         &mut self,
         mark: Mark,
         is_known: bool,

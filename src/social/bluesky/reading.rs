@@ -66,7 +66,7 @@ impl<'a> Reading<'a> {
     /// Begins to read a connection. `fruitless` is the number of connections in a row before this
     /// one that brought nothing: each doubles the patience, so that a quiet stream isn't connected
     /// again all the time.
-    pub fn new(
+    pub(crate) fn new(
         feed: &'a Feed,
         position: &'a mut Position,
         host: &'a str,
@@ -95,7 +95,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads until the connection ends, and returns the reason.
-    pub async fn run(&mut self, socket: &mut Socket) -> Result<End> {
+    pub(crate) async fn run(&mut self, socket: &mut Socket) -> Result<End> {
         // From here on a restart knows since when the source was away, even if nothing comes.
         self.feed.set_cursor(PART, self.passage.position().save());
         self.feed.save().await?;

@@ -28,7 +28,7 @@ pub(super) struct Jetstream {
 }
 
 impl Jetstream {
-    pub fn new(hosts: Vec<String>, wanted: Wanted) -> Self {
+    pub(crate) fn new(hosts: Vec<String>, wanted: Wanted) -> Self {
         Self { hosts, wanted }
     }
 
@@ -36,7 +36,7 @@ impl Jetstream {
     ///
     /// # Errors
     /// If the host can't be reached or refuses the filter; the text says why.
-    pub async fn greets(&self, host: &str, clock: &SharedClock) -> Result<(), String> {
+    pub(crate) async fn greets(&self, host: &str, clock: &SharedClock) -> Result<(), String> {
         connect(&self.wanted, host, None, clock).await.map(|_| ()).map_err(|refused| what(&refused))
     }
 }

@@ -25,24 +25,24 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Returns the filter of a configuration. Authors are left to the server only if every topic
     /// names one.
-    pub fn of(config: &Bluesky) -> Self {
+    pub(crate) fn of(config: &Bluesky) -> Self {
         let authors: Option<BTreeSet<String>> = config.topics.iter().map(author).collect();
         Self { collections: config.collections.clone(), dids: authors.unwrap_or_default() }
     }
 
     /// Returns the number of authors in the filter.
-    pub fn authors(&self) -> usize {
+    pub(crate) fn authors(&self) -> usize {
         self.dids.len()
     }
 
     /// Returns true if only some authors' events come, so that silence means nothing.
-    pub fn is_by_author(&self) -> bool {
+    pub(crate) fn is_by_author(&self) -> bool {
         !self.dids.is_empty()
     }
 
     /// Returns the filter without the parts that are left out. Returns `None` if no author or no
     /// collection would remain where there are some now: a server takes an empty list for all.
-    pub fn without(&self, is_left_out: impl Fn(&str) -> bool) -> Option<Self> {
+    pub(crate) fn without(&self, is_left_out: impl Fn(&str) -> bool) -> Option<Self> {
         let mut wanted = self.clone();
         wanted.collections.retain(|collection| !is_left_out(collection));
         wanted.dids.retain(|did| !is_left_out(did));
@@ -52,7 +52,7 @@ impl Wanted {
     }
 
     /// Returns the author or collection that a server's error names.
-    pub fn named_in(&self, error: &str) -> Option<&str> {
+    pub(crate) fn named_in(&self, error: &str) -> Option<&str> {
         let words: Vec<_> =
             error.split(|c: char| c.is_whitespace() || "\"'`,;()[]{}".contains(c)).collect();
         let is_named = |name: &&String| {
@@ -66,7 +66,7 @@ impl Wanted {
     }
 
     /// Returns the address at a host, from a time in µs on.
-    pub fn address(&self, host: &str, cursor: Option<i64>) -> String {
+    pub(crate) fn address(&self, host: &str, cursor: Option<i64>) -> String {
         let mut parameters: Vec<_> = self
             .collections
             .iter()
@@ -83,7 +83,7 @@ impl Wanted {
     }
 
     /// Returns the message that is sent first, if the address doesn't have the whole filter.
-    pub fn hello(&self) -> Option<String> {
+    pub(crate) fn hello(&self) -> Option<String> {
         let payload = serde_json::json!({
             "wantedCollections": self.collections, "wantedDids": self.dids, "maxMessageSizeBytes": 0,
         });

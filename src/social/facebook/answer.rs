@@ -119,7 +119,7 @@ pub(super) struct Usage {
 
 impl Usage {
     /// Returns the factor by which reads get rarer: 1 while enough is left, then 2 to 16.
-    pub fn stretch(self) -> u32 {
+    pub(crate) fn stretch(self) -> u32 {
         if self.percent < SLOW_FROM {
             1
         } else {

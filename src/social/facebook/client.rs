@@ -46,7 +46,7 @@ pub(super) enum Read {
 }
 
 impl Client {
-    pub fn new(config: &Facebook, clock: SharedClock) -> Result<Self> {
+    pub(crate) fn new(config: &Facebook, clock: SharedClock) -> Result<Self> {
         let http = Http::new(&config.base_url, clock.clone())?.with_bearer(&config.access_token)?;
         let mut hidden = written(config.access_token.reveal());
         let http = match &config.app_secret {
@@ -69,17 +69,22 @@ impl Client {
     }
 
     /// Returns the number of calls that were made so far.
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.calls.get()
     }
 
     /// Returns true if a link of a page's `next` leads to the same server.
-    pub fn is_ours(&self, link: &str) -> bool {
+    pub(crate) fn is_ours(&self, link: &str) -> bool {
         self.http.is_ours(link)
     }
 
     /// Returns a page of posts.
-    pub async fn page(&self, path: &str, query: &[(&str, &str)], feed: &Feed) -> Result<Read> {
+    pub(crate) async fn page(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        feed: &Feed,
+    ) -> Result<Read> {
         let path = format!("/{}/{path}", self.version);
         let request = async || {
             wait_while_blocked(&self.quota, CALLS, "limit reached", feed).await;
@@ -126,13 +131,13 @@ impl Client {
     }
 
     /// Returns posts by their ids: an object with each post under its id.
-    pub async fn posts(&self, ids: &[String], fields: &str, feed: &Feed) -> Result<Read> {
+    pub(crate) async fn posts(&self, ids: &[String], fields: &str, feed: &Feed) -> Result<Read> {
         self.page("", &[("ids", &ids.join(",")), ("fields", fields)], feed).await
     }
 
     /// Returns Facebook's JSON without the token: links to further pages of comments may contain
     /// it.
-    pub fn without_token(&self, json: &[u8]) -> Vec<u8> {
+    pub(crate) fn without_token(&self, json: &[u8]) -> Vec<u8> {
         self.hidden.iter().fold(json.to_vec(), |json, hidden| without(json, hidden.as_bytes()))
     }
 
@@ -140,7 +145,7 @@ impl Client {
     ///
     /// # Errors
     /// If the page can't be read, or Facebook doesn't answer.
-    pub async fn check(&self, page: &str) -> Result<()> {
+    pub(crate) async fn check(&self, page: &str) -> Result<()> {
         let reply = self.http.get(&format!("/{}/{page}", self.version), &[("fields", "id")]).await;
         let reply = reply
             .map_err(|failure| Error::transient(format!("can't reach Facebook: {failure}")))?;

@@ -19,7 +19,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub fn new(config: &Facebook) -> Self {
+    pub(crate) fn new(config: &Facebook) -> Self {
         Self { config: config.clone(), client: None }
     }
 }

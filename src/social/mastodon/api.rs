@@ -62,7 +62,7 @@ impl Api {
     ///
     /// # Errors
     /// Fatal if the configuration is wrong.
-    pub fn new(config: &Mastodon, clock: SharedClock) -> Result<Self> {
+    pub(crate) fn new(config: &Mastodon, clock: SharedClock) -> Result<Self> {
         let address = config.address();
         let host = Host::parse(&address).ok_or_else(|| {
             Error::fatal("bad base_url: expected an address such as \"https://mastodon.social\"")
@@ -74,12 +74,12 @@ impl Api {
     }
 
     /// Returns the instance's name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.host.name()
     }
 
     /// Returns the header that authenticates.
-    pub fn authorization(&self) -> String {
+    pub(crate) fn authorization(&self) -> String {
         format!("Bearer {}", self.token.reveal())
     }
 
@@ -91,7 +91,7 @@ impl Api {
     ///
     /// # Errors
     /// Fatal if the named host has no TLS though the instance has it.
-    pub async fn streaming(&self) -> Result<std::result::Result<Host, Refused>> {
+    pub(crate) async fn streaming(&self) -> Result<std::result::Result<Host, Refused>> {
         if let Some(host) = &*self.streaming.borrow() {
             return Ok(Ok(host.clone()));
         }
@@ -111,7 +111,7 @@ impl Api {
 
     /// Forgets the host that the instance streams from, since it couldn't be reached. It is asked
     /// for again.
-    pub fn forget_streaming(&self) {
+    pub(crate) fn forget_streaming(&self) {
         *self.streaming.borrow_mut() = None;
     }
 
@@ -152,7 +152,7 @@ impl Api {
     ///
     /// # Errors
     /// Fatal if the token is refused.
-    pub async fn get(
+    pub(crate) async fn get(
         &self,
         feed: &Feed,
         path: &str,

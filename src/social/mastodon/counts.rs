@@ -21,7 +21,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub fn new(config: Mastodon) -> Self {
+    pub(crate) fn new(config: Mastodon) -> Self {
         Self { config, api: None, singly: false }
     }
 }

@@ -44,7 +44,7 @@ impl Begins {
     }
 
     /// Sets the toot behind which the filling of a gap continues.
-    pub fn set(feed: &Feed, subscription: &Subscription, gap: &str, last: &str) {
+    pub(crate) fn set(feed: &Feed, subscription: &Subscription, gap: &str, last: &str) {
         let mut begins = Self::read(feed, subscription);
         begins.0.insert(gap.into(), last.into());
         begins.save(feed, subscription);

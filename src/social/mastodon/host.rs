@@ -10,7 +10,7 @@ pub(super) struct Host {
 
 impl Host {
     /// Parses an address of HTTP or WebSocket, without `/api/v1/streaming` and the text behind it.
-    pub fn parse(address: &str) -> Option<Self> {
+    pub(crate) fn parse(address: &str) -> Option<Self> {
         let (scheme, rest) = address.split_once("://")?;
         let secure = match scheme {
             "https" | "wss" => true,
@@ -26,12 +26,12 @@ impl Host {
 
     /// Returns true if this host may get the token of another host that named it: only with TLS, if
     /// the other host has TLS.
-    pub fn may_have_token_of(&self, other: &Self) -> bool {
+    pub(crate) fn may_have_token_of(&self, other: &Self) -> bool {
         self.secure || !other.secure
     }
 
     /// Returns true if both are the same host, port included; case doesn't matter.
-    pub fn is_same_host(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_host(&self, other: &Self) -> bool {
         let name = |host: &Self| {
             let name = host.name().to_ascii_lowercase();
             let default = if host.secure { ":443" } else { ":80" };
@@ -41,17 +41,17 @@ impl Host {
     }
 
     /// Returns the host's address for HTTP.
-    pub fn http(&self) -> String {
+    pub(crate) fn http(&self) -> String {
         format!("{}://{}", if self.secure { "https" } else { "http" }, self.rest)
     }
 
     /// Returns the host's address for WebSocket.
-    pub fn websocket(&self) -> String {
+    pub(crate) fn websocket(&self) -> String {
         format!("{}://{}", if self.secure { "wss" } else { "ws" }, self.rest)
     }
 
     /// Returns the host's name and port.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.rest.split('/').next().unwrap_or_default()
     }
 }

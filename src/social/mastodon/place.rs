@@ -20,25 +20,25 @@ pub(super) struct Place {
 
 impl Place {
     /// Reads a place that [`save`](Self::save) returned; without one, the place is new.
-    pub fn read(saved: Option<&str>) -> Self {
+    pub(crate) fn read(saved: Option<&str>) -> Self {
         let (alive, last) = saved.and_then(|saved| saved.split_once(' ')).unwrap_or_default();
         Self { alive_s: alive.parse().unwrap_or(0), last: last.into() }
     }
 
     /// Returns the place as text.
-    pub fn save(&self) -> String {
+    pub(crate) fn save(&self) -> String {
         format!("{} {}", self.alive_s, self.last)
     }
 
     /// Notes that something came.
-    pub fn alive(&mut self, now: OffsetDateTime) {
+    pub(crate) fn alive(&mut self, now: OffsetDateTime) {
         // This isn't the largest time: if the clock was ahead and was set back, a gap would stay
         // hidden.
         self.alive_s = now.unix_timestamp();
     }
 
     /// Notes the id of a status.
-    pub fn status(&mut self, status: &[u8]) {
+    pub(crate) fn status(&mut self, status: &[u8]) {
         if let Some(id) = get(status, "id").and_then(id_text)
             && order(&id, &self.last) == Ordering::Greater
             && !id.contains(char::is_whitespace)
@@ -48,12 +48,12 @@ impl Place {
     }
 
     /// Returns the time when something came last, if anything came.
-    pub fn seen(&self) -> Option<OffsetDateTime> {
+    pub(crate) fn seen(&self) -> Option<OffsetDateTime> {
         (self.alive_s > 0).then(|| OffsetDateTime::from_unix_timestamp(self.alive_s).ok()).flatten()
     }
 
     /// Returns the newest id, if ids have no time on this server.
-    pub fn undated(&self) -> Option<&str> {
+    pub(crate) fn undated(&self) -> Option<&str> {
         (!self.last.is_empty() && !is_dated(&self.last)).then_some(&self.last)
     }
 }

@@ -27,7 +27,11 @@ impl Events {
     ///
     /// # Errors
     /// If an event is larger than 16 MiB.
-    pub fn push(&mut self, mut piece: &[u8], mut each: impl FnMut(Event)) -> Result<(), String> {
+    pub(crate) fn push(
+        &mut self,
+        mut piece: &[u8],
+        mut each: impl FnMut(Event),
+    ) -> Result<(), String> {
         if piece.is_empty() {
             return Ok(());
         }

@@ -49,7 +49,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub fn new(config: Mastodon) -> Self {
+    pub(crate) fn new(config: Mastodon) -> Self {
         Self { config }
     }
 }

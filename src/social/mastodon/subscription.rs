@@ -15,7 +15,7 @@ pub(super) enum Subscription {
 
 impl Subscription {
     /// Returns the subscriptions of a configuration, which are at least one.
-    pub fn all(config: &Mastodon) -> Vec<Self> {
+    pub(crate) fn all(config: &Mastodon) -> Vec<Self> {
         if let Some(timeline) = config.stream {
             return vec![Self::Timeline(timeline)];
         }
@@ -30,7 +30,7 @@ impl Subscription {
     }
 
     /// Returns the subscription's name in cursors, gaps and messages.
-    pub fn part(&self) -> String {
+    pub(crate) fn part(&self) -> String {
         match self {
             Self::Hashtag(tag) => format!("#{tag}"),
             Self::Timeline(_) => self.stream().into(),
@@ -48,7 +48,7 @@ impl Subscription {
     }
 
     /// Returns the path and the query of the subscription's server-sent events.
-    pub fn events(&self) -> (&'static str, Vec<(&str, &str)>) {
+    pub(crate) fn events(&self) -> (&'static str, Vec<(&str, &str)>) {
         match self {
             Self::Hashtag(tag) => ("/api/v1/streaming/hashtag", vec![("tag", tag)]),
             Self::Timeline(Timeline::Public) => ("/api/v1/streaming/public", vec![]),
@@ -58,7 +58,7 @@ impl Subscription {
     }
 
     /// Returns the path and the query of the subscription's timeline.
-    pub fn timeline(&self) -> (String, Vec<(&'static str, &'static str)>) {
+    pub(crate) fn timeline(&self) -> (String, Vec<(&'static str, &'static str)>) {
         let public = || "/api/v1/timelines/public".to_owned();
         match self {
             Self::Hashtag(tag) => (format!("/api/v1/timelines/tag/{tag}"), vec![]),
@@ -69,7 +69,7 @@ impl Subscription {
     }
 
     /// Returns the query for the subscription in the address of a WebSocket.
-    pub fn query(&self) -> String {
+    pub(crate) fn query(&self) -> String {
         match self {
             Self::Hashtag(tag) => format!("stream=hashtag&tag={}", encoded(tag)),
             Self::Timeline(_) => format!("stream={}", self.stream()),
@@ -77,7 +77,7 @@ impl Subscription {
     }
 
     /// Returns the message for the subscription on a WebSocket.
-    pub fn request(&self) -> String {
+    pub(crate) fn request(&self) -> String {
         match self {
             Self::Hashtag(tag) => {
                 serde_json::json!({ "type": "subscribe", "stream": "hashtag", "tag": tag })
@@ -90,7 +90,7 @@ impl Subscription {
     }
 
     /// Returns true if a message's `stream`, such as `["hashtag", "foo"]`, is this subscription.
-    pub fn is(&self, stream: &[u8]) -> bool {
+    pub(crate) fn is(&self, stream: &[u8]) -> bool {
         let mut names = elements(stream).map(string);
         let first = names.next().flatten();
         match self {

@@ -29,12 +29,12 @@ pub(super) enum Heard {
 }
 
 impl Wire {
-    pub fn events(body: Body) -> Self {
+    pub(crate) fn events(body: Body) -> Self {
         Self::Events { body, parser: Events::default(), ready: VecDeque::new() }
     }
 
     /// Returns the next result. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> Heard {
         match self {
             Self::Events { body, parser, ready } => {
                 if let Some(Event { name, data }) = ready.pop_front() {

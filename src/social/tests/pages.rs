@@ -25,7 +25,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
@@ -50,7 +50,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub async fn new(trial: &Trial, answer: impl FnMut(&Asked) -> Answer + 'static) -> Rc<Self> {
+    pub(crate) async fn new(
+        trial: &Trial,
+        answer: impl FnMut(&Asked) -> Answer + 'static,
+    ) -> Rc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let clock = trial.clock.clone();
         Rc::new(Self {
@@ -61,22 +64,22 @@ impl Server {
         })
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("http://{}", self.listener.local_addr().unwrap())
     }
 
     /// Returns the number of requests.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.asked.borrow().len()
     }
 
     /// Replaces the closure that makes answers.
-    pub fn answer(&self, answer: impl FnMut(&Asked) -> Answer + 'static) {
+    pub(crate) fn answer(&self, answer: impl FnMut(&Asked) -> Answer + 'static) {
         *self.answer.borrow_mut() = Box::new(answer);
     }
 
     /// Serves without an end, one request for each connection.
-    pub async fn serve(&self) {
+    pub(crate) async fn serve(&self) {
         loop {
             let (mut stream, _) = self.listener.accept().await.unwrap();
             let mut request = Vec::new();

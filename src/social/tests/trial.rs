@@ -27,12 +27,12 @@ pub(crate) struct Trial {
 
 impl Trial {
     /// Starts the first process.
-    pub fn start(kind: &'static str, common: Common, now: OffsetDateTime) -> Self {
+    pub(crate) fn start(kind: &'static str, common: Common, now: OffsetDateTime) -> Self {
         Self::in_folder(tempfile::tempdir().unwrap(), kind, common, now)
     }
 
     /// Starts the next process, after this one was killed.
-    pub fn restart(self, kind: &'static str, common: Common, now: OffsetDateTime) -> Self {
+    pub(crate) fn restart(self, kind: &'static str, common: Common, now: OffsetDateTime) -> Self {
         let Self { feed, spool, folder, .. } = self;
         drop((feed, spool));
         Self::in_folder(folder, kind, common, now)
@@ -56,29 +56,29 @@ impl Trial {
     }
 
     /// Returns all posts in the spool, in order.
-    pub fn all(&self) -> Vec<Post> {
+    pub(crate) fn all(&self) -> Vec<Post> {
         let records = self.spool.records_from_oldest(0).map(Result::unwrap);
         let records = records.filter(|record| record.cursor.first() == Some(&b'+'));
         records.flat_map(|record| posts(&record.post).collect::<Vec<_>>()).collect()
     }
 
     /// Returns the posts of a kind.
-    pub fn posts(&self, kind: &str) -> Vec<Post> {
+    pub(crate) fn posts(&self, kind: &str) -> Vec<Post> {
         self.all().into_iter().filter(|post| post.kind() == kind).collect()
     }
 
     /// Returns the members under the kind of each post.
-    pub fn bodies(&self, kind: &str) -> Vec<serde_json::Value> {
+    pub(crate) fn bodies(&self, kind: &str) -> Vec<serde_json::Value> {
         self.posts(kind).iter().map(|post| serde_json::from_slice(post.body()).unwrap()).collect()
     }
 
     /// Returns the current activity of the source.
-    pub fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         self.says.state.borrow().clone()
     }
 
     /// Returns the messages so far.
-    pub fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         self.says.messages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

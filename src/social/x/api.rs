@@ -53,7 +53,7 @@ impl Api {
     ///
     /// # Errors
     /// Fatal if the address or the token can't be used.
-    pub fn new(x: &X, clock: SharedClock) -> Result<Self> {
+    pub(crate) fn new(x: &X, clock: SharedClock) -> Result<Self> {
         let http = Http::new(&x.base_url, clock)?.with_bearer(&x.bearer_token)?;
         let quota = Quota::of("x", x.bearer_token.reveal());
         let (foreign_rules, vocabulary) = (Cell::default(), Cell::new(x.vocabulary));
@@ -61,7 +61,7 @@ impl Api {
     }
 
     /// Waits while nothing of a bucket may be sent.
-    pub async fn wait_for(&self, bucket: &str, feed: &Feed) {
+    pub(crate) async fn wait_for(&self, bucket: &str, feed: &Feed) {
         wait_while_blocked(&self.quota, bucket, "429", feed).await;
     }
 
@@ -75,7 +75,7 @@ impl Api {
     }
 
     /// Blocks a bucket after 429: until its window ends, and at least for the wait.
-    pub fn limited(
+    pub(crate) fn limited(
         &self,
         bucket: &str,
         reset: Option<OffsetDateTime>,
@@ -166,7 +166,7 @@ impl Api {
     ///
     /// # Errors
     /// Fatal if only a person can help.
-    pub async fn search(&self, feed: &Feed, own: &[(&str, &str)]) -> Result<Answer> {
+    pub(crate) async fn search(&self, feed: &Feed, own: &[(&str, &str)]) -> Result<Answer> {
         self.ask_posts(SEARCH, "/2/tweets/search/recent", feed, own).await
     }
 
@@ -174,7 +174,7 @@ impl Api {
     ///
     /// # Errors
     /// Fatal if only a person can help.
-    pub async fn lookup(&self, feed: &Feed, ids: &str) -> Result<Answer> {
+    pub(crate) async fn lookup(&self, feed: &Feed, ids: &str) -> Result<Answer> {
         self.ask_posts(LOOKUP, "/2/tweets", feed, &[("ids", ids)]).await
     }
 
@@ -182,7 +182,7 @@ impl Api {
     ///
     /// # Errors
     /// Fatal if only a person can help.
-    pub async fn rules(&self, feed: &Feed, next: Option<&str>) -> Result<Answer> {
+    pub(crate) async fn rules(&self, feed: &Feed, next: Option<&str>) -> Result<Answer> {
         let query: Vec<_> = next.map(|next| ("pagination_token", next)).into_iter().collect();
         self.ask(RULES, feed, async || self.http.get(RULES_PATH, &query).await).await
     }
@@ -191,7 +191,7 @@ impl Api {
     ///
     /// # Errors
     /// Fatal if only a person can help.
-    pub async fn change_rules(&self, feed: &Feed, change: &str) -> Result<Answer> {
+    pub(crate) async fn change_rules(&self, feed: &Feed, change: &str) -> Result<Answer> {
         self.ask(RULES, feed, async || self.http.post(RULES_PATH, &[], change.to_owned()).await)
             .await
     }
@@ -200,7 +200,7 @@ impl Api {
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn try_rules(&self, change: String) -> Result<Reply, Failure> {
+    pub(crate) async fn try_rules(&self, change: String) -> Result<Reply, Failure> {
         self.http.post(RULES_PATH, &[("dry_run", "true")], change).await
     }
 
@@ -208,12 +208,12 @@ impl Api {
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn try_search(&self, query: &str) -> Result<Reply, Failure> {
+    pub(crate) async fn try_search(&self, query: &str) -> Result<Reply, Failure> {
         self.http.get("/2/tweets/search/recent", &[("query", query), ("max_results", "10")]).await
     }
 
     /// Ends all connections of the app. Returns true if X did so.
-    pub async fn free_connections(&self, feed: &Feed) -> bool {
+    pub(crate) async fn free_connections(&self, feed: &Feed) -> bool {
         if self.quota.blocked(CONNECTIONS, feed.now()).is_some() {
             return false;
         }
@@ -229,7 +229,7 @@ impl Api {
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn open(&self, backfill_minutes: u8, feed: &Feed) -> Result<Body, Failure> {
+    pub(crate) async fn open(&self, backfill_minutes: u8, feed: &Feed) -> Result<Body, Failure> {
         // The newer specification, which renames the fields elsewhere, has the old names here too.
         let mut query = parameters(&self.x, Vocabulary::Tweet);
         if backfill_minutes > 0 {

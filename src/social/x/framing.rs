@@ -16,13 +16,13 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Adds received bytes.
-    pub fn push(&mut self, chunk: &Bytes) {
+    pub(crate) fn push(&mut self, chunk: &Bytes) {
         self.rest.extend_from_slice(chunk);
     }
 
     /// Returns the next line without its end. Keep-alives are empty lines, and are skipped. An
     /// `Err` is the beginning of a line that is too long.
-    pub fn next(&mut self) -> Option<Result<Bytes, Bytes>> {
+    pub(crate) fn next(&mut self) -> Option<Result<Bytes, Bytes>> {
         loop {
             let Some(at) =
                 memchr::memchr(b'\n', &self.rest[self.searched..]).map(|at| at + self.searched)

@@ -32,7 +32,7 @@ pub(super) struct Known {
 
 impl Known {
     /// Reads the state that [`save`](Self::save) returned; without one, nothing is remembered.
-    pub fn read(saved: Option<&str>) -> Self {
+    pub(crate) fn read(saved: Option<&str>) -> Self {
         let mut parts = saved.unwrap_or_default().split(' ');
         let mut next = || parts.next().unwrap_or_default();
         let (complete, gone) = (from_unix_ms(next()), next() == "gone");
@@ -46,7 +46,7 @@ impl Known {
     }
 
     /// Returns the state as text.
-    pub fn save(&self) -> String {
+    pub(crate) fn save(&self) -> String {
         let promised = self.promised.iter().map(|(name, id)| match id {
             Some(id) => format!("{name:x}:{id:x}"),
             None => format!("{name:x}"),

@@ -35,7 +35,7 @@ pub(super) struct Reconnect {
 
 impl Reconnect {
     /// Makes the state without any trouble so far.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
         Self {
             network: Backoff::linear(ms(250), s(16)),
@@ -45,7 +45,7 @@ impl Reconnect {
     }
 
     /// Returns the wait after this trouble.
-    pub fn after(&mut self, trouble: Trouble) -> Duration {
+    pub(crate) fn after(&mut self, trouble: Trouble) -> Duration {
         match trouble {
             Trouble::Lost(stood) => {
                 self.http.reset();

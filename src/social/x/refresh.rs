@@ -21,7 +21,7 @@ pub(super) struct Lookup {
 
 impl Lookup {
     /// Makes a client from the configuration.
-    pub fn new(x: X) -> Self {
+    pub(crate) fn new(x: X) -> Self {
         Self { x, api: None }
     }
 }

@@ -43,12 +43,12 @@ pub(super) enum Stage {
 
 impl Repeating {
     /// Starts a repetition of a gap that ends now, on a connection that begins now.
-    pub fn new(gap: String, until: OffsetDateTime, now: Duration) -> Self {
+    pub(crate) fn new(gap: String, until: OffsetDateTime, now: Duration) -> Self {
         Self { gap, posts: 0, until, newer: false, last: now }
     }
 
     /// Takes a post; `taken` is true if the post was new.
-    pub fn post(&mut self, created: Option<OffsetDateTime>, taken: bool, now: Duration) {
+    pub(crate) fn post(&mut self, created: Option<OffsetDateTime>, taken: bool, now: Duration) {
         self.posts += u64::from(taken);
         match created {
             Some(created) if created >= self.until => self.newer = true,
@@ -58,12 +58,12 @@ impl Repeating {
 
     /// Notes a time in which nothing was read. It isn't silence, since the rest may wait in the
     /// socket.
-    pub fn waited(&mut self, waited: Duration) {
+    pub(crate) fn waited(&mut self, waited: Duration) {
         self.last += waited;
     }
 
     /// Returns the progress.
-    pub fn stage(&self, now: Duration) -> Stage {
+    pub(crate) fn stage(&self, now: Duration) -> Stage {
         let silent = now.saturating_sub(self.last);
         match self.newer {
             true if silent >= SETTLES => Stage::Over,

@@ -30,7 +30,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Returns true if the stream itself repeats a gap.
-    pub fn repeats(&self, gap: &str) -> bool {
+    pub(crate) fn repeats(&self, gap: &str) -> bool {
         self.repeating.borrow().as_ref().is_some_and(|repeating| repeating.gap == gap)
     }
 }
@@ -72,7 +72,7 @@ pub(super) struct XSource {
 
 impl XSource {
     /// Makes a source from the configuration.
-    pub fn new(x: X) -> Self {
+    pub(crate) fn new(x: X) -> Self {
         Self { x }
     }
 

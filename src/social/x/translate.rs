@@ -32,12 +32,12 @@ pub(super) struct Rule {
 
 impl Rule {
     /// Returns true if every post that the rule matches fulfils the topic.
-    pub fn is_exact(&self) -> bool {
+    pub(crate) fn is_exact(&self) -> bool {
         self.tag.starts_with(RULES_BY_US)
     }
 
     /// Returns true if the rule is short enough for a search.
-    pub fn is_searchable(&self, x: &X) -> bool {
+    pub(crate) fn is_searchable(&self, x: &X) -> bool {
         self.value.chars().count() <= x.plan.query_chars_max()
     }
 }

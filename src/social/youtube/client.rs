@@ -51,7 +51,7 @@ pub(super) enum Page {
 }
 
 impl Client {
-    pub fn new(config: &YouTube, clock: SharedClock) -> Result<Self> {
+    pub(crate) fn new(config: &YouTube, clock: SharedClock) -> Result<Self> {
         let http =
             Http::new(&config.base_url, clock.clone())?.with_parameter("key", &config.api_key);
         let quota = Quota::of("youtube", config.api_key.reveal());
@@ -72,7 +72,7 @@ impl Client {
     }
 
     /// Restores from the spool the part of the day's quotas that was used before a restart.
-    pub fn restore(&self, feed: &Feed) {
+    pub(crate) fn restore(&self, feed: &Feed) {
         for bucket in [SEARCHES, UNITS] {
             let saved = feed.cursor(&part(bucket));
             let saved = saved.as_deref().and_then(|saved| saved.split_once(' '));
@@ -96,7 +96,7 @@ impl Client {
     }
 
     /// Returns the number of calls that were paid for so far.
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.calls.get()
     }
 
@@ -109,7 +109,7 @@ impl Client {
     }
 
     /// Waits for the turn of the next search.
-    pub async fn turn(&self, feed: &Feed) {
+    pub(crate) async fn turn(&self, feed: &Feed) {
         let turn = self.reserve(feed);
         self.has_turn.set(true);
         // Waits in pieces, since the wall clock may be set.
@@ -149,14 +149,14 @@ impl Client {
     }
 
     /// Returns a page of a search.
-    pub async fn search(&self, query: &[(&str, &str)], feed: &Feed) -> Result<Page> {
+    pub(crate) async fn search(&self, query: &[(&str, &str)], feed: &Feed) -> Result<Page> {
         let fixed =
             [("part", "snippet"), ("type", "video"), ("order", "date"), ("maxResults", "50")];
         self.get(SEARCHES, "/search", &[&fixed[..], query].concat(), None, feed).await
     }
 
     /// Returns a page of a playlist, unless it still has this etag.
-    pub async fn playlist(
+    pub(crate) async fn playlist(
         &self,
         query: &[(&str, &str)],
         etag: Option<&str>,
@@ -171,7 +171,7 @@ impl Client {
     ///
     /// # Errors
     /// Transient if there is no usable answer.
-    pub async fn videos(&self, ids: &[String], feed: &Feed) -> Result<Reply> {
+    pub(crate) async fn videos(&self, ids: &[String], feed: &Feed) -> Result<Reply> {
         match self
             .get(UNITS, "/videos", &[("part", PARTS), ("id", &ids.join(","))], None, feed)
             .await?
@@ -221,7 +221,7 @@ impl Client {
     ///
     /// # Errors
     /// If YouTube refuses the key, or doesn't answer.
-    pub async fn check(&self, channel: Option<&str>) -> Result<()> {
+    pub(crate) async fn check(&self, channel: Option<&str>) -> Result<()> {
         let channel = channel.unwrap_or("UC_x5XG1OV2P6uZZ5FSM9Ttw");
         let reply = self.http.get("/channels", &[("part", "id"), ("id", channel)]).await;
         let reply =

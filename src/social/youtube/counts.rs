@@ -23,7 +23,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub fn new(config: &YouTube) -> Self {
+    pub(crate) fn new(config: &YouTube) -> Self {
         Self { config: config.clone(), client: None }
     }
 }

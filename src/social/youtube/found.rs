@@ -54,14 +54,14 @@ impl Found {
     }
 
     /// Returns true if the video was captured before.
-    pub fn is_known(&self, feed: &Feed) -> bool {
+    pub(crate) fn is_known(&self, feed: &Feed) -> bool {
         let Some(id) = &self.id else { return false };
         let same = serde_json::json!({ "id": id }).to_string();
         Post::wrap("video", same.as_bytes()).is_ok_and(|post| feed.has_seen(&post))
     }
 
     /// Returns true unless the video is known to be older.
-    pub fn is_since(&self, from: OffsetDateTime) -> bool {
+    pub(crate) fn is_since(&self, from: OffsetDateTime) -> bool {
         self.published.is_none_or(|at| at >= from)
     }
 }
@@ -84,17 +84,17 @@ pub(super) struct Taker<'a> {
 }
 
 impl<'a> Taker<'a> {
-    pub fn new(client: &'a Client, feed: &'a Feed) -> Self {
+    pub(crate) fn new(client: &'a Client, feed: &'a Feed) -> Self {
         Self { client, feed, refusals: Refusals::default() }
     }
 
     /// Reads the answer of a search.
-    pub fn search(&self, reply: &Reply) -> List {
+    pub(crate) fn search(&self, reply: &Reply) -> List {
         self.list(reply, Found::in_search)
     }
 
     /// Reads the answer of a playlist.
-    pub fn playlist(&self, reply: &Reply) -> List {
+    pub(crate) fn playlist(&self, reply: &Reply) -> List {
         self.list(reply, Found::in_playlist)
     }
 
@@ -118,7 +118,7 @@ impl<'a> Taker<'a> {
     /// Reads new results as videos, as many in a call as the budget allows, and offers each. A
     /// result that YouTube doesn't return as a video is offered as it was found. Returns the number
     /// of new ones.
-    pub async fn take(&self, found: Vec<Found>, topic: Option<&Topic>) -> Result<u64> {
+    pub(crate) async fn take(&self, found: Vec<Found>, topic: Option<&Topic>) -> Result<u64> {
         let mut new: Vec<_> =
             found.into_iter().filter(|found| !found.is_known(self.feed)).collect();
         let mut taken = 0;

@@ -18,7 +18,7 @@ pub(super) enum For {
 pub(super) struct Draw(ChaCha8Rng);
 
 impl Draw {
-    pub fn new(seed: u64, what: For) -> Self {
+    pub(crate) fn new(seed: u64, what: For) -> Self {
         let (kind, number) = match what {
             For::Post(number) => (0_u8, number),
             For::Burst(number) => (1, number),
@@ -31,34 +31,34 @@ impl Draw {
     }
 
     /// Returns 32 random bits.
-    pub fn bits(&mut self) -> u32 {
+    pub(crate) fn bits(&mut self) -> u32 {
         self.0.next_u32()
     }
 
     /// Returns 64 random bits.
-    pub fn long(&mut self) -> u64 {
+    pub(crate) fn long(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// Returns a number below `bound`; the distribution is even enough for bounds far below 2^32.
-    pub fn below(&mut self, bound: u32) -> u32 {
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(self.bits()) * u64::from(bound)) >> 32) as u32
     }
 
     /// Returns true once in `times`, on average.
-    pub fn one_in(&mut self, times: u32) -> bool {
+    pub(crate) fn one_in(&mut self, times: u32) -> bool {
         self.below(times) == 0
     }
 
     /// Returns a count as found on social media: mostly small, occasionally large, below
     /// 2^`bits_max`.
-    pub fn count(&mut self, bits_max: u32) -> u64 {
+    pub(crate) fn count(&mut self, bits_max: u32) -> u64 {
         let bits = self.bits();
         skewed(bits.into(), bits_max)
     }
 
     /// Returns a random element.
-    pub fn of<'a, T>(&mut self, some: &'a [T]) -> &'a T {
+    pub(crate) fn of<'a, T>(&mut self, some: &'a [T]) -> &'a T {
         &some[self.below(some.len() as u32) as usize]
     }
 }

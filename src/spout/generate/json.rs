@@ -17,24 +17,24 @@ pub(super) const HEX: &[u8; 16] = b"0123456789abcdef";
 pub(super) struct Moment(pub u64);
 
 impl Moment {
-    pub fn millis(self) -> u64 {
+    pub(crate) fn millis(self) -> u64 {
         self.0 / 1_000
     }
 
-    pub fn seconds(self) -> u64 {
+    pub(crate) fn seconds(self) -> u64 {
         self.0 / 1_000_000
     }
 
-    pub fn after(self, seconds: u64) -> Self {
+    pub(crate) fn after(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds * 1_000_000))
     }
 
-    pub fn before(self, seconds: u64) -> Self {
+    pub(crate) fn before(self, seconds: u64) -> Self {
         Self(self.0.saturating_sub(seconds * 1_000_000))
     }
 
     /// Returns the date in UTC; for times after the year 9999, where timestamps end, the epoch.
-    pub fn date(self) -> OffsetDateTime {
+    pub(crate) fn date(self) -> OffsetDateTime {
         let seconds = OffsetDateTime::from_unix_timestamp(self.seconds().cast_signed());
         seconds.unwrap_or(OffsetDateTime::UNIX_EPOCH)
             + time::Duration::microseconds((self.0 % 1_000_000) as i64)
@@ -46,13 +46,13 @@ pub(super) struct Json<'a>(pub &'a mut Vec<u8>);
 
 impl Json<'_> {
     /// Writes JSON text unchanged.
-    pub fn raw(&mut self, json: &str) -> &mut Self {
+    pub(crate) fn raw(&mut self, json: &str) -> &mut Self {
         self.0.extend_from_slice(json.as_bytes());
         self
     }
 
     /// Writes the text between the quotes of a string.
-    pub fn text(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         let mut rest = text.as_bytes();
         while let Some(at) = memchr::memchr2(b'"', b'\n', rest) {
             self.0.extend_from_slice(&rest[..at]);
@@ -64,18 +64,18 @@ impl Json<'_> {
     }
 
     /// Writes a whole number.
-    pub fn int(&mut self, number: impl Into<u64>) -> &mut Self {
+    pub(crate) fn int(&mut self, number: impl Into<u64>) -> &mut Self {
         self.0.extend_from_slice(itoa::Buffer::new().format(number.into()).as_bytes());
         self
     }
 
     /// Writes `true` or `false`.
-    pub fn bool(&mut self, value: bool) -> &mut Self {
+    pub(crate) fn bool(&mut self, value: bool) -> &mut Self {
         self.raw(if value { "true" } else { "false" })
     }
 
     /// Writes the last `length` digits of a number in base 2^n, with an alphabet of that size.
-    pub fn digits(&mut self, number: u64, length: u32, alphabet: &[u8]) -> &mut Self {
+    pub(crate) fn digits(&mut self, number: u64, length: u32, alphabet: &[u8]) -> &mut Self {
         let bits = alphabet.len().trailing_zeros();
         for place in (0..length).rev() {
             let digit = number.checked_shr(place * bits).unwrap_or(0) as usize;
@@ -85,7 +85,7 @@ impl Json<'_> {
     }
 
     /// Writes random digits.
-    pub fn random(&mut self, draw: &mut Draw, length: u32, alphabet: &[u8]) -> &mut Self {
+    pub(crate) fn random(&mut self, draw: &mut Draw, length: u32, alphabet: &[u8]) -> &mut Self {
         let at_once = 64 / alphabet.len().trailing_zeros();
         for done in (0..length).step_by(at_once as usize) {
             self.digits(draw.long(), at_once.min(length - done), alphabet);
@@ -94,13 +94,13 @@ impl Json<'_> {
     }
 
     /// Writes `2015-12-18T00:00:00.000Z`.
-    pub fn millis(&mut self, moment: Moment) -> &mut Self {
+    pub(crate) fn millis(&mut self, moment: Moment) -> &mut Self {
         let millis = (moment.millis() % 1_000) as u32;
         self.second(moment).raw(".").padded(millis, 3).raw("Z")
     }
 
     /// Writes `2015-12-18T00:00:00`.
-    pub fn second(&mut self, moment: Moment) -> &mut Self {
+    pub(crate) fn second(&mut self, moment: Moment) -> &mut Self {
         let (hour, minute, second) = moment.date().to_hms();
         self.day(moment)
             .raw("T")
@@ -112,7 +112,7 @@ impl Json<'_> {
     }
 
     /// Writes `2015-12-18`.
-    pub fn day(&mut self, moment: Moment) -> &mut Self {
+    pub(crate) fn day(&mut self, moment: Moment) -> &mut Self {
         let date = moment.date();
         let (year, month, day) = (date.year().unsigned_abs(), u8::from(date.month()), date.day());
         self.padded(year, 4).raw("-").padded(month, 2).raw("-").padded(day, 2)
@@ -130,7 +130,7 @@ impl Json<'_> {
     }
 
     /// Writes several values with commas between them.
-    pub fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,
         mut write: impl FnMut(&mut Self, T),

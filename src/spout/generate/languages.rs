@@ -41,12 +41,12 @@ static LANGUAGES: LazyLock<Vec<Language>> = LazyLock::new(|| {
 
 impl Language {
     /// Returns the language at a place, which may be any number.
-    pub fn at(place: u32) -> &'static Self {
+    pub(crate) fn at(place: u32) -> &'static Self {
         &LANGUAGES[PATTERN[(place % PLACES) as usize]]
     }
 
     /// Returns the number of places below `place` with the same language.
-    pub fn earlier(place: u32) -> u32 {
+    pub(crate) fn earlier(place: u32) -> u32 {
         let language = PATTERN[(place % PLACES) as usize];
         let share =
             |places: &[usize]| places.iter().filter(|other| **other == language).count() as u32;
@@ -67,7 +67,7 @@ impl Language {
     }
 
     /// Returns the word for ten random bits; higher bits are ignored.
-    pub fn word(&self, bits: u32) -> &'static str {
+    pub(crate) fn word(&self, bits: u32) -> &'static str {
         self.words[usize::from(self.spread[(bits & 1023) as usize])]
     }
 }

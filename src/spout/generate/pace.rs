@@ -116,13 +116,13 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Returns an upper bound of the number of the first post that isn't due yet.
-    pub fn due(&self, now: Duration) -> u64 {
+    pub(crate) fn due(&self, now: Duration) -> u64 {
         let gone_by = now.saturating_sub(self.started).as_secs_f64();
         self.first.saturating_add((gone_by * self.rate.0) as u64).saturating_add(1)
     }
 
     /// Returns the time to sleep before a post that isn't due yet.
-    pub fn until(&self, number: u64, now: Duration) -> Duration {
+    pub(crate) fn until(&self, number: u64, now: Duration) -> Duration {
         // One microsecond is added for the fraction that the conversion cuts off: otherwise the
         // sleep would end slightly too early, and a second one would be needed.
         let after = Duration::from_micros(

@@ -117,7 +117,7 @@ impl Posts {
 
 impl Draft {
     /// Writes the text without markup into `text`.
-    pub fn plain(&mut self) {
+    pub(crate) fn plain(&mut self) {
         self.pieces.plain(&mut self.text, &mut self.spans);
     }
 }

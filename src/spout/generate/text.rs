@@ -41,7 +41,7 @@ pub(super) struct Text {
 impl Text {
     /// Draws a new text in the author's language: words for up to `bytes_max` bytes or slightly
     /// more, and the `tags`, most of them at the end.
-    pub fn draw(&mut self, draw: &mut Draw, author: User, tags: &[u32], bytes_max: u32) {
+    pub(crate) fn draw(&mut self, draw: &mut Draw, author: User, tags: &[u32], bytes_max: u32) {
         let language = author.language();
         self.spaced = language.spaced;
         self.pieces.clear();
@@ -83,7 +83,7 @@ impl Text {
 
     /// Writes the text without any markup, and records the positions of its hashtags, mentions and
     /// links.
-    pub fn plain(&self, into: &mut String, spans: &mut Vec<Span>) {
+    pub(crate) fn plain(&self, into: &mut String, spans: &mut Vec<Span>) {
         into.clear();
         spans.clear();
         let (mut chars, mut counted) = (0, 0);
@@ -115,7 +115,7 @@ impl Text {
     }
 
     /// Writes the text as Mastodon's HTML.
-    pub fn html(&self, into: &mut String) {
+    pub(crate) fn html(&self, into: &mut String) {
         into.clear();
         into.push_str("<p>");
         for (i, piece) in self.pieces.iter().enumerate() {

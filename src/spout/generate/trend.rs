@@ -39,7 +39,7 @@ static WEIGHTS: LazyLock<Vec<u64>> = LazyLock::new(|| {
 
 impl Tag {
     /// Returns the hashtag of a rank. Its language is the one at that place.
-    pub fn at(rank: u32) -> &'static Self {
+    pub(crate) fn at(rank: u32) -> &'static Self {
         &VOCABULARY[rank as usize]
     }
 
@@ -62,7 +62,7 @@ impl Tag {
     }
 
     /// Draws a rank by Zipf's law.
-    pub fn draw(draw: &mut Draw) -> u32 {
+    pub(crate) fn draw(draw: &mut Draw) -> u32 {
         let total = WEIGHTS[TAGS as usize - 1];
         let point = ((u128::from(draw.long()) * u128::from(total)) >> 64) as u64;
         WEIGHTS.partition_point(|sum| *sum <= point) as u32
@@ -103,12 +103,12 @@ pub(super) struct Planted {
 
 impl Planted {
     /// Returns the period that a post belongs to.
-    pub fn period(number: u64) -> u64 {
+    pub(crate) fn period(number: u64) -> u64 {
         number / BURST_PERIOD
     }
 
     /// Draws the burst of a period.
-    pub fn new(seed: u64, period: u64) -> Self {
+    pub(crate) fn new(seed: u64, period: u64) -> Self {
         const QUARTER: u32 = BURST_PERIOD as u32 / 4;
         let mut draw = Draw::new(seed, For::Burst(period));
         let start =

@@ -23,7 +23,7 @@ const SYLLABLES: [&str; 32] = [
 
 impl User {
     /// Draws a user who writes in the language of a place.
-    pub fn draw(draw: &mut Draw, place: u32) -> Self {
+    pub(crate) fn draw(draw: &mut Draw, place: u32) -> Self {
         let number = draw.below(USERS_AT_PLACE) + 1;
         Self::new(draw.below(number) * PLACES + place % PLACES)
     }
@@ -33,22 +33,22 @@ impl User {
     }
 
     /// Returns the user's place in the languages' pattern.
-    pub fn place(self) -> u32 {
+    pub(crate) fn place(self) -> u32 {
         self.number
     }
 
     /// Returns the language in which the user writes.
-    pub fn language(self) -> &'static Language {
+    pub(crate) fn language(self) -> &'static Language {
         Language::at(self.number)
     }
 
     /// Returns the user's numeric id, which is beyond 2^53 and unique.
-    pub fn id(self) -> u64 {
+    pub(crate) fn id(self) -> u64 {
         700_000_000_000_000_000 + (u64::from(self.number) << 22) + (self.mix & 0x3f_ffff)
     }
 
     /// Writes the name for mentions, which is ASCII and unique.
-    pub fn username(self, into: &mut String) {
+    pub(crate) fn username(self, into: &mut String) {
         let syllable = |shift: u32| SYLLABLES[(self.mix >> shift & 31) as usize];
         into.push_str(syllable(0));
         into.push_str(syllable(5));
@@ -57,32 +57,32 @@ impl User {
     }
 
     /// Returns the time at which the user joined: in the years before the first post.
-    pub fn created_at(self) -> Moment {
+    pub(crate) fn created_at(self) -> Moment {
         Moment(1_450_396_800_000_000).before(86_400 + self.mix % 250_000_000)
     }
 
     /// Returns the number of the user's followers.
-    pub fn followers(self) -> u64 {
+    pub(crate) fn followers(self) -> u64 {
         skewed(self.mix >> 8, 20)
     }
 
     /// Returns the number of accounts that the user follows.
-    pub fn following(self) -> u64 {
+    pub(crate) fn following(self) -> u64 {
         skewed(self.mix >> 16, 12)
     }
 
     /// Returns the number of posts that the user has written.
-    pub fn posts(self) -> u64 {
+    pub(crate) fn posts(self) -> u64 {
         skewed(self.mix >> 24, 17)
     }
 
     /// Returns true if the platform has verified the user.
-    pub fn is_verified(self) -> bool {
+    pub(crate) fn is_verified(self) -> bool {
         self.mix >> 58 == 0
     }
 
     /// Writes some words that are specific to the user: a display name, or a description.
-    pub fn words(self, json: &mut Json<'_>, count: u32) {
+    pub(crate) fn words(self, json: &mut Json<'_>, count: u32) {
         let language = self.language();
         for i in 0..count {
             if i > 0 {

@@ -29,7 +29,7 @@ pub(super) struct FollowReports {
 impl FollowReports {
     /// Returns the next event; `None` if the follower has ended. Nothing is lost if the future is
     /// dropped.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((_, sleep)) = &mut self.waiting {
                 sleep.await;

@@ -69,7 +69,7 @@ static OPEN: Mutex<Option<HashMap<PathBuf, (Spool, Failure)>>> = Mutex::new(None
 impl Input {
     /// Opens the spool in `folder` at the cursor, and continues to read the stream into it. Also
     /// returns the damage at the spool's end, if a part was cut off or is missing.
-    pub fn open(
+    pub(crate) fn open(
         (split, path): (usize, &str),
         (folder, cursor): (&Path, &Cursor),
         wanted: Wanted,
@@ -99,13 +99,13 @@ impl Input {
 
     /// Returns the number of records that were dropped because the spool was full and its options
     /// allow dropping.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.spool.dropped()
     }
 
     /// Returns the next lines; `None` at the end of the stream. Deletes records that checkpoints
     /// cover. Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Result<Option<Batch>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Batch>> {
         while !self.ended {
             let news = match select(pin!(self.reader.next_batch()), pin!(self.completed.changed()))
                 .await

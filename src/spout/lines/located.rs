@@ -54,7 +54,7 @@ pub(super) struct Located {
 
 impl Located {
     /// Returns the path of the file of a split.
-    pub fn path<'a>(&'a self, id: &'a str) -> &'a str {
+    pub(crate) fn path<'a>(&'a self, id: &'a str) -> &'a str {
         let split = self.splits.iter().find(|split| split.id == id);
         split.map_or_else(|| path_of(id), |split| &split.path)
     }

@@ -32,7 +32,7 @@ impl LostLines {
     ///
     /// # Errors
     /// If it exists and can't be read.
-    pub fn open(spout: &LinesSpout) -> Result<Self> {
+    pub(crate) fn open(spout: &LinesSpout) -> Result<Self> {
         Ok(Self {
             ledger: GapLedger::open(spout.state.as_deref(), &spout.component)?,
             component: spout.component.clone(),
@@ -44,7 +44,7 @@ impl LostLines {
     ///
     /// # Errors
     /// If the ledger can't be written.
-    pub fn tell(&mut self, loss: &Loss<'_>, out: &SpoutOutput) -> Result<()> {
+    pub(crate) fn tell(&mut self, loss: &Loss<'_>, out: &SpoutOutput) -> Result<()> {
         let now = out.clock().now();
         let read_at = OffsetDateTime::from_unix_timestamp(loss.read_at);
         let read_at = read_at.ok().filter(|_| loss.read_at != 0);

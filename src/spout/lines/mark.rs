@@ -22,13 +22,13 @@ pub(super) struct Mark {
 
 impl Mark {
     /// Creates the mark of a position in a file with this beginning.
-    pub fn new(place: Place, head: &[u8]) -> Self {
+    pub(crate) fn new(place: Place, head: &[u8]) -> Self {
         Self { place, head: xxh3_64(&head[..head.len().min(Self::head_bytes(place))]) }
     }
 
     /// Returns the length of the beginning that is hashed: a file that contains this position is at
     /// least that long.
-    pub fn head_bytes(place: Place) -> usize {
+    pub(crate) fn head_bytes(place: Place) -> usize {
         usize::try_from(place.offset).unwrap_or(HEAD_BYTES).min(HEAD_BYTES)
     }
 }
@@ -55,7 +55,7 @@ impl FromStr for Mark {
 }
 
 /// Device and inode.
-pub type FileId = (u64, u64);
+pub(crate) type FileId = (u64, u64);
 
 /// The cursor of a file that isn't followed: the position, the file, and the time of the last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(super) struct FileMark {
 
 impl FileMark {
     /// Returns true if a part of the file was read, or may not have been read.
-    pub fn may_miss_lines(&self) -> bool {
+    pub(crate) fn may_miss_lines(&self) -> bool {
         self.mark.place.offset > 0 || !self.is_end
     }
 }

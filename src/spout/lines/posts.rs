@@ -17,16 +17,16 @@ pub(super) struct Posts {
 }
 
 impl Posts {
-    pub fn splitter(&self, place: Place) -> LineSplitter {
+    pub(crate) fn splitter(&self, place: Place) -> LineSplitter {
         LineSplitter::new(place, self.line_bytes())
     }
 
-    pub fn line_bytes(&self) -> usize {
+    pub(crate) fn line_bytes(&self) -> usize {
         usize::try_from(self.line_bytes_max.0).unwrap_or(usize::MAX)
     }
 
     /// Returns the tuple of a line of this file, or the dead letter that the line becomes.
-    pub fn read(&self, file: &str, line: Line) -> Result<[Value; 3], DeadLetter> {
+    pub(crate) fn read(&self, file: &str, line: Line) -> Result<[Value; 3], DeadLetter> {
         let (raw, what, cut) = match line.content {
             Content::Whole(raw) => match self.tuple(&raw) {
                 Ok(tuple) => return Ok(tuple),
@@ -45,11 +45,11 @@ impl Posts {
         Err(DeadLetter { raw, error: format!("{file}:{}: {what}", line.number), cut })
     }
 
-    pub fn too_long(&self, length: impl std::fmt::Display) -> String {
+    pub(crate) fn too_long(&self, length: impl std::fmt::Display) -> String {
         format!("expected at most {} (max_post_bytes), found {length} bytes", self.line_bytes_max)
     }
 
-    pub fn tuple(&self, line: &Bytes) -> Result<[Value; 3], String> {
+    pub(crate) fn tuple(&self, line: &Bytes) -> Result<[Value; 3], String> {
         let (post, kind) = match &self.kind {
             Some(kind) => (Post::wrap(kind, line)?, kind.clone()),
             None => {

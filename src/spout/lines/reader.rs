@@ -184,7 +184,7 @@ pub(super) struct Source {
 
 impl Source {
     /// Opens a file, or standard input. `has_kind` is true if a line may be any object.
-    pub fn open(path: &str, has_kind: bool) -> io::Result<Self> {
+    pub(crate) fn open(path: &str, has_kind: bool) -> io::Result<Self> {
         let file = match path {
             STANDARD_INPUT => File::from(io::stdin().as_fd().try_clone_to_owned()?),
             path => File::open(path)?,
@@ -205,7 +205,7 @@ impl Source {
     }
 
     /// Returns the next chunk, or `None` at the end.
-    pub fn next(&mut self) -> io::Result<Option<Bytes>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Bytes>> {
         let chunk = if self.is_new {
             self.is_new = false;
             self.first_chunk()?
@@ -254,7 +254,7 @@ impl Source {
 
     /// Moves to a mark, and returns the beginning of the file; `None` if the mark belongs to
     /// another file.
-    pub fn go_to(&mut self, mark: Mark) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn go_to(&mut self, mark: Mark) -> io::Result<Option<Vec<u8>>> {
         let head = self.head(Mark::head_bytes(mark.place))?;
         if Mark::new(mark.place, &head) != mark || !self.skip_to(mark.place.offset)? {
             return Ok(None);
@@ -263,7 +263,7 @@ impl Source {
     }
 
     /// Returns this many bytes of the beginning of a file's content, or as many as it has.
-    pub fn head(&self, bytes: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn head(&self, bytes: usize) -> io::Result<Vec<u8>> {
         let mut head = vec![0; bytes.max(4)];
         let length = read_at(&self.file, &mut head)?;
         head.truncate(length);
@@ -284,7 +284,7 @@ impl Source {
 
     /// Moves to an offset of the content. Returns false if the content is shorter. Nothing may have
     /// been read before.
-    pub fn skip_to(&mut self, offset: u64) -> io::Result<bool> {
+    pub(crate) fn skip_to(&mut self, offset: u64) -> io::Result<bool> {
         let mut magic = [0; 4];
         let length = read_at(&self.file, &mut magic)?;
         let packed = sniff(&magic[..length], false, true);
@@ -304,11 +304,11 @@ impl Source {
     }
 
     /// Returns true if its content is compressed.
-    pub fn is_packed(&self) -> bool {
+    pub(crate) fn is_packed(&self) -> bool {
         self.unpacked.is_some()
     }
 
-    pub fn metadata(&self) -> io::Result<fs::Metadata> {
+    pub(crate) fn metadata(&self) -> io::Result<fs::Metadata> {
         self.file.metadata()
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Waits for the next item of any source; `None` when all have ended.
-    pub async fn next(&mut self) -> Result<Option<Next>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Next>> {
         while !self.files_done || !self.inputs.is_empty() || self.followed.is_some() {
             match self.news().await {
                 News::Event(Some((split, event))) => return Ok(Some(Next::Event(split, event))),

@@ -34,14 +34,14 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub fn feed(&mut self, chunk: Bytes) {
+    pub(crate) fn feed(&mut self, chunk: Bytes) {
         let wanted = (HEAD_BYTES - self.head.len()).min(chunk.len());
         self.head.extend_from_slice(&chunk[..wanted]);
         self.splitter.feed(chunk);
     }
 
     /// Returns the cursor after the content that was read so far.
-    pub fn cursor(&self, now: OffsetDateTime, is_end: bool) -> Cursor {
+    pub(crate) fn cursor(&self, now: OffsetDateTime, is_end: bool) -> Cursor {
         let mark = Mark::new(self.splitter.place(), &self.head);
         let read_at = now.unix_timestamp();
         Cursor::At(FileMark { mark, file: self.file, read_at, is_end }.to_string())

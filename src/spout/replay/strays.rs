@@ -27,7 +27,7 @@ const OTHERS: &str = "(others)";
 const END: &str = "end";
 
 /// Numbers of posts, by kind.
-pub type Kinds = BTreeMap<String, u64>;
+pub(crate) type Kinds = BTreeMap<String, u64>;
 
 /// Counts of all splits of all tasks, by component and split.
 #[derive(Clone, Default)]
@@ -89,14 +89,14 @@ pub(super) struct Counted {
 
 impl Counted {
     /// Counts a post of this kind, which wasn't for this spout.
-    pub fn passed_over(&mut self, kind: &str) {
+    pub(crate) fn passed_over(&mut self, kind: &str) {
         if !self.strays.taken.contains(kind) {
             *self.new.entry(kind.to_owned()).or_default() += 1;
         }
     }
 
     /// Assigns the new counts to a split, whose cursor is handed over with the posts.
-    pub fn book(&mut self, split: usize) {
+    pub(crate) fn book(&mut self, split: usize) {
         if self.new.is_empty() {
             return;
         }
@@ -109,7 +109,7 @@ impl Counted {
     }
 
     /// Returns the cursor of a split at a mark, or at its end.
-    pub fn cursor(&self, split: usize, reached: Reached) -> Cursor {
+    pub(crate) fn cursor(&self, split: usize, reached: Reached) -> Cursor {
         let kinds = &self.splits[split].1;
         if kinds.is_empty() {
             return reached.cursor();
@@ -130,14 +130,14 @@ pub(super) enum Reached {
 
 impl Reached {
     /// Returns the end of a partition that was read up to a position, if any post of it was read.
-    pub fn end(read: Option<Position>) -> Self {
+    pub(crate) fn end(read: Option<Position>) -> Self {
         let behind =
             read.map_or(FileNumber::FIRST, |read| read.file.next().unwrap_or(FileNumber::LAST));
         Self::End(Position { file: behind, posts: 0 })
     }
 
     /// Returns the cursor of a split without counts.
-    pub fn cursor(self) -> Cursor {
+    pub(crate) fn cursor(self) -> Cursor {
         Cursor::At(self.to_string())
     }
 }
@@ -169,7 +169,7 @@ impl Place {
     ///
     /// # Errors
     /// If it is malformed.
-    pub fn of(cursor: &Cursor) -> Result<Self> {
+    pub(crate) fn of(cursor: &Cursor) -> Result<Self> {
         let Cursor::At(text) = cursor else {
             let ended = *cursor == Cursor::End;
             return Ok(Self { mark: None, ended, at_end: ended, strays: Kinds::new() });

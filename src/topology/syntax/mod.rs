@@ -66,7 +66,7 @@ pub(super) enum Kind {
 
 impl Node {
     /// The text, if this is text.
-    pub fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Text(text) => Some(text),
             _ => None,
@@ -74,7 +74,7 @@ impl Node {
     }
 
     /// The name in front of the parentheses, or the bare name.
-    pub fn name(&self) -> Option<&Name> {
+    pub(crate) fn name(&self) -> Option<&Name> {
         match &self.kind {
             Kind::Name(name) => Some(name),
             Kind::Struct { name, .. } | Kind::Tuple { name, .. } => name.as_ref(),
@@ -83,13 +83,13 @@ impl Node {
     }
 
     /// What to mark when the value as a whole is wrong: its name, or all of it.
-    pub fn head(&self) -> Span {
+    pub(crate) fn head(&self) -> Span {
         self.name().map_or(self.span, |name| name.span)
     }
 
     /// The named fields: those of a struct, and none of `Name()` and `Name`. A list, positional
     /// values and the like have no answer.
-    pub fn fields(&self) -> Option<&[Field]> {
+    pub(crate) fn fields(&self) -> Option<&[Field]> {
         match &self.kind {
             Kind::Struct { fields, .. } => Some(fields),
             Kind::Tuple { items, .. } if items.is_empty() => Some(&[]),
@@ -99,7 +99,7 @@ impl Node {
     }
 
     /// What this is, for "expected …, found …".
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match &self.kind {
             Kind::Text(_) => "text".into(),
             Kind::Number => "a number".into(),

@@ -33,34 +33,34 @@ fn is_number_start(c: char) -> bool {
 
 impl<'s> Scanner<'s> {
     /// The beginning of a text; a byte order mark is passed over.
-    pub fn new(text: &'s str) -> Self {
+    pub(crate) fn new(text: &'s str) -> Self {
         Self { text, at: if text.starts_with('\u{FEFF}') { '\u{FEFF}'.len_utf8() } else { 0 } }
     }
 
-    pub fn rest(&self) -> &'s str {
+    pub(crate) fn rest(&self) -> &'s str {
         &self.text[self.at..]
     }
 
-    pub fn peek(&self) -> Option<char> {
+    pub(crate) fn peek(&self) -> Option<char> {
         self.rest().chars().next()
     }
 
     /// Passes over a piece of text if it stands here.
-    pub fn eat(&mut self, piece: &str) -> bool {
+    pub(crate) fn eat(&mut self, piece: &str) -> bool {
         let here = self.rest().starts_with(piece);
         self.at += if here { piece.len() } else { 0 };
         here
     }
 
     /// The line and the column of a byte, from 1, in characters.
-    pub fn line_and_column(&self, at: usize) -> (usize, usize) {
+    pub(crate) fn line_and_column(&self, at: usize) -> (usize, usize) {
         let before = &self.text[..at];
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
     /// The text from a byte up to here.
-    pub fn since(&self, start: usize) -> &'s str {
+    pub(crate) fn since(&self, start: usize) -> &'s str {
         &self.text[start..self.at]
     }
 
@@ -69,23 +69,23 @@ impl<'s> Scanner<'s> {
     }
 
     /// An error that marks what stands here.
-    pub fn error(&self, what: impl Into<String>) -> SyntaxError {
+    pub(crate) fn error(&self, what: impl Into<String>) -> SyntaxError {
         let width = self.peek().map_or(0, char::len_utf8);
         SyntaxError { start: self.at, end: self.at + width, what: what.into() }
     }
 
     /// An error that marks from a byte up to here.
-    pub fn error_since(&self, start: usize, what: impl Into<String>) -> SyntaxError {
+    pub(crate) fn error_since(&self, start: usize, what: impl Into<String>) -> SyntaxError {
         SyntaxError { start, end: self.at, what: what.into() }
     }
 
     /// What stands here, for "expected …, found …".
-    pub fn found(&self) -> String {
+    pub(crate) fn found(&self) -> String {
         self.peek().map_or("the end of the file".into(), |c| format!("{c:?}"))
     }
 
     /// Passes over white space and comments.
-    pub fn skip_blanks(&mut self) -> Result<(), SyntaxError> {
+    pub(crate) fn skip_blanks(&mut self) -> Result<(), SyntaxError> {
         loop {
             self.eat_while(is_blank);
             if self.eat("//") {
@@ -122,7 +122,7 @@ impl<'s> Scanner<'s> {
     }
 
     /// An identifier, plain or raw (`r#like-this`), if one stands here.
-    pub fn name(&mut self) -> Option<&'s str> {
+    pub(crate) fn name(&mut self) -> Option<&'s str> {
         let rest = self.rest();
         let literals = ["b\"", "b'", "br#", "br\"", "r\"", "r#\"", "r##"];
         if literals.iter().any(|start| rest.starts_with(start)) {
@@ -143,7 +143,7 @@ impl<'s> Scanner<'s> {
     }
 
     /// Text, a character, bytes or a number.
-    pub fn literal(&mut self) -> Result<Kind, SyntaxError> {
+    pub(crate) fn literal(&mut self) -> Result<Kind, SyntaxError> {
         let start = self.at;
         if self.eat("\"") {
             return self.text_literal(start);
@@ -168,7 +168,7 @@ impl<'s> Scanner<'s> {
     }
 
     /// A number, or a range of numbers.
-    pub fn number(&mut self) -> Result<Kind, SyntaxError> {
+    pub(crate) fn number(&mut self) -> Result<Kind, SyntaxError> {
         let start = self.at;
         self.eat_while(|c| is_xid_continue(c) || matches!(c, '.' | '+' | '-' | '='));
         self.checked(start, Kind::Number)

@@ -12,7 +12,7 @@ const LETTER_FIELDS: [&str; 6] = ["component", "error", "time", "from", "tuple",
 
 impl Reader<'_, '_> {
     /// The expectation of each component.
-    pub fn expected(&mut self, node: &Node) -> Vec<ExpectedStream> {
+    pub(crate) fn expected(&mut self, node: &Node) -> Vec<ExpectedStream> {
         let mut expected = Vec::new();
         for (name, span, value) in self.entries("expect", node) {
             let Some(target) = self.target("expect", name, span) else { continue };
@@ -43,7 +43,7 @@ impl Reader<'_, '_> {
     }
 
     /// The dead letters that are expected.
-    pub fn letters(&mut self, node: &Node) -> Option<ExpectedRows> {
+    pub(crate) fn letters(&mut self, node: &Node) -> Option<ExpectedRows> {
         let what = format!("{}: dead_letters", self.what);
         self.rows(&what, node, &[Fields::new(LETTER_FIELDS)])
     }

@@ -20,7 +20,7 @@ use crate::value::Value;
 
 impl Reader<'_, '_> {
     /// The steps of each spout, in order.
-    pub fn inputs(
+    pub(crate) fn inputs(
         &mut self,
         node: &Node,
         clock: OffsetDateTime,

@@ -23,11 +23,11 @@ pub(super) use read::{Known, read_all};
 
 /// The time at which a test begins that sets none. It is the same in every run, so that no result
 /// depends on the day.
-pub const TEST_CLOCK_DEFAULT: OffsetDateTime = datetime!(2000-01-01 00:00 UTC);
+pub(crate) const TEST_CLOCK_DEFAULT: OffsetDateTime = datetime!(2000-01-01 00:00 UTC);
 
 /// The most rows that one list of a test may name. Each of them is compared with each row that came, so
 /// a longer list would take minutes where it doesn't match.
-pub const EXPECTED_ROWS_MAX: usize = 2_000;
+pub(crate) const EXPECTED_ROWS_MAX: usize = 2_000;
 
 /// One test of a topology.
 #[derive(Clone, Debug)]

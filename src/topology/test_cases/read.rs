@@ -18,7 +18,7 @@ use crate::tuple::StreamId;
 const TEST_FIELDS: [&str; 6] = ["clock", "ends", "env", "input", "expect", "dead_letters"];
 
 /// The components that tests may name.
-pub struct Known<'a> {
+pub(crate) struct Known<'a> {
     /// The ids of all components of the file, also of those that are wrong themselves, and whether
     /// each is a spout.
     pub ids: &'a [(String, bool)],
@@ -27,7 +27,11 @@ pub struct Known<'a> {
 }
 
 /// Reads `tests:`. All that is wrong with it is reported.
-pub fn read_all(report: &mut Report, node: Option<&Node>, known: &Known<'_>) -> Vec<TestCase> {
+pub(crate) fn read_all(
+    report: &mut Report,
+    node: Option<&Node>,
+    known: &Known<'_>,
+) -> Vec<TestCase> {
     let Some(node) = node else { return Vec::new() };
     let Kind::Map(entries) = &node.kind else {
         let found = node.describe();
@@ -54,7 +58,7 @@ pub fn read_all(report: &mut Report, node: Option<&Node>, known: &Known<'_>) -> 
 }
 
 /// The target of an input or an expectation: a component, and maybe one of its streams.
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     pub component: &'a ComponentSpec,
     /// The stream; `None` for all that a sink gets, and for the streams that a spout chooses.
     pub stream: Option<StreamId>,
@@ -63,7 +67,7 @@ pub struct Target<'a> {
 }
 
 /// Reads one test.
-pub struct Reader<'a, 'k> {
+pub(crate) struct Reader<'a, 'k> {
     pub report: &'a mut Report,
     pub known: &'a Known<'k>,
     /// The test, for messages.
@@ -97,11 +101,11 @@ impl<'k> Reader<'_, 'k> {
         Some(TestCase { name, place, clock, ends, env, inputs, expected, dead_letters: letters })
     }
 
-    pub fn add(&mut self, span: Span, text: impl std::fmt::Display) {
+    pub(crate) fn add(&mut self, span: Span, text: impl std::fmt::Display) {
         self.report.add(span, format!("{}: {text}", self.what));
     }
 
-    pub fn place(&self, span: Span) -> TestPlace {
+    pub(crate) fn place(&self, span: Span) -> TestPlace {
         let place = self.report.sources.place(span);
         TestPlace { file: place.file.into(), line: place.line, column: place.column }
     }
@@ -115,7 +119,7 @@ impl<'k> Reader<'_, 'k> {
         None
     }
 
-    pub fn time(&mut self, field: &str, node: &Node) -> Option<OffsetDateTime> {
+    pub(crate) fn time(&mut self, field: &str, node: &Node) -> Option<OffsetDateTime> {
         let example = "a time such as \"2015-12-18T00:05:00Z\"";
         let Some(text) = node.as_text() else {
             let found = node.describe();
@@ -153,7 +157,11 @@ impl<'k> Reader<'_, 'k> {
     }
 
     /// The entries of a map whose keys are components or streams.
-    pub fn entries<'t>(&mut self, field: &str, node: &'t Node) -> Vec<(&'t str, Span, &'t Node)> {
+    pub(crate) fn entries<'t>(
+        &mut self,
+        field: &str,
+        node: &'t Node,
+    ) -> Vec<(&'t str, Span, &'t Node)> {
         let Kind::Map(entries) = &node.kind else {
             let found = node.describe();
             self.add(node.head(), format!("{field}: expected `{{ \"id\": […] }}`, found {found}"));
@@ -178,7 +186,7 @@ impl<'k> Reader<'_, 'k> {
 
     /// The component that a name means. A component that is wrong itself has no answer, and no
     /// further problem.
-    pub fn target(&mut self, field: &str, name: &str, span: Span) -> Option<Target<'k>> {
+    pub(crate) fn target(&mut self, field: &str, name: &str, span: Span) -> Option<Target<'k>> {
         let (id, stream) = match name.split_once(':') {
             Some((id, stream)) => (id, Some(stream)),
             None => (name, None),

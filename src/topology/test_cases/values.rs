@@ -12,7 +12,12 @@ use crate::tuple::Fields;
 use crate::value::Value;
 
 /// Writes a value as JSON, with its members in their order. Reports what JSON can't say.
-pub fn write_json(report: &mut Report, what: &str, node: &Node, into: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn write_json(
+    report: &mut Report,
+    what: &str,
+    node: &Node,
+    into: &mut Vec<u8>,
+) -> Option<()> {
     match &node.kind {
         Kind::Map(entries) => {
             into.push(b'{');
@@ -46,7 +51,7 @@ fn write_text(text: &str, into: &mut Vec<u8>) {
 }
 
 /// The key of a map's entry, which has to be a text.
-pub fn key_of<'t>(report: &mut Report, what: &str, key: &'t Node) -> Option<&'t str> {
+pub(crate) fn key_of<'t>(report: &mut Report, what: &str, key: &'t Node) -> Option<&'t str> {
     let text = key.as_text();
     if text.is_none() {
         let found = key.describe();
@@ -99,7 +104,7 @@ fn number(raw: &str) -> Option<serde_json::Value> {
 ///
 /// # Errors
 /// If it is something else.
-pub fn tuple_of_json(fields: &Fields, json: &str) -> Result<Vec<Value>, String> {
+pub(crate) fn tuple_of_json(fields: &Fields, json: &str) -> Result<Vec<Value>, String> {
     let members: std::collections::HashMap<String, &RawValue> = serde_json::from_str(json)
         .map_err(|error| format!("expected a JSON object with the fields {fields}: {error}"))?;
     let names = || fields.names().iter().map(String::as_str);
@@ -142,7 +147,7 @@ fn simple(json: &serde_json::Value) -> Value {
 }
 
 /// The pattern of a value in an expected row.
-pub fn pattern(report: &mut Report, what: &str, node: &Node) -> Option<Pattern> {
+pub(crate) fn pattern(report: &mut Report, what: &str, node: &Node) -> Option<Pattern> {
     match &node.kind {
         Kind::Map(entries) => {
             let mut members = Vec::new();

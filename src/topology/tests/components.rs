@@ -15,7 +15,7 @@ use crate::tuple::{Fields, Streams};
 use crate::units::{ByteSize, Interval};
 
 /// The test's components.
-pub fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     Registry::empty().spout::<Numbers>().bolt::<Shout>().sink::<Void>()
 }
 

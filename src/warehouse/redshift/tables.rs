@@ -58,7 +58,7 @@ pub(super) const GAP: [&str; 11] = [
 
 impl StagedTable {
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Posts,
         Self::Hashtags,
         Self::Mentions,
@@ -71,7 +71,7 @@ impl StagedTable {
     ];
 
     /// Its name in the session.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Posts => "staged_posts",
             Self::Hashtags => "staged_hashtags",
@@ -86,7 +86,7 @@ impl StagedTable {
     }
 
     /// What it is made of.
-    pub fn definition(self) -> &'static str {
+    pub(crate) fn definition(self) -> &'static str {
         match self {
             Self::Posts => "like posts, \"own_time\" timestamptz, \"wins\" smallint",
             Self::Hashtags => {
@@ -108,7 +108,7 @@ impl StagedTable {
     }
 
     /// The columns that its file has.
-    pub fn columns(self) -> Vec<&'static str> {
+    pub(crate) fn columns(self) -> Vec<&'static str> {
         match self {
             Self::Posts => {
                 let mut names = post_columns();

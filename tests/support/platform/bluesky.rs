@@ -40,7 +40,7 @@ const POSTS: &str = "app.bsky.feed.post";
 
 /// Begins a stream: from the client's cursor on, or from the oldest event if the cursor is older.
 /// Without a cursor, or with one in the future, it begins live.
-pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Response> {
+pub(crate) fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Response> {
     if super::socket::key(request).is_none() {
         return Err(Response::text(400, "text/plain", "Bad Request\n".into()));
     }
@@ -218,7 +218,7 @@ fn cid(n: u64) -> String {
 }
 
 /// Returns the frame of a version, which the lake should have unchanged.
-pub fn frame(item: &Item, version: usize) -> Value {
+pub(crate) fn frame(item: &Item, version: usize) -> Value {
     let version = &item.versions[version];
     let operation = match version.change {
         Change::Created => "create",
@@ -261,7 +261,7 @@ fn record(item: &Item, version: &super::world::Version) -> Value {
 }
 
 /// Returns up to 25 posts by their addresses, with their counts.
-pub fn posts(inner: &mut Inner, request: &Request, _number: usize) -> Response {
+pub(crate) fn posts(inner: &mut Inner, request: &Request, _number: usize) -> Response {
     let uris = request.all("uris");
     if uris.is_empty() || uris.len() > 25 {
         return Response::json(

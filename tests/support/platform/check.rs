@@ -29,7 +29,7 @@ use super::{Platform, world};
 
 /// An entry of the gap ledger.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Gap {
+pub(crate) struct Gap {
     pub spout: String,
     /// The entry's id, which stays the same when the entry is written again as filled.
     pub id: String,
@@ -42,7 +42,7 @@ pub struct Gap {
 
 /// The results of a comparison without mistakes.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// The number of wanted posts that are there.
     pub there: usize,
     /// The number of wanted posts that aren't there, but lie in a gap of the ledger.
@@ -59,7 +59,7 @@ pub struct Checked {
 }
 
 /// The settings of a comparison.
-pub struct Check<'a> {
+pub(crate) struct Check<'a> {
     platform: &'a Platform,
     kind: Kind,
     wanted: Box<dyn Fn(&Item) -> bool + 'a>,
@@ -73,7 +73,7 @@ pub struct Check<'a> {
 
 impl Platform {
     /// Begins a comparison for posts that match one of these topics of the world.
-    pub fn check<'a>(&'a self, kind: Kind, topics: &[&str]) -> Check<'a> {
+    pub(crate) fn check<'a>(&'a self, kind: Kind, topics: &[&str]) -> Check<'a> {
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
         let wanted = Box::new(move |item: &Item| {
             item.topics().any(|topic| topics.iter().any(|t| t == topic))
@@ -104,38 +104,38 @@ struct Found {
 impl<'a> Check<'a> {
     /// Sets the wanted items, if topics can't express them: a page's or a channel's posts (by
     /// [`Item::author`]).
-    pub fn wanted(mut self, wanted: impl Fn(&Item) -> bool + 'a) -> Self {
+    pub(crate) fn wanted(mut self, wanted: impl Fn(&Item) -> bool + 'a) -> Self {
         self.wanted = Box::new(wanted);
         self
     }
 
     /// Sets the time from which on posts are wanted, in µs.
-    pub fn since(mut self, us: i64) -> Self {
+    pub(crate) fn since(mut self, us: i64) -> Self {
         self.since_us = Some(us);
         self
     }
 
     /// Sets the time before which posts are wanted, in µs.
-    pub fn until(mut self, us: i64) -> Self {
+    pub(crate) fn until(mut self, us: i64) -> Self {
         self.until_us = us;
         self
     }
 
     /// Requires every version that was offered.
-    pub fn with_edits(mut self) -> Self {
+    pub(crate) fn with_edits(mut self) -> Self {
         self.edits = true;
         self
     }
 
     /// Requires every delete that was sent for a post of the lake.
-    pub fn with_deletes(mut self) -> Self {
+    pub(crate) fn with_deletes(mut self) -> Self {
         self.deletes = true;
         self
     }
 
     /// Reads the output of `waterspout gaps --json`: JSON values with any separators, or an array
     /// of them.
-    pub fn ledger(mut self, text: &str) -> Self {
+    pub(crate) fn ledger(mut self, text: &str) -> Self {
         for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
             match value {
                 Ok(Value::Array(list)) => list.iter().for_each(|entry| self.gap(entry)),
@@ -177,7 +177,7 @@ impl<'a> Check<'a> {
 
     /// Fails with all mistakes, unless the lake is as it should be.
     #[track_caller]
-    pub fn lake<S: AsRef<str>>(self, posts: &[S]) -> Checked {
+    pub(crate) fn lake<S: AsRef<str>>(self, posts: &[S]) -> Checked {
         match self.compare(posts) {
             Ok(checked) => checked,
             Err(mistakes) => {
@@ -191,7 +191,7 @@ impl<'a> Check<'a> {
     }
 
     /// Returns the results, or all mistakes.
-    pub fn compare<S: AsRef<str>>(mut self, posts: &[S]) -> Result<Checked, Vec<String>> {
+    pub(crate) fn compare<S: AsRef<str>>(mut self, posts: &[S]) -> Result<Checked, Vec<String>> {
         let platform = self.platform;
         platform.with(|inner| {
             let mut found = Found::default();

@@ -8,7 +8,7 @@ use super::shared::Bad;
 use super::world::{Kind, iso};
 
 /// Returns the platform's answer with a status.
-pub fn status(kind: Kind, status: u16) -> Response {
+pub(crate) fn status(kind: Kind, status: u16) -> Response {
     match kind {
         // The servers in front of X's own answer in HTML.
         Kind::Tweet if status >= 502 => Response::text(
@@ -31,7 +31,7 @@ pub fn status(kind: Kind, status: u16) -> Response {
 }
 
 /// Returns a problem of X.
-pub fn x_problem(name: &str, title: &str, detail: &str, status: u16) -> Value {
+pub(crate) fn x_problem(name: &str, title: &str, detail: &str, status: u16) -> Value {
     let name = if name.contains(':') {
         name.to_owned()
     } else {
@@ -41,7 +41,7 @@ pub fn x_problem(name: &str, title: &str, detail: &str, status: u16) -> Value {
 }
 
 /// Returns X's answer with 400.
-pub fn x_invalid(message: &str) -> Response {
+pub(crate) fn x_invalid(message: &str) -> Response {
     let mut body = x_problem(
         "invalid-request",
         "Invalid Request",
@@ -53,7 +53,7 @@ pub fn x_invalid(message: &str) -> Response {
 }
 
 /// Returns an error of Facebook.
-pub fn facebook(
+pub(crate) fn facebook(
     status: u16,
     code: u64,
     subcode: Option<u64>,
@@ -74,7 +74,7 @@ pub fn facebook(
 
 /// Returns an error of Facebook by its code, with the status that comes with it, which tells
 /// little.
-pub fn facebook_code(code: u64, subcode: Option<u64>) -> Response {
+pub(crate) fn facebook_code(code: u64, subcode: Option<u64>) -> Response {
     let (status, message) = match code {
         1 => (500, "Please reduce the amount of data you're asking for, then retry your request"),
         2 => (500, "Service temporarily unavailable"),
@@ -93,7 +93,7 @@ pub fn facebook_code(code: u64, subcode: Option<u64>) -> Response {
 }
 
 /// Returns an error of YouTube.
-pub fn youtube(status: u16, reason: &str, domain: &str, message: &str) -> Response {
+pub(crate) fn youtube(status: u16, reason: &str, domain: &str, message: &str) -> Response {
     let errors = json!([{"message": message, "domain": domain, "reason": reason}]);
     Response::json(
         status,
@@ -102,7 +102,7 @@ pub fn youtube(status: u16, reason: &str, domain: &str, message: &str) -> Respon
 }
 
 /// Returns the answer to too many requests; more are allowed at `reset`, in Unix seconds.
-pub fn limited(place: Place, reset: i64) -> Response {
+pub(crate) fn limited(place: Place, reset: i64) -> Response {
     match place.kind() {
         Kind::Tweet => Response::problem(
             429,
@@ -127,7 +127,7 @@ pub fn limited(place: Place, reset: i64) -> Response {
 }
 
 /// Returns X's answer while it still holds an old stream.
-pub fn too_many_connections() -> Response {
+pub(crate) fn too_many_connections() -> Response {
     let detail = "This stream is currently at the maximum allowed connection limit.";
     let mut body = x_problem("streaming-connection", "ConnectionException", detail, 429);
     body["connection_issue"] = "TooManyConnections".into();
@@ -135,7 +135,7 @@ pub fn too_many_connections() -> Response {
 }
 
 /// Returns the answer when the day's quota is used up.
-pub fn quota(kind: Kind) -> Response {
+pub(crate) fn quota(kind: Kind) -> Response {
     match kind {
         Kind::Tweet => {
             let mut body = x_problem(
@@ -163,7 +163,7 @@ pub fn quota(kind: Kind) -> Response {
 }
 
 /// Returns the answer to a token that isn't valid.
-pub fn unauthorized(kind: Kind, bad: Option<Bad>) -> Response {
+pub(crate) fn unauthorized(kind: Kind, bad: Option<Bad>) -> Response {
     match kind {
         Kind::Tweet | Kind::Bsky => Response::problem(
             401,

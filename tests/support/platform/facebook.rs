@@ -11,12 +11,12 @@ use super::world::{Item, Kind, World, now_us, page_id, parse_us, seconds};
 
 /// The use of this hour's calls.
 #[derive(Default)]
-pub struct Usage {
+pub(crate) struct Usage {
     pub calls: u64,
 }
 
 /// Returns a page's posts, the newest first.
-pub fn posts(inner: &mut Inner, request: &Request, number: usize) -> Response {
+pub(crate) fn posts(inner: &mut Inner, request: &Request, number: usize) -> Response {
     listed(inner, request, number).unwrap_or_else(|refused| refused)
 }
 
@@ -170,7 +170,7 @@ fn paging(inner: &Inner, request: &Request, ends: [usize; 2], limit: usize, more
 }
 
 /// Returns the posts of `?ids=a,b`, or one by its path.
-pub fn read(inner: &mut Inner, request: &Request, number: usize) -> Response {
+pub(crate) fn read(inner: &mut Inner, request: &Request, number: usize) -> Response {
     if let Err(refused) = pass(inner, request) {
         return refused;
     }
@@ -290,6 +290,6 @@ fn whole(world: &World, item: &Item) -> Vec<(&'static str, Value)> {
 }
 
 /// Returns Unix time in s, for tests that use it in requests.
-pub fn now_s() -> i64 {
+pub(crate) fn now_s() -> i64 {
     now_us() / 1_000_000
 }

@@ -10,7 +10,7 @@ use super::place::Place;
 
 /// A fault of one answer, or of a stream.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// An answer with this status and the platform's body for it, such as 503.
     Status(u16),
     /// An answer with this status and body.
@@ -56,7 +56,7 @@ pub enum Fault {
 
 impl Fault {
     /// Returns true if the fault happens to an open stream, and not to the answer that begins it.
-    pub fn is_in_stream(&self) -> bool {
+    pub(crate) fn is_in_stream(&self) -> bool {
         !matches!(
             self,
             Self::Status(_)
@@ -71,7 +71,7 @@ impl Fault {
     }
 
     /// Returns true if the fault needs a post to send.
-    pub fn needs_post(&self) -> bool {
+    pub(crate) fn needs_post(&self) -> bool {
         use Fault::*;
         matches!(self, CutLine | CutCharacter | Duplicate | Reorder | Partial | Dribble(_))
     }
@@ -80,7 +80,7 @@ impl Fault {
 /// Faults by chance: one in `one_in` requests, and one in `one_in` things that a stream sends, has
 /// a fault.
 #[derive(Clone, Debug)]
-pub struct Weather {
+pub(crate) struct Weather {
     pub seed: u64,
     pub one_in: u64,
     /// The faults, each as probable as it is frequent in this list.
@@ -91,7 +91,7 @@ pub struct Weather {
 
 /// The faults that are to happen.
 #[derive(Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     queues: BTreeMap<Place, VecDeque<Fault>>,
     weather: Option<(Weather, Random)>,
     /// The faults that have happened, in order.
@@ -99,32 +99,32 @@ pub struct Faults {
 }
 
 impl Faults {
-    pub fn push(&mut self, place: Place, fault: Fault) {
+    pub(crate) fn push(&mut self, place: Place, fault: Fault) {
         self.queues.entry(place).or_default().push_back(fault);
     }
 
     /// Returns the number of faults that are still to happen.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.queues.values().map(VecDeque::len).sum()
     }
 
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.queues.clear();
         self.weather = None;
     }
 
-    pub fn set_weather(&mut self, weather: Weather) {
+    pub(crate) fn set_weather(&mut self, weather: Weather) {
         let random = Random(weather.seed);
         self.weather = Some((weather, random));
     }
 
     /// Returns the next fault for a request.
-    pub fn for_answer(&mut self, place: Place) -> Option<Fault> {
+    pub(crate) fn for_answer(&mut self, place: Place) -> Option<Fault> {
         self.take(place, |fault| !place.is_stream() || !fault.is_in_stream(), true)
     }
 
     /// Returns the next fault for a stream that has a post to send, or none.
-    pub fn for_stream(&mut self, place: Place, has_post: bool) -> Option<Fault> {
+    pub(crate) fn for_stream(&mut self, place: Place, has_post: bool) -> Option<Fault> {
         self.take(
             place,
             |fault| fault.is_in_stream() && (has_post || !fault.needs_post()),

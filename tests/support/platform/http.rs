@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 /// A client's request.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     pub method: String,
     pub path: String,
     /// The decoded parameters, in their order.
@@ -21,28 +21,28 @@ pub struct Request {
 
 impl Request {
     /// Returns the first value of a parameter.
-    pub fn query(&self, name: &str) -> Option<&str> {
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns all values of a parameter that may be repeated; `name[]` counts too.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let fits = |key: &str| key == name || key.strip_suffix("[]") == Some(name);
         self.query.iter().filter(|(key, _)| fits(key)).map(|(_, value)| value.as_str()).collect()
     }
 
     /// Returns a parameter that is a number.
-    pub fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
+    pub(crate) fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
         self.query(name)?.parse().ok()
     }
 
     /// Returns a header by its name in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns the token of `Authorization: Bearer`.
-    pub fn bearer(&self) -> Option<&str> {
+    pub(crate) fn bearer(&self) -> Option<&str> {
         let value = self.header("authorization")?;
         value
             .get(..7)
@@ -53,23 +53,23 @@ impl Request {
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
-pub struct Response {
+pub(crate) struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl Response {
-    pub fn json(status: u16, body: &Value) -> Self {
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::text(status, "application/json; charset=utf-8", body.to_string())
     }
 
     /// Makes a problem of X, which clients recognise by its type (RFC 9457).
-    pub fn problem(status: u16, body: &Value) -> Self {
+    pub(crate) fn problem(status: u16, body: &Value) -> Self {
         Self::text(status, "application/problem+json", body.to_string())
     }
 
-    pub fn text(status: u16, content: &str, body: String) -> Self {
+    pub(crate) fn text(status: u16, content: &str, body: String) -> Self {
         Self {
             status,
             headers: vec![("Content-Type".into(), content.into())],
@@ -77,7 +77,7 @@ impl Response {
         }
     }
 
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.into(), value.to_string()));
         self
     }
@@ -91,7 +91,7 @@ impl Response {
     }
 
     /// Returns the whole answer as it is sent.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head().into_bytes();
         // A 304 has neither a body nor a length.
         if self.status != 304 {
@@ -103,7 +103,7 @@ impl Response {
     }
 
     /// Returns the head of an answer that doesn't end.
-    pub fn endless(&self) -> Vec<u8> {
+    pub(crate) fn endless(&self) -> Vec<u8> {
         (self.head() + "Transfer-Encoding: chunked\r\nCache-Control: no-store\r\n\r\n").into_bytes()
     }
 }
@@ -126,7 +126,7 @@ fn reason(status: u16) -> &'static str {
 }
 
 /// Returns a part of an endless answer.
-pub fn chunk(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
     let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
     chunk.extend(bytes);
     chunk.extend(b"\r\n");
@@ -134,20 +134,20 @@ pub fn chunk(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A client's connection.
-pub struct Wire {
+pub(crate) struct Wire {
     pub stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Wire {
-    pub fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         // Small frames are sent at once.
         let _ = stream.set_nodelay(true);
         Self { stream, read: Vec::new() }
     }
 
     /// Returns the next request; `None` if the client is gone.
-    pub async fn request(&mut self) -> io::Result<Option<Request>> {
+    pub(crate) async fn request(&mut self) -> io::Result<Option<Request>> {
         let head = loop {
             if let Some(at) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 break at;
@@ -171,29 +171,29 @@ impl Wire {
     }
 
     /// Returns the bytes that were read and not used.
-    pub fn buffer(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.read
     }
 
     /// Reads more; returns false at the end.
-    pub async fn more(&mut self) -> io::Result<bool> {
+    pub(crate) async fn more(&mut self) -> io::Result<bool> {
         let mut part = [0; 16 << 10];
         let bytes = self.stream.read(&mut part).await?;
         self.read.extend(&part[..bytes]);
         Ok(bytes > 0)
     }
 
-    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
     /// Ends the connection by RST.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         let _ = self.stream.set_zero_linger();
     }
 
     /// Returns when the client has ended the connection. Bytes until then are ignored.
-    pub async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         while matches!(self.more().await, Ok(true)) {}
     }
 }
@@ -217,7 +217,7 @@ fn parse(head: &str) -> Option<Request> {
 }
 
 /// Returns the parameters of a query.
-pub fn pairs(query: &str) -> Vec<(String, String)> {
+pub(crate) fn pairs(query: &str) -> Vec<(String, String)> {
     let pair = |part: &str| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         (decode(name, true), decode(value, true))
@@ -245,7 +245,7 @@ fn decode(text: &str, plus: bool) -> String {
 }
 
 /// Encodes a value for a query.
-pub fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
     text.bytes()
         .map(|b| if good(b) { char::from(b).to_string() } else { format!("%{b:02X}") })

@@ -7,11 +7,11 @@ use super::place::Place;
 use super::world::Kind;
 
 /// The replacement for a token.
-pub const SECRET: &str = "<secret>";
+pub(crate) const SECRET: &str = "<secret>";
 
 /// A request in the log.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Unix time in µs.
     pub at_us: i64,
     pub place: Place,
@@ -32,7 +32,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub fn new(at_us: i64, place: Place, request: &Request, secrets: &[String]) -> Self {
+    pub(crate) fn new(at_us: i64, place: Place, request: &Request, secrets: &[String]) -> Self {
         let hide = |text: &str| {
             secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, SECRET))
         };
@@ -53,37 +53,37 @@ impl Seen {
     }
 
     /// Returns the first value of a parameter.
-    pub fn query(&self, name: &str) -> Option<&str> {
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns a header by its name in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// A copy of the requests so far.
 #[derive(Clone, Debug)]
-pub struct Requests(pub Vec<Seen>);
+pub(crate) struct Requests(pub Vec<Seen>);
 
 impl Requests {
     /// Returns the requests to one platform.
-    pub fn of(&self, kind: Kind) -> Self {
+    pub(crate) fn of(&self, kind: Kind) -> Self {
         Self(self.0.iter().filter(|seen| seen.place.kind() == kind).cloned().collect())
     }
 
     /// Returns the requests to one endpoint.
-    pub fn at(&self, place: Place) -> Self {
+    pub(crate) fn at(&self, place: Place) -> Self {
         Self(self.0.iter().filter(|seen| seen.place == place).cloned().collect())
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Returns the most requests within any `window`, to detect a storm of new connections.
-    pub fn busiest(&self, window: Duration) -> usize {
+    pub(crate) fn busiest(&self, window: Duration) -> usize {
         let times: Vec<_> = self.0.iter().map(|seen| seen.at_us).collect();
         let window = window.as_micros() as i64;
         (0..times.len())
@@ -93,7 +93,7 @@ impl Requests {
     }
 
     /// Returns the times between each request and the next.
-    pub fn pauses(&self) -> Vec<Duration> {
+    pub(crate) fn pauses(&self) -> Vec<Duration> {
         let between =
             |two: &[Seen]| Duration::from_micros((two[1].at_us - two[0].at_us).max(0) as u64);
         self.0.windows(2).map(between).collect()

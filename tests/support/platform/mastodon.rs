@@ -13,7 +13,7 @@ use super::world::{Change, Item, Kind, World, iso};
 
 /// The settings of the instance.
 #[derive(Default)]
-pub struct Instance {
+pub(crate) struct Instance {
     /// The streaming host that the instance names; by default itself.
     pub streaming: Option<String>,
 }
@@ -84,7 +84,7 @@ struct Listener {
 }
 
 /// Begins a stream.
-pub fn begin(
+pub(crate) fn begin(
     inner: &mut Inner,
     request: &Request,
     number: usize,
@@ -208,7 +208,7 @@ impl Feed for Listener {
     }
 }
 
-pub fn instance(inner: &Inner) -> Response {
+pub(crate) fn instance(inner: &Inner) -> Response {
     let own = inner.address.replacen("http", "ws", 1);
     let streaming = inner.mastodon.streaming.as_ref().unwrap_or(&own);
     Response::json(
@@ -234,7 +234,7 @@ pub fn instance(inner: &Inner) -> Response {
 }
 
 /// Returns the timeline `public`, or `tag/…`.
-pub fn timeline(inner: &mut Inner, request: &Request, number: usize) -> Response {
+pub(crate) fn timeline(inner: &mut Inner, request: &Request, number: usize) -> Response {
     let rest = request.path.trim_start_matches("/api/v1/timelines/");
     let on = |name: &str| matches!(request.query(name), Some("true" | "1" | "t" | "on"));
     let line = match rest.split_once('/') {
@@ -295,7 +295,7 @@ fn link(inner: &Inner, request: &Request, newest: &str, oldest: &str) -> String 
     format!("<{base}max_id={oldest}>; rel=\"next\", <{base}min_id={newest}>; rel=\"prev\"")
 }
 
-pub fn status(inner: &mut Inner, request: &Request, number: usize) -> Response {
+pub(crate) fn status(inner: &mut Inner, request: &Request, number: usize) -> Response {
     let id = request.path.rsplit('/').next().unwrap_or_default();
     let Some(at) = inner.world.get(Kind::Toot, id).filter(|at| !inner.world.items[*at].deleted())
     else {

@@ -38,24 +38,24 @@
 
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
-pub mod bluesky;
-pub mod check;
-pub mod errors;
-pub mod facebook;
-pub mod faults;
-pub mod http;
-pub mod log;
-pub mod mastodon;
-pub mod place;
-pub mod query;
+pub(crate) mod bluesky;
+pub(crate) mod check;
+pub(crate) mod errors;
+pub(crate) mod facebook;
+pub(crate) mod faults;
+pub(crate) mod http;
+pub(crate) mod log;
+pub(crate) mod mastodon;
+pub(crate) mod place;
+pub(crate) mod query;
 mod server;
-pub mod shared;
-pub mod socket;
-pub mod stream;
-pub mod text;
-pub mod world;
-pub mod x;
-pub mod youtube;
+pub(crate) mod shared;
+pub(crate) mod socket;
+pub(crate) mod stream;
+pub(crate) mod text;
+pub(crate) mod world;
+pub(crate) mod x;
+pub(crate) mod youtube;
 
 use std::fs;
 use std::path::Path;
@@ -66,17 +66,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-pub use faults::{Fault, Weather};
-pub use log::{Requests, SECRET, Seen};
-pub use place::Place;
+pub(crate) use faults::{Fault, Weather};
+pub(crate) use log::{Requests, SECRET, Seen};
+pub(crate) use place::Place;
 use shared::{Bad, Inner, Settings, Shared};
-pub use world::{Change, Item, Kind};
+pub(crate) use world::{Change, Item, Kind};
 
 /// A time within which every awaited event happens on any machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running fake. It ends, with all its connections, when it is dropped.
-pub struct Platform {
+pub(crate) struct Platform {
     shared: Arc<Shared>,
     port: u16,
     stop: Option<oneshot::Sender<()>>,
@@ -85,7 +85,7 @@ pub struct Platform {
 
 impl Platform {
     /// Starts a fake. The same seed gives the same texts, details and chances.
-    pub fn start(seed: u64) -> Self {
+    pub(crate) fn start(seed: u64) -> Self {
         let (told, listens) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
@@ -107,45 +107,45 @@ impl Platform {
     }
 
     /// Returns `http://127.0.0.1:PORT`.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Returns `ws://127.0.0.1:PORT`.
-    pub fn ws_url(&self) -> String {
+    pub(crate) fn ws_url(&self) -> String {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
     /// Reads or changes any state.
-    pub fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         self.shared.change(change)
     }
 
-    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Settings)) {
         self.with(|inner| change(&mut inner.settings));
     }
 
     // Posts.
 
     /// Sets the topics of further posts: `#tag`, `from:name`, words. Names are additional authors.
-    pub fn topics(&self, topics: &[&str]) {
+    pub(crate) fn topics(&self, topics: &[&str]) {
         self.with(|inner| inner.world.set_topics(topics));
     }
 
     /// Publishes this number of posts, now.
-    pub fn publish(&self, kind: Kind, count: usize) -> Vec<usize> {
+    pub(crate) fn publish(&self, kind: Kind, count: usize) -> Vec<usize> {
         self.with(|inner| (0..count).map(|_| inner.world.publish(kind)).collect())
     }
 
     /// Publishes a post with exactly this text, by this author (0 to 39; from 40 on those that
     /// topics name).
-    pub fn publish_text(&self, kind: Kind, text: &str, author: usize) -> usize {
+    pub(crate) fn publish_text(&self, kind: Kind, text: &str, author: usize) -> usize {
         self.with(|inner| inner.world.publish_text(kind, text, author))
     }
 
     /// Publishes posts evenly over the last `seconds`. This works only before the kind's first
     /// current post.
-    pub fn history(&self, kind: Kind, count: usize, seconds: u64) -> Vec<usize> {
+    pub(crate) fn history(&self, kind: Kind, count: usize, seconds: u64) -> Vec<usize> {
         let (now, span) = (world::now_us(), seconds as i64 * 1_000_000);
         self.with(|inner| {
             let at = |n: usize| now - span + span * n as i64 / count as i64;
@@ -154,7 +154,7 @@ impl Platform {
     }
 
     /// Publishes posts at a rate for this time, on a separate thread: join it.
-    pub fn publish_at_rate(
+    pub(crate) fn publish_at_rate(
         &self,
         kind: Kind,
         per_second: u64,
@@ -176,16 +176,16 @@ impl Platform {
     }
 
     /// Changes an item's text. On X the edit is a new item, whose number this returns.
-    pub fn edit(&self, item: usize) -> usize {
+    pub(crate) fn edit(&self, item: usize) -> usize {
         self.with(|inner| inner.world.edit(item))
     }
 
-    pub fn delete(&self, item: usize) {
+    pub(crate) fn delete(&self, item: usize) {
         self.with(|inner| inner.world.delete(item));
     }
 
     /// Multiplies all counts of a kind.
-    pub fn heat(&self, kind: Kind, times: u64) {
+    pub(crate) fn heat(&self, kind: Kind, times: u64) {
         self.with(|inner| {
             inner
                 .world
@@ -200,49 +200,49 @@ impl Platform {
 
     /// Adds a fault that happens once, at the next occasion; several at one endpoint happen in
     /// their order.
-    pub fn fault(&self, place: Place, fault: Fault) {
+    pub(crate) fn fault(&self, place: Place, fault: Fault) {
         self.with(|inner| inner.faults.push(place, fault));
     }
 
     /// Adds a fault that happens this number of times.
-    pub fn faults(&self, place: Place, fault: Fault, times: usize) {
+    pub(crate) fn faults(&self, place: Place, fault: Fault, times: usize) {
         self.with(|inner| (0..times).for_each(|_| inner.faults.push(place, fault.clone())));
     }
 
     /// Sets faults that happen by chance from now on, beside the queued ones.
-    pub fn weather(&self, weather: Weather) {
+    pub(crate) fn weather(&self, weather: Weather) {
         self.with(|inner| inner.faults.set_weather(weather));
     }
 
     /// Removes all faults.
-    pub fn calm(&self) {
+    pub(crate) fn calm(&self) {
         self.with(|inner| inner.faults.clear());
     }
 
     /// Returns the faults so far.
-    pub fn met(&self) -> Vec<(Place, Fault)> {
+    pub(crate) fn met(&self) -> Vec<(Place, Fault)> {
         self.with(|inner| inner.faults.met.clone())
     }
 
     /// Ends all streams of a platform properly.
-    pub fn end_streams(&self, kind: Kind) {
+    pub(crate) fn end_streams(&self, kind: Kind) {
         self.with(|inner| *inner.ended.entry(kind).or_default() += 1);
     }
 
     // Credentials.
 
     /// Returns the token that is valid now.
-    pub fn token(&self, kind: Kind) -> String {
+    pub(crate) fn token(&self, kind: Kind) -> String {
         self.with(|inner| inner.tokens.good[&kind].clone())
     }
 
     /// Makes the token expire; no token is valid then.
-    pub fn expire(&self, kind: Kind) {
+    pub(crate) fn expire(&self, kind: Kind) {
         self.end_token(kind, Bad::Expired);
     }
 
     /// Revokes the token; no token is valid then.
-    pub fn revoke(&self, kind: Kind) {
+    pub(crate) fn revoke(&self, kind: Kind) {
         self.end_token(kind, Bad::Revoked);
     }
 
@@ -254,7 +254,7 @@ impl Platform {
     }
 
     /// Returns a new token; the old one is revoked.
-    pub fn renew(&self, kind: Kind) -> String {
+    pub(crate) fn renew(&self, kind: Kind) -> String {
         self.with(|inner| {
             if let Some(old) = inner.tokens.good.remove(&kind) {
                 inner.tokens.bad.insert(old, Bad::Revoked);
@@ -264,13 +264,13 @@ impl Platform {
     }
 
     /// Returns all tokens that were ever valid: no log, no state and no error may have one.
-    pub fn secrets(&self) -> Vec<String> {
+    pub(crate) fn secrets(&self) -> Vec<String> {
         self.with(|inner| inner.tokens.all())
     }
 
     /// Fails if a text contains a secret.
     #[track_caller]
-    pub fn assert_hidden(&self, text: &str) {
+    pub(crate) fn assert_hidden(&self, text: &str) {
         for secret in self.secrets() {
             let encoded = http::encode(&secret);
             assert!(!text.contains(&secret) && !text.contains(&encoded), "a secret is in {text:?}");
@@ -279,7 +279,7 @@ impl Platform {
 
     /// Fails if a file contains a secret; folders are searched completely.
     #[track_caller]
-    pub fn assert_kept(&self, paths: &[&Path]) {
+    pub(crate) fn assert_kept(&self, paths: &[&Path]) {
         for path in paths {
             if path.is_dir() {
                 for entry in fs::read_dir(path).unwrap() {
@@ -299,18 +299,18 @@ impl Platform {
     // Requests.
 
     /// Returns all requests so far.
-    pub fn requests(&self) -> Requests {
+    pub(crate) fn requests(&self) -> Requests {
         Requests(self.with(|inner| inner.log.clone()))
     }
 
     /// Returns the number of connections so far.
-    pub fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.with(|inner| inner.accepted)
     }
 
     /// Waits until this number of requests to an endpoint were answered; fails after a minute.
     #[track_caller]
-    pub fn wait_for(&self, place: Place, count: usize) {
+    pub(crate) fn wait_for(&self, place: Place, count: usize) {
         let what = format!("{count} requests to {place:?}");
         self.wait_until(&what, |inner| {
             inner.log.iter().filter(|s| s.place == place && s.status != 0).count() >= count
@@ -319,7 +319,7 @@ impl Platform {
 
     /// Waits until a condition holds; fails after a minute.
     #[track_caller]
-    pub fn wait_until(&self, what: &str, so: impl Fn(&Inner) -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, so: impl Fn(&Inner) -> bool) {
         let began = Instant::now();
         // This polls, since changes that only a client knows aren't signalled.
         while !so(&self.shared.lock()) {
@@ -330,7 +330,7 @@ impl Platform {
 
     /// Waits until all of these items were offered; fails after a minute.
     #[track_caller]
-    pub fn wait_offered(&self, items: &[usize]) {
+    pub(crate) fn wait_offered(&self, items: &[usize]) {
         self.wait_until("offers", |inner| {
             items.iter().all(|item| !inner.world.items[*item].offers.is_empty())
         });

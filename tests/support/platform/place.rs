@@ -4,7 +4,7 @@ use super::world::Kind;
 
 /// An endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
+pub(crate) enum Place {
     XStream,
     XRules,
     XRulesChange,
@@ -32,7 +32,7 @@ pub enum Place {
 }
 
 impl Place {
-    pub fn of(method: &str, path: &str) -> Self {
+    pub(crate) fn of(method: &str, path: &str) -> Self {
         let parts: Vec<_> = path.split('/').skip(1).collect();
         match (method, parts.as_slice()) {
             ("GET", ["2", "tweets", "search", "stream"]) => Self::XStream,
@@ -63,7 +63,7 @@ impl Place {
     }
 
     /// Returns the platform of the endpoint.
-    pub fn kind(self) -> Kind {
+    pub(crate) fn kind(self) -> Kind {
         use Place::*;
         match self {
             XStream | XRules | XRulesChange | XRecent | XLookup | XConnections => Kind::Tweet,
@@ -76,12 +76,12 @@ impl Place {
     }
 
     /// Returns true if the endpoint's answer has no end.
-    pub fn is_stream(self) -> bool {
+    pub(crate) fn is_stream(self) -> bool {
         matches!(self, Self::XStream | Self::Jetstream | Self::MastodonStream)
     }
 
     /// Returns true if the endpoint needs no token.
-    pub fn is_open(self) -> bool {
+    pub(crate) fn is_open(self) -> bool {
         matches!(
             self,
             Self::Jetstream

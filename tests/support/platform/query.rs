@@ -4,7 +4,7 @@
 use super::text::has_words;
 
 /// The facts of a post that a query can ask for.
-pub struct Subject<'a> {
+pub(crate) struct Subject<'a> {
     pub text: &'a str,
     pub tags: &'a [String],
     pub author: &'a str,
@@ -15,7 +15,7 @@ pub struct Subject<'a> {
 
 /// A parsed query.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Query {
+pub(crate) enum Query {
     All(Vec<Query>),
     Any(Vec<Query>),
     Not(Box<Query>),
@@ -52,7 +52,7 @@ enum Token {
 
 impl Query {
     /// Parses a query of X. A `search` has fewer operators than a rule.
-    pub fn x(text: &str, search: bool) -> Result<Self, String> {
+    pub(crate) fn x(text: &str, search: bool) -> Result<Self, String> {
         let query =
             Parser { tokens: tokens(text, false)?, at: 0, youtube: false, search }.whole()?;
         match query.stands_alone() {
@@ -62,7 +62,7 @@ impl Query {
     }
 
     /// Parses a query of YouTube: `|` means or, `-` means not.
-    pub fn youtube(text: &str) -> Result<Self, String> {
+    pub(crate) fn youtube(text: &str) -> Result<Self, String> {
         Parser { tokens: tokens(text, true)?, at: 0, youtube: true, search: true }.whole()
     }
 
@@ -75,7 +75,7 @@ impl Query {
         }
     }
 
-    pub fn matches(&self, subject: &Subject) -> bool {
+    pub(crate) fn matches(&self, subject: &Subject) -> bool {
         match self {
             Self::All(all) => all.iter().all(|query| query.matches(subject)),
             Self::Any(any) => any.iter().any(|query| query.matches(subject)),

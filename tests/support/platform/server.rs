@@ -20,7 +20,7 @@ use super::world::{Kind, iso, now_us};
 use super::{bluesky, facebook, mastodon, x, youtube};
 
 /// Accepts connections, without an end.
-pub async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         shared.lock().accepted += 1;
         tokio::spawn(serve(Arc::clone(&shared), stream));
@@ -190,7 +190,7 @@ async fn stream(
 
 impl Inner {
     /// Notes that an answer gives posts from now on.
-    pub fn gives(&mut self, number: usize) {
+    pub(crate) fn gives(&mut self, number: usize) {
         self.log[number].gives_us.get_or_insert_with(now_us);
     }
 

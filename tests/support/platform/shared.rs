@@ -17,7 +17,7 @@ use super::{facebook, mastodon, x, youtube};
 
 /// The behaviour of the platforms, which tests can change.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The time without a post after which X sends a bare `\r\n`. X: 20 s.
     pub x_keep_alive: Duration,
     /// True if X answers with the words of v2.167: `referenced_posts`, `includes.posts`,
@@ -128,21 +128,21 @@ impl Default for Settings {
 
 /// The reason why a token isn't valid any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bad {
+pub(crate) enum Bad {
     Expired,
     Revoked,
 }
 
 /// All credentials that were ever given out.
 #[derive(Default)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     pub good: BTreeMap<Kind, String>,
     pub bad: BTreeMap<String, Bad>,
     count: u64,
 }
 
 impl Tokens {
-    pub fn give(&mut self, kind: Kind, random: &mut Random) -> String {
+    pub(crate) fn give(&mut self, kind: Kind, random: &mut Random) -> String {
         self.count += 1;
         let body: String = (0..2).map(|_| format!("{:016x}", random.next())).collect();
         // Tokens have characters that must be escaped in a URL, if the platform's tokens have them.
@@ -157,7 +157,7 @@ impl Tokens {
     }
 
     /// Returns all tokens that were ever valid.
-    pub fn all(&self) -> Vec<String> {
+    pub(crate) fn all(&self) -> Vec<String> {
         self.good.values().chain(self.bad.keys()).cloned().collect()
     }
 
@@ -174,7 +174,7 @@ impl Tokens {
     }
 
     /// Checks the token of a request.
-    pub fn check(&self, request: &Request, kind: Kind) -> Result<(), Option<Bad>> {
+    pub(crate) fn check(&self, request: &Request, kind: Kind) -> Result<(), Option<Bad>> {
         let token = Self::of(request, kind).ok_or(None)?;
         match self.good.get(&kind) {
             Some(good) if good == token => Ok(()),
@@ -185,11 +185,11 @@ impl Tokens {
 
 /// The used part of each limit.
 #[derive(Default)]
-pub struct Used(BTreeMap<Place, (i64, u64)>);
+pub(crate) struct Used(BTreeMap<Place, (i64, u64)>);
 
 /// The current state of a limit.
 #[derive(Clone, Copy, Debug)]
-pub struct Allowance {
+pub(crate) struct Allowance {
     pub limit: u64,
     pub remaining: u64,
     /// Unix time in s.
@@ -200,7 +200,7 @@ pub struct Allowance {
 
 impl Used {
     /// Counts one more request.
-    pub fn count(&mut self, place: Place, limit: u64, window: Duration) -> Allowance {
+    pub(crate) fn count(&mut self, place: Place, limit: u64, window: Duration) -> Allowance {
         let (now, window) = (now_us(), window.as_micros() as i64);
         let (from, used) = self.0.entry(place).or_insert((now, 0));
         if now - *from >= window {
@@ -213,7 +213,7 @@ impl Used {
 }
 
 /// The state behind the lock.
-pub struct Inner {
+pub(crate) struct Inner {
     pub world: World,
     pub settings: Settings,
     pub tokens: Tokens,
@@ -236,13 +236,13 @@ pub struct Inner {
 }
 
 /// The shared state, and a signal of its changes.
-pub struct Shared {
+pub(crate) struct Shared {
     inner: Mutex<Inner>,
     changed: watch::Sender<u64>,
 }
 
 impl Shared {
-    pub fn new(seed: u64, address: String) -> Self {
+    pub(crate) fn new(seed: u64, address: String) -> Self {
         let mut random = Random(seed ^ 0x5eed);
         let mut tokens = Tokens::default();
         for kind in super::world::KINDS {
@@ -268,25 +268,25 @@ impl Shared {
         Self { inner: Mutex::new(inner), changed: watch::Sender::new(0) }
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no test fails with the lock in its hand")
     }
 
     /// Changes the state, and signals that to all streams.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let result = change(&mut self.lock());
         self.changed.send_modify(|count| *count += 1);
         result
     }
 
     /// Returns a signal of changes.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 }
 
 /// Shuffles the posts of a body, and repeats each if `twice` is true.
-pub fn disturb(body: &mut Value, random: &mut Random, twice: bool) {
+pub(crate) fn disturb(body: &mut Value, random: &mut Random, twice: bool) {
     let list = match body {
         Value::Array(list) => Some(list),
         Value::Object(fields) => {

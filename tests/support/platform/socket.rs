@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::http::{Request, Wire};
 
 /// A message of a client.
-pub enum Message {
+pub(crate) enum Message {
     Text(String),
     Ping(Vec<u8>),
     Close,
@@ -19,13 +19,13 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 
 /// Returns the key of a client that requests a WebSocket.
-pub fn key(request: &Request) -> Option<&str> {
+pub(crate) fn key(request: &Request) -> Option<&str> {
     let upgrade = request.header("upgrade")?;
     upgrade.eq_ignore_ascii_case("websocket").then(|| request.header("sec-websocket-key")).flatten()
 }
 
 /// Returns the answer that begins a WebSocket. The client's protocol is accepted.
-pub fn accept(key: &str, request: &Request) -> Vec<u8> {
+pub(crate) fn accept(key: &str, request: &Request) -> Vec<u8> {
     let accept = derive_accept_key(key.as_bytes());
     let protocol = request
         .header("sec-websocket-protocol")
@@ -38,23 +38,23 @@ pub fn accept(key: &str, request: &Request) -> Vec<u8> {
     .into_bytes()
 }
 
-pub fn text(body: &[u8]) -> Vec<u8> {
+pub(crate) fn text(body: &[u8]) -> Vec<u8> {
     frame(TEXT, body)
 }
 
-pub fn binary(body: &[u8]) -> Vec<u8> {
+pub(crate) fn binary(body: &[u8]) -> Vec<u8> {
     frame(BINARY, body)
 }
 
-pub fn ping() -> Vec<u8> {
+pub(crate) fn ping() -> Vec<u8> {
     frame(PING, b"")
 }
 
-pub fn pong(body: &[u8]) -> Vec<u8> {
+pub(crate) fn pong(body: &[u8]) -> Vec<u8> {
     frame(PONG, body)
 }
 
-pub fn close(code: u16) -> Vec<u8> {
+pub(crate) fn close(code: u16) -> Vec<u8> {
     frame(CLOSE, &code.to_be_bytes())
 }
 
@@ -78,7 +78,7 @@ fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
 impl Wire {
     /// Returns the client's next message; `None` if the client is gone. Cancelling the future loses
     /// nothing.
-    pub async fn message(&mut self) -> Option<Message> {
+    pub(crate) async fn message(&mut self) -> Option<Message> {
         loop {
             if let Some((kind, body)) = take_frame(self.buffer()) {
                 return Some(match kind {

@@ -14,7 +14,7 @@ use super::shared::{Inner, Shared};
 use super::socket::{self, Message};
 
 /// Something to send.
-pub struct Frame {
+pub(crate) struct Frame {
     /// The text, with its line ends if the protocol has any.
     pub text: String,
     /// The item that this offers, and its form in the lake.
@@ -22,7 +22,7 @@ pub struct Frame {
 }
 
 /// The content of a stream, in which the protocols differ.
-pub trait Feed: Send {
+pub(crate) trait Feed: Send {
     /// Returns the next frame, if there is one by now.
     fn next(&mut self, inner: &mut Inner) -> Option<Frame>;
 
@@ -67,7 +67,7 @@ pub trait Feed: Send {
 
 /// The transport of a stream.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Transport {
+pub(crate) enum Transport {
     Chunked,
     Socket,
 }
@@ -126,7 +126,7 @@ const WRITE_BYTES: usize = 64 << 10;
 const REORDER: Duration = Duration::from_millis(500);
 
 /// An open stream.
-pub struct Running {
+pub(crate) struct Running {
     pub shared: Arc<Shared>,
     pub feed: Box<dyn Feed>,
     pub transport: Transport,
@@ -142,7 +142,7 @@ pub struct Running {
 
 impl Running {
     /// Runs the stream to its end. Returns the connection if it can be used again.
-    pub async fn run(mut self, wire: Wire) -> Option<Wire> {
+    pub(crate) async fn run(mut self, wire: Wire) -> Option<Wire> {
         let shared = Arc::clone(&self.shared);
         let again = self.send(wire).await;
         shared.change(|inner| self.feed.ended(inner));

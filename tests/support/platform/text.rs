@@ -30,7 +30,7 @@ const TAGS: [&str; 6] = ["#harbour", "#мост", "#港", "#photo_of_the_day", "
 
 /// A text, and the facts about it.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub(crate) struct Draft {
     pub text: String,
     /// The hashtags as they are written in the text, without `#`.
     pub tags: Vec<String>,
@@ -42,10 +42,10 @@ pub struct Draft {
 }
 
 /// The number of authors on each platform, before those that topics name.
-pub const AUTHORS: usize = 40;
+pub(crate) const AUTHORS: usize = 40;
 
 /// Makes a text that matches some of the topics, or none.
-pub fn draft(random: &mut Random, topics: &[String], named: &[String]) -> Draft {
+pub(crate) fn draft(random: &mut Random, topics: &[String], named: &[String]) -> Draft {
     let (sentence, lang) = pick(random, &SENTENCES);
     let mut text = (*sentence).to_owned();
     let mark = pick(random, &MARKS);
@@ -111,7 +111,7 @@ fn bare(topic: &str) -> &str {
 
 /// Returns true if a text matches a topic. The truth is based on this function, which uses nothing
 /// of the crate.
-pub fn matches(topic: &str, text: &str, tags: &[String], author: Option<&str>) -> bool {
+pub(crate) fn matches(topic: &str, text: &str, tags: &[String], author: Option<&str>) -> bool {
     if let Some(name) = topic.strip_prefix("from:") {
         return author.is_some_and(|author| author.eq_ignore_ascii_case(name));
     }
@@ -122,7 +122,7 @@ pub fn matches(topic: &str, text: &str, tags: &[String], author: Option<&str>) -
 }
 
 /// Returns true if a text has these words, as whole words and in any case.
-pub fn has_words(text: &str, words: &str) -> bool {
+pub(crate) fn has_words(text: &str, words: &str) -> bool {
     let (text, words) = (text.to_lowercase(), words.to_lowercase());
     let inside = |c: char| c.is_alphanumeric() && !is_unspaced(c);
     text.match_indices(&words).any(|(at, _)| {
@@ -140,12 +140,12 @@ fn is_unspaced(c: char) -> bool {
 }
 
 /// Returns the hashtags of a text, without `#`.
-pub fn hashtags(text: &str) -> Vec<String> {
+pub(crate) fn hashtags(text: &str) -> Vec<String> {
     spans(text).map(|(at, len)| text[at + 1..at + len].to_owned()).collect()
 }
 
 /// Returns the position and the length in bytes of each hashtag of a text, with `#`.
-pub fn spans(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
+pub(crate) fn spans(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
     text.match_indices('#').filter_map(|(at, _)| {
         let rest = &text[at + 1..];
         let len = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
@@ -154,12 +154,12 @@ pub fn spans(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
 }
 
 /// Escapes a text for HTML, and for X.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Writes JSON as servers do that escape slashes and everything beyond ASCII.
-pub fn ascii(json: &str) -> String {
+pub(crate) fn ascii(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         match c {

@@ -12,7 +12,7 @@ use super::text::{self, AUTHORS, Draft};
 
 /// A platform, and the kind of its posts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     Tweet,
     Post,
     Video,
@@ -20,11 +20,11 @@ pub enum Kind {
     Toot,
 }
 
-pub const KINDS: [Kind; 5] = [Kind::Tweet, Kind::Post, Kind::Video, Kind::Bsky, Kind::Toot];
+pub(crate) const KINDS: [Kind; 5] = [Kind::Tweet, Kind::Post, Kind::Video, Kind::Bsky, Kind::Toot];
 
 impl Kind {
     /// Returns the key of the posts in the lake.
-    pub fn key(self) -> &'static str {
+    pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Tweet => "tweet",
             Self::Post => "post",
@@ -37,7 +37,7 @@ impl Kind {
 
 /// A change of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     Created,
     Edited,
     Deleted,
@@ -45,7 +45,7 @@ pub enum Change {
 
 /// A state of an item.
 #[derive(Clone, Debug)]
-pub struct Version {
+pub(crate) struct Version {
     pub change: Change,
     /// Unix time in µs.
     pub at_us: i64,
@@ -56,7 +56,7 @@ pub struct Version {
 
 /// A record that a whole item was sent to a client.
 #[derive(Clone, Debug)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// Unix time in µs.
     pub at_us: i64,
     /// The number of the request in the log.
@@ -67,7 +67,7 @@ pub struct Offer {
 
 /// A post, with all its versions and offers.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub(crate) struct Item {
     pub kind: Kind,
     /// The platform's id; for Bluesky the rkey.
     pub id: String,
@@ -82,43 +82,43 @@ pub struct Item {
 }
 
 impl Item {
-    pub fn created_us(&self) -> i64 {
+    pub(crate) fn created_us(&self) -> i64 {
         self.versions[0].at_us
     }
 
     /// Returns the newest version that isn't a delete.
-    pub fn last(&self) -> &Version {
+    pub(crate) fn last(&self) -> &Version {
         self.versions
             .iter()
             .rfind(|version| version.change != Change::Deleted)
             .expect("it was created")
     }
 
-    pub fn deleted(&self) -> bool {
+    pub(crate) fn deleted(&self) -> bool {
         self.versions.last().is_some_and(|version| version.change == Change::Deleted)
     }
 
     /// Returns the topics of the world that the item matched at any time.
-    pub fn topics(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &str> {
         self.versions.iter().flat_map(|version| version.draft.topics.iter().map(String::as_str))
     }
 
     /// Returns the number of the author, page or channel.
-    pub fn author(&self) -> usize {
+    pub(crate) fn author(&self) -> usize {
         self.versions[0].draft.author
     }
 }
 
 /// An event: a stream sends events in their order.
 #[derive(Clone, Copy, Debug)]
-pub struct Event {
+pub(crate) struct Event {
     pub at_us: i64,
     pub item: usize,
     pub version: usize,
 }
 
 /// The world with all its items.
-pub struct World {
+pub(crate) struct World {
     pub items: Vec<Item>,
     /// The events by kind, in the order of their times.
     pub events: BTreeMap<Kind, Vec<Event>>,
@@ -130,7 +130,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let events = KINDS.into_iter().map(|kind| (kind, Vec::new())).collect();
         Self {
             items: Vec::new(),
@@ -144,7 +144,7 @@ impl World {
     }
 
     /// Sets the topics of further posts.
-    pub fn set_topics(&mut self, topics: &[&str]) {
+    pub(crate) fn set_topics(&mut self, topics: &[&str]) {
         self.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         self.named = topics
             .iter()
@@ -153,22 +153,22 @@ impl World {
             .collect();
     }
 
-    pub fn get(&self, kind: Kind, id: &str) -> Option<usize> {
+    pub(crate) fn get(&self, kind: Kind, id: &str) -> Option<usize> {
         self.by_id.get(&(kind, id.to_owned())).copied()
     }
 
     /// Returns the items of one kind, the oldest first, with their positions in [`Self::items`].
-    pub fn of(&self, kind: Kind) -> impl DoubleEndedIterator<Item = (usize, &Item)> {
+    pub(crate) fn of(&self, kind: Kind) -> impl DoubleEndedIterator<Item = (usize, &Item)> {
         self.items.iter().enumerate().filter(move |(_, item)| item.kind == kind)
     }
 
     /// Returns the number of authors, pages and channels.
-    pub fn authors(&self) -> usize {
+    pub(crate) fn authors(&self) -> usize {
         AUTHORS + self.named.len()
     }
 
     /// Returns the name of an author, page or channel.
-    pub fn name(&self, author: usize) -> String {
+    pub(crate) fn name(&self, author: usize) -> String {
         match author.checked_sub(AUTHORS) {
             Some(at) => self.named.get(at).cloned().unwrap_or_else(|| format!("gone{at}")),
             None => format!("watcher_{author}"),
@@ -182,13 +182,13 @@ impl World {
     }
 
     /// Publishes a post now.
-    pub fn publish(&mut self, kind: Kind) -> usize {
+    pub(crate) fn publish(&mut self, kind: Kind) -> usize {
         let at_us = self.tick();
         self.publish_at(kind, at_us, None)
     }
 
     /// Publishes a post at a time that is later than all events of its kind.
-    pub fn publish_at(&mut self, kind: Kind, at_us: i64, author: Option<usize>) -> usize {
+    pub(crate) fn publish_at(&mut self, kind: Kind, at_us: i64, author: Option<usize>) -> usize {
         let number = self.items.len() as u64;
         let mut draft = text::draft(&mut self.random, &self.topics, &self.named);
         draft.author = author.unwrap_or(draft.author);
@@ -206,7 +206,7 @@ impl World {
     }
 
     /// Publishes a post with exactly this text.
-    pub fn publish_text(&mut self, kind: Kind, text: &str, author: usize) -> usize {
+    pub(crate) fn publish_text(&mut self, kind: Kind, text: &str, author: usize) -> usize {
         let at_us = self.tick();
         let item = self.publish_at(kind, at_us, Some(author));
         let tags = text::hashtags(text);
@@ -262,7 +262,7 @@ impl World {
     }
 
     /// Changes an item's text, but not the topics that it matches. On X the edit has a new id.
-    pub fn edit(&mut self, item: usize) -> usize {
+    pub(crate) fn edit(&mut self, item: usize) -> usize {
         let at_us = self.tick();
         let mut draft = self.items[item].last().draft.clone();
         draft.text += " (corrected)";
@@ -286,7 +286,7 @@ impl World {
     }
 
     /// Deletes an item.
-    pub fn delete(&mut self, item: usize) {
+    pub(crate) fn delete(&mut self, item: usize) {
         let at_us = self.tick();
         let draft = self.items[item].last().draft.clone();
         self.change(item, Version { change: Change::Deleted, at_us, draft, rev: tid(at_us) });
@@ -300,12 +300,12 @@ impl World {
     }
 
     /// Removes the offers of an answer that didn't arrive whole.
-    pub fn withdraw(&mut self, request: usize) {
+    pub(crate) fn withdraw(&mut self, request: usize) {
         self.items.iter_mut().for_each(|item| item.offers.retain(|offer| offer.request != request));
     }
 
     /// Notes that an item was sent to a client.
-    pub fn offer(&mut self, item: usize, request: usize, body: &Value) {
+    pub(crate) fn offer(&mut self, item: usize, request: usize, body: &Value) {
         let text = body.to_string();
         let offers = &mut self.items[item].offers;
         // Most items are sent unchanged: such offers share their text.
@@ -318,22 +318,22 @@ impl World {
 }
 
 /// Returns Unix time in µs.
-pub fn now_us() -> i64 {
+pub(crate) fn now_us() -> i64 {
     (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000) as i64
 }
 
 /// Returns the id of a page by the number of its author.
-pub fn page_id(author: usize) -> u64 {
+pub(crate) fn page_id(author: usize) -> u64 {
     100_000_000_001 + author as u64
 }
 
 /// Returns the id of a channel by the number of its author.
-pub fn channel_id(author: usize) -> String {
+pub(crate) fn channel_id(author: usize) -> String {
     format!("UCfake{author:018}")
 }
 
 /// Returns the DID of an author.
-pub fn did(author: usize) -> String {
+pub(crate) fn did(author: usize) -> String {
     let base = |n: usize| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[n % 32]);
     format!(
         "did:plc:fake{}",
@@ -342,7 +342,7 @@ pub fn did(author: usize) -> String {
 }
 
 /// Returns a timestamp identifier of the AT protocol, which sorts by time.
-pub fn tid(at_us: i64) -> String {
+pub(crate) fn tid(at_us: i64) -> String {
     let n = (at_us as u64) << 10 | 7;
     (0..13)
         .rev()
@@ -356,20 +356,20 @@ fn at(us: i64) -> OffsetDateTime {
 }
 
 /// Formats a time like `2026-11-25T15:04:05.123Z`.
-pub fn iso(us: i64) -> String {
+pub(crate) fn iso(us: i64) -> String {
     let t = at(us);
     let (h, m, s) = t.to_hms();
     format!("{}T{h:02}:{m:02}:{s:02}.{:03}Z", t.date(), t.millisecond())
 }
 
 /// Formats a time like `2026-11-25T15:04:05Z`, or with Facebook's `+0000` for the `Z`.
-pub fn seconds(us: i64, zone: &str) -> String {
+pub(crate) fn seconds(us: i64, zone: &str) -> String {
     let full = iso(us);
     format!("{}{zone}", &full[..full.len() - 5])
 }
 
 /// Parses RFC 3339, or Unix seconds.
-pub fn parse_us(text: &str) -> Option<i64> {
+pub(crate) fn parse_us(text: &str) -> Option<i64> {
     if let Ok(seconds) = text.parse::<i64>() {
         return Some(seconds * 1_000_000);
     }

@@ -14,14 +14,19 @@ use super::world::{Item, Kind, World, channel_id, parse_us, seconds};
 
 /// The use of today's quotas.
 #[derive(Default)]
-pub struct Quota {
+pub(crate) struct Quota {
     pub searches: u64,
     pub units: u64,
     /// Videos that are listed but that `videos` doesn't return: deleted or made private since.
     pub missing: Vec<String>,
 }
 
-pub fn answer(inner: &mut Inner, request: &Request, place: Place, number: usize) -> Response {
+pub(crate) fn answer(
+    inner: &mut Inner,
+    request: &Request,
+    place: Place,
+    number: usize,
+) -> Response {
     if let Err(refused) = pay(inner, place) {
         return refused;
     }

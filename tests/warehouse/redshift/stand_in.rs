@@ -23,7 +23,7 @@ const VERSION: &str = "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gc
 
 /// What goes wrong with a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(super) enum Fault {
     /// A serializable isolation violation: the transaction is taken back.
     Isolation,
     /// The connection ends before it is executed.
@@ -42,14 +42,14 @@ struct Shared {
     hides_refused: bool,
 }
 
-pub struct StandIn {
+pub(super) struct StandIn {
     port: u16,
     shared: Arc<Mutex<Shared>>,
 }
 
 impl StandIn {
     /// One before a PostgreSQL, which reads buckets of a server.
-    pub fn start(socket: PathBuf, s3: &Arc<S3Server>) -> Self {
+    pub(super) fn start(socket: PathBuf, s3: &Arc<S3Server>) -> Self {
         let s3 = Arc::downgrade(s3);
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -71,27 +71,27 @@ impl StandIn {
         Self { port, shared }
     }
 
-    pub fn url(&self, database: &str) -> String {
+    pub(super) fn url(&self, database: &str) -> String {
         format!("redshift://postgres:@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
     /// The next statement that begins with this meets a fault.
-    pub fn fail(&self, begin: &'static str, fault: Fault) {
+    pub(super) fn fail(&self, begin: &'static str, fault: Fault) {
         self.shared.lock().unwrap().faults.push((begin, fault));
     }
 
     /// How many of the faults haven't come yet.
-    pub fn faults_left(&self) -> usize {
+    pub(super) fn faults_left(&self) -> usize {
         self.shared.lock().unwrap().faults.len()
     }
 
     /// The tables with refused lines are empty from here on, as for a user without the right.
-    pub fn hide_refused(&self) {
+    pub(super) fn hide_refused(&self) {
         self.shared.lock().unwrap().hides_refused = true;
     }
 
     /// All statements that came.
-    pub fn statements(&self) -> Vec<String> {
+    pub(super) fn statements(&self) -> Vec<String> {
         self.shared.lock().unwrap().statements.clone()
     }
 }

@@ -18,7 +18,7 @@ const SECTOR_BYTES: usize = 512;
 
 /// The disk; a clone is the same disk.
 #[derive(Clone, Debug, Default)]
-pub struct Disk(Arc<Mutex<Content>>);
+pub(crate) struct Disk(Arc<Mutex<Content>>);
 
 #[derive(Debug, Default)]
 struct Content {
@@ -62,13 +62,13 @@ impl Change {
 
 impl Disk {
     /// Creates a disk with this content, all of it synced.
-    pub fn holding(image: Vec<u8>) -> Self {
+    pub(crate) fn holding(image: Vec<u8>) -> Self {
         let content = Content { synced: image.clone(), now: image, ..Content::default() };
         Self(Arc::new(Mutex::new(content)))
     }
 
     /// Creates a disk that syncs nothing.
-    pub fn lying() -> Self {
+    pub(crate) fn lying() -> Self {
         Self(Arc::new(Mutex::new(Content { lies: true, ..Content::default() })))
     }
 
@@ -78,18 +78,18 @@ impl Disk {
 
     /// Lets this many changes and syncs succeed, and the ones after them fail; `None` ends the
     /// failures.
-    pub fn fail(&self, fails: Option<(u64, Errno)>) {
+    pub(crate) fn fail(&self, fails: Option<(u64, Errno)>) {
         self.lock().fails = fails;
     }
 
     /// Returns the content that a killed process leaves.
-    pub fn killed(&self) -> Vec<u8> {
+    pub(crate) fn killed(&self) -> Vec<u8> {
         self.lock().now.clone()
     }
 
     /// Returns the content after a power loss: the synced data, and any part of the rest, with one
     /// change torn.
-    pub fn power_lost(&self, random: &mut ChaCha8Rng) -> Vec<u8> {
+    pub(crate) fn power_lost(&self, random: &mut ChaCha8Rng) -> Vec<u8> {
         let content = self.lock();
         let torn = random.random_range(0..=content.unsynced.len());
         let mut image = content.synced.clone();
@@ -104,7 +104,7 @@ impl Disk {
     }
 
     /// Opens the store on the disk.
-    pub fn open(&self) -> Result<DiskStore> {
+    pub(crate) fn open(&self) -> Result<DiskStore> {
         let disk = self.clone();
         let open = move || builder().create_with_backend(disk.clone());
         DiskStore::with(PathBuf::from("fake"), Box::new(open))

@@ -88,14 +88,14 @@ fn posts(has: &Has, read_parquet: &str) -> String {
 }
 
 /// Each post as a row of its fields.
-pub fn pandas(root: &str, forms: &Forms) -> String {
+pub(crate) fn pandas(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let head = imports(root, &has, "pandas as pd") + "\n" + &paths(root);
     head + "\n" + &posts(&has, "pd.read_parquet") + ID_OF + PANDAS_FRAME
 }
 
 /// The posts' own fields differ from file to file, so each post stays JSON text.
-pub fn polars(root: &str, forms: &Forms) -> String {
+pub(crate) fn polars(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let head = imports(root, &has, "polars as pl") + "\n" + &paths(root);
     head + "\n" + &posts(&has, "pl.read_parquet") + ID_OF + POLARS_ROWS
@@ -128,7 +128,7 @@ frame = pl.DataFrame(rows, schema={\"kind\": pl.String, \"id\": pl.String, \"pos
 
 /// Folders are listed one by one, since Spark's globs can't take the colons in their names (`names:
 /// Basic` has none).
-pub fn spark(root: &str, forms: &Forms) -> String {
+pub(crate) fn spark(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let note = if root.starts_with("s3://") { SPARK_S3 } else { "" };
     let root = quoted(&root.replacen("s3://", "s3a://", 1));

@@ -67,7 +67,7 @@ impl Access {
     ///
     /// # Errors
     /// If the configuration can't be used, or names a profile that doesn't exist.
-    pub fn to(config: &S3) -> Result<Self> {
+    pub(crate) fn to(config: &S3) -> Result<Self> {
         if let Some((_, what)) = config.problems().into_iter().next() {
             return Err(Error::fatal(what));
         }
@@ -103,7 +103,7 @@ impl Access {
     ///
     /// # Errors
     /// If the library refuses the settings.
-    pub fn clients(self, config: &S3) -> Result<Clients> {
+    pub(crate) fn clients(self, config: &S3) -> Result<Clients> {
         let Credentials { provider, from } = self.credentials;
         if provider.is_none() && from == METADATA_SERVICE && is_metadata_disabled() {
             return Err(none_given());
@@ -146,7 +146,7 @@ impl Access {
     ///
     /// # Errors
     /// If TLS can't be set up.
-    pub fn listings(&self, config: &S3) -> Result<Bucket> {
+    pub(crate) fn listings(&self, config: &S3) -> Result<Bucket> {
         let (bucket, region) = (&config.bucket, self.region.clone());
         let amazon = format!("https://s3.{region}.amazonaws.com");
         let endpoint = self.endpoint.as_deref().unwrap_or(&amazon);

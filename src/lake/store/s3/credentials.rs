@@ -130,7 +130,7 @@ impl std::fmt::Debug for Pod {
 }
 
 impl Pod {
-    pub fn new(url: String, token_file: String) -> Self {
+    pub(crate) fn new(url: String, token_file: String) -> Self {
         Self { url, token_file, last: Mutex::default() }
     }
 

@@ -29,7 +29,7 @@ const FINAL: [&str; 4] =
 
 /// The consequence of a refused request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// A reader stops, since there may be no one to grant the missing permission.
     Ends,
     /// An upload waits: the outbox holds the files until the permission is granted.
@@ -41,7 +41,7 @@ const SAID_CHARS_MAX: usize = 1_000;
 
 /// The server's answer, as far as a client's error contains it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// The error code of S3.
@@ -51,13 +51,13 @@ pub struct Answer {
 
 impl Answer {
     /// Parses the answer from the error's text, because the client doesn't publish its types.
-    pub fn of(text: &str) -> Option<Self> {
+    pub(crate) fn of(text: &str) -> Option<Self> {
         let status = text.split_once("status code: ")?.1.get(..3)?.parse().ok()?;
         Some(Self::new(status, text))
     }
 
     /// Creates an answer from a status and a body, which may say more.
-    pub fn new(status: u16, body: &str) -> Self {
+    pub(crate) fn new(status: u16, body: &str) -> Self {
         let element = |open: &str| {
             body.split_once(open).and_then(|(_, rest)| rest.split('<').next()).map(str::to_owned)
         };
@@ -65,7 +65,7 @@ impl Answer {
     }
 
     /// Returns the error of an operation that got this answer.
-    pub fn failed(&self, what: &str, address: &str, refusal: Refusal) -> Error {
+    pub(crate) fn failed(&self, what: &str, address: &str, refusal: Refusal) -> Error {
         let text = format!("can't {what} \"{address}\": {}", self.say());
         if self.may_pass(refusal) { Error::transient(text) } else { Error::fatal(text) }
     }
@@ -82,7 +82,7 @@ impl Answer {
     }
 
     /// Returns true if the server doesn't support a PUT with a condition.
-    pub fn has_no_condition(&self) -> bool {
+    pub(crate) fn has_no_condition(&self) -> bool {
         Meaning::of_status(self.status) == Meaning::NotSupported
             || self.code.as_deref() == Some("NotImplemented")
     }
@@ -108,7 +108,12 @@ impl Answer {
 }
 
 /// Returns the error of an operation on an address, such as `can't put "s3://bucket/key"`.
-pub fn failed(what: &str, address: &str, error: &object_store::Error, refusal: Refusal) -> Error {
+pub(crate) fn failed(
+    what: &str,
+    address: &str,
+    error: &object_store::Error,
+    refusal: Refusal,
+) -> Error {
     use object_store::Error as Cause;
     let text = format!("can't {what} \"{address}\"");
     let whole = error.to_string();

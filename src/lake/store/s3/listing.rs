@@ -74,7 +74,7 @@ impl Bucket {
     ///
     /// # Errors
     /// If the page can't be read.
-    pub async fn page(&self, client: &AmazonS3, query: &Query) -> Result<Page, NoPage> {
+    pub(crate) async fn page(&self, client: &AmazonS3, query: &Query) -> Result<Page, NoPage> {
         let mut url = format!("{}/?list-type=2&encoding-type=url&max-keys={}", self.url, query.max);
         for (name, value) in [
             ("prefix", Some(&query.prefix)),
@@ -166,7 +166,7 @@ impl Progress {
     ///
     /// # Errors
     /// If the listing repeats itself.
-    pub fn goes_on(&mut self, token: Option<&str>, is_new: bool) -> Result<bool, String> {
+    pub(crate) fn goes_on(&mut self, token: Option<&str>, is_new: bool) -> Result<bool, String> {
         let Some(token) = token else { return Ok(false) };
         self.empty = if is_new { 0 } else { self.empty + 1 };
         if self.empty > EMPTY_PAGES_MAX

@@ -60,7 +60,11 @@ impl Process {
     /// # Errors
     /// If it can't be run, or prints no credentials. The error doesn't repeat its output, which may
     /// be a secret.
-    pub async fn credential(&self, profile: &str, command: &str) -> Result<Arc<AwsCredential>> {
+    pub(crate) async fn credential(
+        &self,
+        profile: &str,
+        command: &str,
+    ) -> Result<Arc<AwsCredential>> {
         let mut last = self.last.lock().await;
         let holds = |last: &&Last| {
             let holds = |expires| SystemClock::shared().now() + AHEAD < expires;

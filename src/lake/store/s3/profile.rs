@@ -55,7 +55,7 @@ type Section = BTreeMap<String, String>;
 impl Shared {
     /// Finds the files as other tools do: with `AWS_SHARED_CREDENTIALS_FILE`, `AWS_CONFIG_FILE` and
     /// `AWS_PROFILE`.
-    pub fn from_env() -> Self {
+    pub(crate) fn from_env() -> Self {
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let at_home = |name: &str| env::home_dir().map(|home| home.join(".aws").join(name));
         let path =
@@ -73,7 +73,7 @@ impl Shared {
     ///
     /// # Errors
     /// If a file can't be read, or the named profile is in neither file.
-    pub fn profile(&self) -> Result<Profile> {
+    pub(crate) fn profile(&self) -> Result<Profile> {
         let [credentials, config] =
             [&self.credentials, &self.config].map(|path| text(path.as_deref()));
         let name = self.named.as_deref().unwrap_or(DEFAULT);
@@ -148,7 +148,7 @@ impl Profile {
     ///
     /// # Errors
     /// If it has only half of a key, or only gets one in an unsupported way.
-    pub fn has_key(&self) -> Result<bool> {
+    pub(crate) fn has_key(&self) -> Result<bool> {
         if self.command().is_some() {
             return Ok(true);
         }

@@ -10,7 +10,9 @@ use crate::net::runtime::runtime;
 ///
 /// # Errors
 /// If no threads exist to run it on.
-pub fn wait<T: Send + 'static>(request: impl Future<Output = T> + Send + 'static) -> Result<T> {
+pub(crate) fn wait<T: Send + 'static>(
+    request: impl Future<Output = T> + Send + 'static,
+) -> Result<T> {
     let (done, answer) = mpsc::sync_channel(1);
     runtime()?.spawn(async move {
         // The caller waits for the result.

@@ -18,7 +18,7 @@ pub(super) struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
-    pub fn of(tweet: &Parts<'a>) -> Self {
+    pub(crate) fn of(tweet: &Parts<'a>) -> Self {
         let reposted = tweet.reposted();
         let reposted = reposted.as_ref();
         let (author, profile) = author_and_profile(tweet);

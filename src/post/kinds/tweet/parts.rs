@@ -57,7 +57,7 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     /// Gathers the parts of a tweet, or of one with `data` around it.
-    pub fn of(tweet: &'a [u8]) -> Self {
+    pub(crate) fn of(tweet: &'a [u8]) -> Self {
         let outer = Self::of_members(tweet);
         match outer.data {
             Some(data) if outer.text.is_none() && data.starts_with(b"{") => {
@@ -121,24 +121,24 @@ impl<'a> Parts<'a> {
 
     /// Returns the text: for a repost that of the reposted tweet; otherwise the longest one, since
     /// `text` is cut if the tweet is long.
-    pub fn text(&self, reposted: Option<&Self>) -> Option<Cow<'a, str>> {
+    pub(crate) fn text(&self, reposted: Option<&Self>) -> Option<Cow<'a, str>> {
         reposted.and_then(Self::own_text).or_else(|| self.own_text())
     }
 
     /// Returns the labels: for a repost also those of the reposted tweet, since its own are cut
     /// together with its text.
-    pub fn labels(&self, reposted: Option<&Self>) -> Labels<'a> {
+    pub(crate) fn labels(&self, reposted: Option<&Self>) -> Labels<'a> {
         self.labels_of(&self.all_marks(reposted), reposted.is_some())
     }
 
     /// Returns the marks of the reposted tweet, and those of the tweet itself.
-    pub fn all_marks(&self, reposted: Option<&Self>) -> Vec<Marks<'a>> {
+    pub(crate) fn all_marks(&self, reposted: Option<&Self>) -> Vec<Marks<'a>> {
         let of_reposted = reposted.into_iter().flat_map(Self::marks);
         of_reposted.chain(self.marks()).collect()
     }
 
     /// Returns the labels of a tweet with these marks.
-    pub fn labels_of(&self, marks: &[Marks<'a>], is_repost: bool) -> Labels<'a> {
+    pub(crate) fn labels_of(&self, marks: &[Marks<'a>], is_repost: bool) -> Labels<'a> {
         let mut labels =
             Labels { langs: self.lang.and_then(string).into_iter().collect(), ..Labels::default() };
         if is_repost {
@@ -161,7 +161,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Returns the tweet that this one reposts, if it is included.
-    pub fn reposted(&self) -> Option<Self> {
+    pub(crate) fn reposted(&self) -> Option<Self> {
         if let Some(retweeted) = self.retweeted {
             return Some(Self::of(retweeted));
         }
@@ -176,13 +176,13 @@ impl<'a> Parts<'a> {
             .map(Self::of)
     }
 
-    pub fn author(&self) -> Author<'a> {
+    pub(crate) fn author(&self) -> Author<'a> {
         let names = ["id_str", "id", "username", "screen_name", "name"];
         self.author_of(pick(self.user_profile().unwrap_or_default(), names))
     }
 
     /// Returns the author from these members: `id_str`, `id`, `username`, `screen_name`, `name`.
-    pub fn author_of(
+    pub(crate) fn author_of(
         &self,
         [id_str, id, username, screen_name, name]: [Option<&'a [u8]>; 5],
     ) -> Author<'a> {
@@ -195,7 +195,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Returns the account of the author.
-    pub fn user_profile(&self) -> Option<&'a [u8]> {
+    pub(crate) fn user_profile(&self) -> Option<&'a [u8]> {
         if let Some(profile) = self.user.or(self.author) {
             return Some(profile);
         }
@@ -206,7 +206,7 @@ impl<'a> Parts<'a> {
 
     /// Returns the marks of X in the tweet. If its text is cut, its entities are cut, too, and the
     /// whole text comes with its own entities.
-    pub fn marks(&self) -> impl Iterator<Item = Marks<'a>> {
+    pub(crate) fn marks(&self) -> impl Iterator<Item = Marks<'a>> {
         let of_whole = |whole: Option<&'a [u8]>| whole.and_then(|whole| get(whole, "entities"));
         let entities = [self.entities, of_whole(self.note), of_whole(self.extended)];
         entities.into_iter().flatten().map(Marks::of)

@@ -30,7 +30,7 @@ pub(super) struct TweetTime {
 impl TweetTime {
     /// Reads a member of a tweet; `json` begins with its value. If a name occurs several times, the
     /// first counts.
-    pub fn read(&mut self, key: &[u8], json: &[u8]) {
+    pub(crate) fn read(&mut self, key: &[u8], json: &[u8]) {
         match key {
             b"id" | b"id_str" if self.id.is_none() => {
                 let id = leading_value(json).and_then(id_text);
@@ -46,13 +46,13 @@ impl TweetTime {
     }
 
     /// Returns true if no other member can change the time.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.id.is_some() && self.stated.is_some()
     }
 
     /// Returns the time of the id, if it has one and the stated time doesn't contradict it;
     /// otherwise the stated time.
-    pub fn time(&self) -> Option<OffsetDateTime> {
+    pub(crate) fn time(&self) -> Option<OffsetDateTime> {
         let Some(of_id) = self.id.and_then(time_of_id) else { return self.stated };
         match self.stated {
             Some(stated) if (stated - of_id).abs() > DISAGREEMENT_MAX => Some(stated),

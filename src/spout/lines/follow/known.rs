@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use super::super::mark::FileId;
+pub(crate) use super::super::mark::FileId;
 use super::super::mark::{HEAD_BYTES, Mark};
 
 /// The number of splits for followed files. The cursor of a split names all of its files, about 100
@@ -21,12 +21,12 @@ const BUCKETS: u64 = 128;
 const PREFIX: &str = "followed/";
 
 /// Returns the splits of followed files.
-pub fn splits() -> impl Iterator<Item = String> {
+pub(crate) fn splits() -> impl Iterator<Item = String> {
     (0..BUCKETS).map(split_name)
 }
 
 /// Returns the split whose task reports for files without a known split.
-pub fn first_split() -> &'static str {
+pub(crate) fn first_split() -> &'static str {
     "followed/000"
 }
 
@@ -35,13 +35,13 @@ fn split_name(bucket: u64) -> String {
 }
 
 /// Returns true if a split is one of followed files.
-pub fn is_followed(split: &str) -> bool {
+pub(crate) fn is_followed(split: &str) -> bool {
     split.starts_with(PREFIX)
 }
 
 /// Returns the split of a file with this beginning; `None` until its first line, or its head, is
 /// complete.
-pub fn split_of(head: &[u8]) -> Option<String> {
+pub(crate) fn split_of(head: &[u8]) -> Option<String> {
     let line = match head.iter().position(|byte| *byte == b'\n') {
         Some(end) => &head[..end],
         None if head.len() >= HEAD_BYTES => head,
@@ -52,7 +52,7 @@ pub fn split_of(head: &[u8]) -> Option<String> {
 
 /// A file in a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub file: FileId,
     pub path: PathBuf,
     pub mark: Mark,
@@ -66,7 +66,7 @@ struct Written(u64, u64, String, i64, PathBuf);
 
 impl Entry {
     /// Adds the entry to the cursor of its split, as a line.
-    pub fn write(&self, cursor: &mut String) {
+    pub(crate) fn write(&self, cursor: &mut String) {
         let written = Written(
             self.file.0,
             self.file.1,
@@ -82,7 +82,7 @@ impl Entry {
     }
 
     /// Reads the cursor of a split.
-    pub fn read_all(cursor: &str) -> Result<Vec<Self>, String> {
+    pub(crate) fn read_all(cursor: &str) -> Result<Vec<Self>, String> {
         let mut entries = Vec::new();
         for line in cursor.lines() {
             let Written(device, inode, mark, read_at, path) =
@@ -95,7 +95,7 @@ impl Entry {
     }
 
     /// Returns true if a file with this beginning can be the one of the entry.
-    pub fn begins_like(&self, head: &[u8]) -> bool {
+    pub(crate) fn begins_like(&self, head: &[u8]) -> bool {
         Mark::new(self.mark.place, head) == self.mark
             && head.len() >= Mark::head_bytes(self.mark.place)
     }

@@ -7,7 +7,7 @@
 //! by its inode or as a compressed copy.
 
 mod elsewhere;
-pub mod known;
+pub(crate) mod known;
 mod resume;
 mod scan;
 #[cfg(test)]
@@ -170,7 +170,7 @@ impl Follower {
     ///
     /// # Errors
     /// If a path is a malformed glob.
-    pub fn new(followed: Followed) -> Result<Self> {
+    pub(crate) fn new(followed: Followed) -> Result<Self> {
         let mut globs = Vec::new();
         for path in &followed.paths {
             globs.push((path.clone(), super::paths::absolute_glob(path)?));
@@ -210,7 +210,7 @@ impl Follower {
 
     /// Returns the next event; `None` if there is nothing to do until [`wait`](Self::wait) has
     /// passed. `now` returns the time.
-    pub fn next(&mut self, now: impl Fn() -> Duration) -> Option<Event> {
+    pub(crate) fn next(&mut self, now: impl Fn() -> Duration) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -236,7 +236,7 @@ impl Follower {
     }
 
     /// Returns the time until the next check or scan.
-    pub fn wait(&self, now: Duration) -> Duration {
+    pub(crate) fn wait(&self, now: Duration) -> Duration {
         let lately = self.files.values().any(|file| now.saturating_sub(file.grew) < LATELY);
         let next = if lately { self.next_look.min(self.next_scan) } else { self.next_scan };
         next.saturating_sub(now).max(Duration::from_millis(1))

@@ -5,6 +5,6 @@ mod search;
 mod shape;
 mod stream;
 
-pub use rules::{Rules, change_rules, rules};
-pub use search::{lookup, not_found, recent, unite};
-pub use stream::{Streams, begin, connections};
+pub(crate) use rules::{Rules, change_rules, rules};
+pub(crate) use search::{lookup, not_found, recent, unite};
+pub(crate) use stream::{Streams, begin, connections};

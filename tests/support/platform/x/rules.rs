@@ -9,7 +9,7 @@ use super::super::shared::Inner;
 use super::super::world::{iso, now_us};
 
 /// A rule.
-pub struct Rule {
+pub(crate) struct Rule {
     pub id: String,
     pub value: String,
     pub tag: Option<String>,
@@ -18,7 +18,7 @@ pub struct Rule {
 
 /// All rules of the app.
 #[derive(Default)]
-pub struct Rules {
+pub(crate) struct Rules {
     pub list: Vec<Rule>,
     given: u64,
 }
@@ -30,7 +30,7 @@ impl Rules {
     }
 
     /// Adds a rule beforehand, as another program may have left it.
-    pub fn add(&mut self, value: &str, tag: Option<&str>) -> String {
+    pub(crate) fn add(&mut self, value: &str, tag: Option<&str>) -> String {
         let query = Query::x(value, false).expect("a rule of X");
         let id = self.new_id();
         self.list.push(Rule {
@@ -57,7 +57,7 @@ impl Rule {
 const PAGE: usize = 1000;
 
 /// Returns a page of the rules.
-pub fn rules(inner: &mut Inner, request: &Request) -> Response {
+pub(crate) fn rules(inner: &mut Inner, request: &Request) -> Response {
     let ids: Vec<_> = request.query("ids").map(|ids| ids.split(',').collect()).unwrap_or_default();
     let all: Vec<_> = inner
         .rules
@@ -83,7 +83,7 @@ pub fn rules(inner: &mut Inner, request: &Request) -> Response {
 }
 
 /// Adds or deletes rules.
-pub fn change_rules(inner: &mut Inner, request: &Request) -> Response {
+pub(crate) fn change_rules(inner: &mut Inner, request: &Request) -> Response {
     let dry = request.query("dry_run") == Some("true");
     let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {
         return x_invalid("the body is no JSON");

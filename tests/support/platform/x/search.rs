@@ -10,7 +10,7 @@ use super::super::world::{Kind, now_us, parse_us};
 use super::shape::{self, Asked, Shaped, Words};
 
 /// Returns X's error about a post that was deleted or never existed.
-pub fn not_found(id: &str) -> Value {
+pub(crate) fn not_found(id: &str) -> Value {
     json!({
         "value": id, "resource_id": id, "parameter": "ids", "resource_type": "tweet",
         "title": "Not Found Error", "detail": format!("Could not find tweet with ids: [{id}]."),
@@ -19,7 +19,7 @@ pub fn not_found(id: &str) -> Value {
 }
 
 /// Joins the objects that several posts include, each once.
-pub fn unite(all: &mut Map<String, Value>, more: &Map<String, Value>) {
+pub(crate) fn unite(all: &mut Map<String, Value>, more: &Map<String, Value>) {
     for (key, values) in more {
         let list = all
             .entry(key.as_str())
@@ -58,7 +58,7 @@ fn id(request: &Request, name: &str) -> Result<Option<u64>, Response> {
 }
 
 /// Reads the requested fields. Only one name of their parameter is accepted.
-pub fn asked(inner: &Inner, request: &Request) -> Result<Asked, Response> {
+pub(super) fn asked(inner: &Inner, request: &Request) -> Result<Asked, Response> {
     let (is, other) = match inner.settings.x_post_fields {
         true => ("post.fields", "tweet.fields"),
         false => ("tweet.fields", "post.fields"),
@@ -71,7 +71,7 @@ pub fn asked(inner: &Inner, request: &Request) -> Result<Asked, Response> {
     }
 }
 
-pub fn recent(inner: &mut Inner, request: &Request, number: usize) -> Response {
+pub(crate) fn recent(inner: &mut Inner, request: &Request, number: usize) -> Response {
     search(inner, request, number).unwrap_or_else(|refused| refused)
 }
 
@@ -196,7 +196,7 @@ fn give(inner: &mut Inner, number: usize, found: &[(usize, Shaped)], body: &mut 
 }
 
 /// Returns up to 100 posts by their ids.
-pub fn lookup(inner: &mut Inner, request: &Request, number: usize) -> Response {
+pub(crate) fn lookup(inner: &mut Inner, request: &Request, number: usize) -> Response {
     let ids: Vec<_> =
         request.query("ids").unwrap_or_default().split(',').filter(|id| !id.is_empty()).collect();
     if ids.is_empty() || ids.len() > 100 {
@@ -224,7 +224,7 @@ pub fn lookup(inner: &mut Inner, request: &Request, number: usize) -> Response {
 }
 
 /// Returns the problem of a stream without rules.
-pub fn no_rules() -> Response {
+pub(super) fn no_rules() -> Response {
     let mut body = x_problem(
         "rule-configuration-issue",
         "ConnectionException",

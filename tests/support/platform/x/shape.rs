@@ -10,14 +10,14 @@ use super::super::world::{Item, Kind, World, iso};
 
 /// The vocabulary of the answers.
 #[derive(Clone, Copy)]
-pub struct Words {
+pub(super) struct Words {
     /// True for the words of v2.167.
     pub new: bool,
 }
 
 impl Words {
     /// Returns a name in this vocabulary.
-    pub fn name(self, old: &'static str) -> &'static str {
+    pub(super) fn name(self, old: &'static str) -> &'static str {
         match old {
             _ if !self.new => old,
             "retweet_count" => "repost_count",
@@ -32,7 +32,7 @@ impl Words {
 
 /// The fields that a client requests of each post.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(super) struct Asked {
     fields: Vec<String>,
     expansions: Vec<String>,
     user_fields: Vec<String>,
@@ -41,7 +41,7 @@ pub struct Asked {
 
 impl Asked {
     /// Reads the fields from the parameter with this name, `tweet.fields` or `post.fields`.
-    pub fn of(request: &Request, fields: &str) -> Self {
+    pub(super) fn of(request: &Request, fields: &str) -> Self {
         let list = |name: &str| {
             let text = request.query(name).unwrap_or_default();
             text.split(',')
@@ -76,7 +76,7 @@ impl Asked {
 const OLD: [&str; 3] = ["edit_history_tweet_ids", "referenced_tweets", "note_tweet"];
 
 /// A post in its final form: `data`, and the post's own part of `includes`.
-pub struct Shaped {
+pub(super) struct Shaped {
     pub data: Value,
     pub includes: Map<String, Value>,
 }
@@ -99,13 +99,13 @@ fn has_media(item: &Item) -> bool {
 }
 
 /// Returns the whole text, without escapes.
-pub fn full_text(item: &Item) -> String {
+pub(super) fn full_text(item: &Item) -> String {
     let text = &item.last().draft.text;
     if is_long(item) { format!("{LONG} {text}") } else { text.clone() }
 }
 
 /// Calls back with the facts of an item that a query can ask for.
-pub fn subject<T>(world: &World, item: &Item, ask: impl FnOnce(&Subject) -> T) -> T {
+pub(super) fn subject<T>(world: &World, item: &Item, ask: impl FnOnce(&Subject) -> T) -> T {
     let draft = &item.last().draft;
     let mut traits = Vec::new();
     traits.extend(is_quote(item).then_some("quote"));
@@ -121,7 +121,7 @@ pub fn subject<T>(world: &World, item: &Item, ask: impl FnOnce(&Subject) -> T) -
 }
 
 /// Returns the post with the requested fields.
-pub fn shape(world: &World, item: &Item, asked: &Asked, words: Words) -> Shaped {
+pub(super) fn shape(world: &World, item: &Item, asked: &Asked, words: Words) -> Shaped {
     let mut random = Random(item.number.wrapping_mul(0x1234_5678_9abc_def1));
     let whole = whole(world, item, words, &mut random);
     let mut data = Map::new();
@@ -310,7 +310,7 @@ fn user(world: &World, author: usize, asked: &Asked) -> Value {
 }
 
 /// Returns the post in the lake's form: the fields of `data`, with the rest beside them.
-pub fn laid(shaped: &Shaped, rules: Option<&Value>) -> Value {
+pub(super) fn laid(shaped: &Shaped, rules: Option<&Value>) -> Value {
     let mut tweet = shaped.data.clone();
     if !shaped.includes.is_empty() {
         tweet["includes"] = Value::Object(shaped.includes.clone());
@@ -322,6 +322,6 @@ pub fn laid(shaped: &Shaped, rules: Option<&Value>) -> Value {
 }
 
 /// Returns true if an item is X's.
-pub fn is_x(item: &Item) -> bool {
+pub(super) fn is_x(item: &Item) -> bool {
     item.kind == Kind::Tweet
 }

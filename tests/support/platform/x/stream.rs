@@ -22,7 +22,7 @@ struct Held {
 
 /// The present clients, and those that X holds though they have left.
 #[derive(Default)]
-pub struct Streams {
+pub(crate) struct Streams {
     held: Vec<Held>,
     given: u64,
 }
@@ -35,7 +35,7 @@ impl Streams {
     }
 
     /// Returns the number of present clients.
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.held.iter().filter(|stream| stream.left_us.is_none()).count()
     }
 }
@@ -50,7 +50,7 @@ struct Stream {
 }
 
 /// Begins a stream.
-pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Response> {
+pub(crate) fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Response> {
     if inner.rules.list.is_empty() {
         return Err(no_rules());
     }
@@ -167,7 +167,7 @@ impl Feed for Stream {
 }
 
 /// Lists or ends all streams.
-pub fn connections(inner: &mut Inner, request: &Request) -> Response {
+pub(crate) fn connections(inner: &mut Inner, request: &Request) -> Response {
     inner.streams.forget(inner.settings.x_held);
     if request.method == "DELETE" {
         let ended = inner.streams.held.len();

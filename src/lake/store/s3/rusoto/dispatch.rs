@@ -44,7 +44,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// If TLS can't be set up.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let builder = reqwest::Client::builder()
             .timeout(OBJECT_TIME_MAX)
             .read_timeout(SILENCE_MAX)
