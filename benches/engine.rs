@@ -11,6 +11,7 @@ use std::io::{BufWriter, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ use waterspout::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use waterspout::tuple::{Fields, StreamId, Streams};
 use waterspout::value::Value;
 
-use parts::{Busy, Identity, run};
+use parts::{Busy, Identity, run, run_until_taken};
 
 /// How many tuples (in the word count: words) a run moves: about a second's work for a core.
 const TUPLES: u64 = 20_000_000;
@@ -608,17 +609,26 @@ fn socket(c: &mut Criterion) {
         let once = || {
             let port = free_port();
             let text = beside_a_lake(&file, &lake, has_reader.then_some(port));
-            let slow = has_reader.then(|| thread::spawn(move || read_one_byte(port)));
-            let took = quiet(1, &lake, || run(&text, &registry, &state));
-            drop(slow);
+            let (end, ended) = mpsc::channel::<()>();
+            let slow = has_reader.then(|| thread::spawn(move || read_one_byte(port, &ended)));
+            let posts = fs::read_to_string(&file).expect("the tweets").lines().count() as u64;
+            let took = quiet(1, &lake, || {
+                // The reader goes when the lake has everything: the socket would wait for it.
+                run_until_taken(&text, &registry, &state, ("lake", posts), || {
+                    let _ = end.send(());
+                })
+            });
+            if let Some(slow) = slow {
+                slow.join().expect("a reader");
+            }
             took
         };
         bench(name, &once);
     }
 }
 
-/// Connects as soon as somebody listens, and reads one byte until the end.
-fn read_one_byte(port: u16) {
+/// Connects as soon as somebody listens, and reads one byte a second until `ended` says so.
+fn read_one_byte(port: u16, ended: &mpsc::Receiver<()>) {
     let mut stream = loop {
         match TcpStream::connect(("127.0.0.1", port)) {
             Ok(stream) => break stream,
@@ -626,9 +636,9 @@ fn read_one_byte(port: u16) {
         }
     };
     let mut byte = [0];
-    while stream.read(&mut byte).is_ok_and(|bytes| bytes > 0) {
-        thread::sleep(Duration::from_secs(1));
-    }
+    while stream.read(&mut byte).is_ok_and(|bytes| bytes > 0)
+        && ended.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout)
+    {}
 }
 
 /// A topology that takes a file into a lake, and to a socket if there is a port for it.

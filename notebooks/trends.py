@@ -29,7 +29,7 @@ Topology(
         "features": Bolt(run: Features(), inputs: [LocalOrShuffle("posts")]),
         "trends": Bolt(
             run: Trends(key_types: ["hashtag"]),
-            inputs: [Fields("features:keys", ["key_type", "key"]), All("features")],
+            inputs: [Fields("features:keys", ["key_type", "key"]), All("posts")],
             parallelism_hint: 3,
         ),
         "print": Bolt(run: Stdout(), inputs: [Global("trends")]),

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use waterspout::bolt::{Bolt, BoltConfig, BoltContext, Output};
 use waterspout::checkpoint::disk::DiskStore;
 use waterspout::component::{Component, Problem};
-use waterspout::engine::{Exit, RunOptions, start};
+use waterspout::engine::{Exit, RunOptions, Running, start};
 use waterspout::error::Result;
 use waterspout::registry::Registry;
 use waterspout::topology::{LoadOptions, parse};
@@ -81,16 +82,46 @@ impl Bolt for Busy {
     }
 }
 
-/// Runs a topology to its end, and says how long that took: with its start and its last checkpoint.
-pub(crate) fn run(text: &str, registry: &Registry, state: &Path) -> Duration {
+/// Starts a topology with an empty state.
+fn begin(text: &str, registry: &Registry, state: &Path) -> Arc<Running> {
     let topology =
         parse("bench.ron", text, registry, &LoadOptions { online: true, ..LoadOptions::default() })
             .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
     let store = DiskStore::fresh(state).expect("a folder for the state");
-    let options = RunOptions::new(Arc::new(store), state);
+    start(topology, RunOptions::new(Arc::new(store), state)).expect("a good topology")
+}
+
+/// Runs a topology to its end. Returns the time that it took, with its start and its last
+/// checkpoint.
+pub(crate) fn run(text: &str, registry: &Registry, state: &Path) -> Duration {
     let started = Instant::now();
-    let exit = start(topology, options).expect("a good topology").wait(Duration::from_secs(120));
+    let exit = begin(text, registry, state).wait(Duration::from_secs(120));
     let took = started.elapsed();
     assert_eq!(exit, Some(Exit::Finished));
+    took
+}
+
+/// Runs a topology to its end. Returns the time until a component had taken a number of tuples, and
+/// calls `then` at that moment.
+pub(crate) fn run_until_taken(
+    text: &str,
+    registry: &Registry,
+    state: &Path,
+    (component, tuples): (&str, u64),
+    then: impl FnOnce(),
+) -> Duration {
+    let started = Instant::now();
+    let running = begin(text, registry, state);
+    let received = || {
+        let status = running.status();
+        let component = status.components.iter().find(|known| known.id == component);
+        component.expect("a component of the topology").received
+    };
+    while received() < tuples {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let took = started.elapsed();
+    then();
+    assert_eq!(running.wait(Duration::from_secs(120)), Some(Exit::Finished));
     took
 }

@@ -9,7 +9,7 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::bolt::{Bolt, BoltConfig, BoltContext, Output};
 use crate::component::{Component, Problem};
 use crate::error::{Error, Result};
-use crate::features::{Extractor, FeatureLists, PostFeatures};
+use crate::features::{Extractor, FeatureLists, NeededLists, PostFeatures};
 use crate::post::{Post, PostStream};
 use crate::tuple::{Fields, StreamId, Streams, Tuple};
 use crate::value::{Text, Value};
@@ -51,6 +51,9 @@ use crate::value::{Text, Value};
 /// (`hashtag`, `term`, `domain`, `mention`), `key` (`#rust`, `storm`, `example.org`, `@ann`), and
 /// `platform`, `post_id`, `author_id`, `created_at`, `lang`, `sentiment`, `is_repost`, `topics` of
 /// the post.
+///
+/// Only what a component of the topology takes is computed: where nothing takes `default`, and
+/// `keys` only names hashtags, three times as many posts per second are read.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
@@ -61,16 +64,36 @@ pub struct Features {
     /// True to rate the sentiment, which takes about a third of the time.
     #[serde(default = "on")]
     pub sentiment: bool,
+    /// The types of keys on the stream `keys`.
+    #[serde(default = "all_key_types")]
+    pub keys: Vec<KeyType>,
 }
 
 fn on() -> bool {
     true
 }
 
+fn all_key_types() -> Vec<KeyType> {
+    vec![KeyType::Hashtag, KeyType::Term, KeyType::Domain, KeyType::Mention]
+}
+
 impl Default for Features {
     fn default() -> Self {
-        Self { language: LanguageSource::default(), sentiment: on() }
+        Self { language: LanguageSource::default(), sentiment: on(), keys: all_key_types() }
     }
+}
+
+/// A type of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum KeyType {
+    /// `#rust`
+    Hashtag,
+    /// `storm`
+    Term,
+    /// `example.org`
+    Domain,
+    /// `@ann`
+    Mention,
 }
 
 /// The source of a post's language.
@@ -165,6 +188,13 @@ impl BoltConfig for Features {
                 });
             }
         }
+        if self.keys.is_empty() {
+            problems.push(Problem {
+                field: "keys",
+                what: "expected at least one type of keys".into(),
+                candidates: None,
+            });
+        }
         if problems.is_empty() {
             let default = Streams::default_with(Fields::new(FEATURES));
             Ok(default.and(KEYS, Fields::new(KEY_FIELDS)))
@@ -191,6 +221,8 @@ struct InputFields {
 struct FeaturesBolt {
     inputs: Vec<InputFields>,
     extractor: Extractor,
+    /// The lists from which the stream `keys` is made.
+    key_lists: NeededLists,
     drifted: u64,
     /// An empty list, which most lists are.
     empty: Value,
@@ -206,7 +238,16 @@ impl FeaturesBolt {
         }
         let detects_language = config.language == LanguageSource::Detect;
         let extractor = Extractor::new(detects_language, config.sentiment);
-        Ok(Self { inputs: positions, extractor, drifted: 0, empty: Value::List(Arc::new([])) })
+        let has = |key_type: KeyType| config.keys.contains(&key_type);
+        let key_lists = NeededLists {
+            hashtags: has(KeyType::Hashtag),
+            mentions: has(KeyType::Mention),
+            domains: has(KeyType::Domain),
+            terms: has(KeyType::Term),
+            others: false,
+        };
+        let empty = Value::List(Arc::new([]));
+        Ok(Self { inputs: positions, extractor, key_lists, drifted: 0, empty })
     }
 
     /// Returns a list of texts.
@@ -280,6 +321,20 @@ impl FeaturesBolt {
         ]
     }
 
+    /// Returns each type of keys on the stream `keys`, with the sign before each key and the names
+    /// in the post.
+    fn key_names(&self) -> impl Iterator<Item = (&'static str, &'static str, &[Text])> {
+        let (lists, needed) = (&self.extractor.lists, &self.key_lists);
+        let types = [
+            (needed.hashtags, "hashtag", "#", &lists.hashtags),
+            (needed.terms, "term", "", &lists.terms),
+            (needed.domains, "domain", "", &lists.domains),
+            (needed.mentions, "mention", "@", &lists.mentions),
+        ];
+        let needed = types.into_iter().filter(|(is_needed, ..)| *is_needed);
+        needed.map(|(_, key_type, sign, names)| (key_type, sign, names.as_slice()))
+    }
+
     /// Calls `take` with the values of the stream `keys` for each key of the post.
     fn each_key(
         &self,
@@ -288,14 +343,7 @@ impl FeaturesBolt {
         is_repost: bool,
         mut take: impl FnMut([Value; KEY_FIELDS.len()]),
     ) {
-        let lists = &self.extractor.lists;
-        let types = [
-            ("hashtag", "#", &lists.hashtags),
-            ("term", "", &lists.terms),
-            ("domain", "", &lists.domains),
-            ("mention", "@", &lists.mentions),
-        ];
-        for (key_type, sign, names) in types {
+        for (key_type, sign, names) in self.key_names() {
             for name in names {
                 let mut key = Text::const_new(sign);
                 key.push_str(name);
@@ -327,7 +375,7 @@ struct CommonValues {
 }
 
 impl CommonValues {
-    fn of(features: &PostFeatures<'_>) -> Self {
+    fn of(features: &PostFeatures<'_>, sentiment: Option<f64>) -> Self {
         let facts = &features.facts;
         Self {
             platform: Value::Text(without_nul(&facts.platform)),
@@ -335,7 +383,7 @@ impl CommonValues {
             author_id: text_or_null(facts.content.author.id.as_deref()),
             created_at: time(facts.created_at),
             lang: text_or_null(features.language.as_ref().map(|language| language.as_str())),
-            sentiment: features.sentiment.map_or(Value::Null, Value::Float),
+            sentiment: sentiment.map_or(Value::Null, Value::Float),
         }
     }
 }
@@ -349,15 +397,14 @@ impl FeaturesReader {
     /// # Errors
     /// Never with these fields.
     pub(crate) fn new() -> Result<Self> {
-        let config = Features { language: LanguageSource::Detect, sentiment: true };
-        Ok(Self(FeaturesBolt::new(&config, &[Fields::new(["post"])])?))
+        Ok(Self(FeaturesBolt::new(&Features::default(), &[Fields::new(["post"])])?))
     }
 
     /// Returns the values of the stream `default`, in the order of [`FEATURES`].
     pub(crate) fn values(&mut self, post: &Post) -> [Value; FEATURES.len()] {
         let topics = self.0.empty.clone();
-        let features = self.0.extractor.extract(post);
-        let common = CommonValues::of(&features);
+        let features = self.0.extractor.extract(post, NeededLists::ALL);
+        let common = CommonValues::of(&features, self.0.extractor.rate(&features));
         self.0.values(post, topics, common, &features)
     }
 }
@@ -372,14 +419,29 @@ impl Bolt for FeaturesBolt {
             Some(topics @ Value::List(_)) => topics.clone(),
             _ => self.empty.clone(),
         };
-        let features = self.extractor.extract(post);
+        let (takes_posts, takes_keys) =
+            (out.is_taken(StreamId::DEFAULT), out.is_taken(KEYS_STREAM));
+        let needed = match (takes_posts, takes_keys) {
+            (true, _) => NeededLists::ALL,
+            (false, true) => self.key_lists,
+            (false, false) => NeededLists::NONE,
+        };
+        let features = self.extractor.extract(post, needed);
         self.drifted += u64::from(!features.facts.is_as_expected);
-        let common = CommonValues::of(&features);
-        if has_keys(&features) && out.is_taken(KEYS_STREAM) {
+        let has_keys = takes_keys
+            && may_have_keys(&features)
+            && self.key_names().any(|(_, _, names)| !names.is_empty());
+        if !takes_posts && !has_keys {
+            return Ok(());
+        }
+        let common = CommonValues::of(&features, self.extractor.rate(&features));
+        if has_keys {
             let is_repost = features.facts.relation.repost_of.is_some();
             self.each_key(&topics, &common, is_repost, |key| out.emit_to(KEYS_STREAM, key));
         }
-        out.emit(self.values(post, topics, common, &features));
+        if takes_posts {
+            out.emit(self.values(post, topics, common, &features));
+        }
         Ok(())
     }
 
@@ -389,7 +451,7 @@ impl Bolt for FeaturesBolt {
 }
 
 /// Returns true for a post with new or edited content.
-fn has_keys(features: &PostFeatures<'_>) -> bool {
+fn may_have_keys(features: &PostFeatures<'_>) -> bool {
     matches!(features.facts.stream, PostStream::Default | PostStream::Edits)
 }
 

@@ -32,7 +32,7 @@ mod words;
 pub use count::Count;
 pub use dedup::Dedup;
 pub(crate) use features::{FEATURES, FeaturesReader};
-pub use features::{Features, LanguageSource};
+pub use features::{Features, KeyType, LanguageSource};
 pub use jq::{Filter, Jq};
 pub use keyed::{KeyState, KeyedState};
 pub use pick::Pick;

@@ -3,11 +3,17 @@
 
 use std::sync::LazyLock;
 
-use unicode_normalization::char::is_combining_mark;
+use caseless::Caseless;
+use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
+use unicode_normalization::{IsNormalized, is_nfc_quick};
 
 const ALPHABETIC: u8 = 1;
 const NUMERIC: u8 = 2;
 const MARK: u8 = 4;
+/// The character has a canonical combining class, by which Unicode's normal forms order it.
+const ORDERED: u8 = 8;
+/// The character is the same in form C, behind any other.
+const NORMAL: u8 = 16;
 
 /// The classes of the characters up to U+FFFF, which are nearly all characters of posts. The
 /// standard library and `unicode_normalization` search for each character; a lookup in this table
@@ -22,6 +28,8 @@ fn search_class(char: char) -> u8 {
     bit(char.is_alphabetic(), ALPHABETIC)
         | bit(char.is_numeric(), NUMERIC)
         | bit(is_combining_mark(char), MARK)
+        | bit(canonical_combining_class(char) != 0, ORDERED)
+        | bit(is_nfc_quick([char].into_iter()) == IsNormalized::Yes, NORMAL)
 }
 
 #[inline]
@@ -35,9 +43,86 @@ pub(super) fn is_alphabetic(char: char) -> bool {
     class(char) & ALPHABETIC != 0
 }
 
+/// Returns true for a letter or a number, with the same result as [`char::is_alphanumeric`].
+pub(super) fn is_alphanumeric(char: char) -> bool {
+    class(char) & (ALPHABETIC | NUMERIC) != 0
+}
+
 /// Returns true for a letter or a number, and for a mark that isn't ASCII.
 pub(super) fn is_in_word(char: char) -> bool {
-    if char.is_ascii() { char.is_ascii_alphanumeric() } else { class(char) != 0 }
+    if char.is_ascii() {
+        return char.is_ascii_alphanumeric();
+    }
+    class(char) & (ALPHABETIC | NUMERIC | MARK) != 0
+}
+
+/// Returns true if a text is certain to be in form C, by one lookup for each character.
+pub(super) fn is_normal(text: &str) -> bool {
+    let mut is_behind_ordered = false;
+    for char in text.chars() {
+        let class = class(char);
+        let is_ordered = class & ORDERED != 0;
+        // Two ordered marks may have to change places.
+        if class & NORMAL == 0 || is_ordered && is_behind_ordered {
+            return false;
+        }
+        is_behind_ordered = is_ordered;
+    }
+    true
+}
+
+/// The case-folded form of each character up to U+FFFF; 0 for one whose form has several characters
+/// or isn't certain to be in form C after any other character. 128 KiB.
+static FOLDS: LazyLock<Box<[u16]>> = LazyLock::new(|| {
+    let fold = |code: u32| char::from_u32(code).and_then(search_fold).unwrap_or_default();
+    (0..=0xffff).map(fold).collect()
+});
+
+fn search_fold(char: char) -> Option<u16> {
+    let mut folded = std::iter::once(char).default_case_fold();
+    let (first, second) = (folded.next()?, folded.next());
+    let is_stable = is_nfc_quick([first].into_iter()) == IsNormalized::Yes
+        && canonical_combining_class(first) == canonical_combining_class(char);
+    if second.is_none() && is_stable { u16::try_from(u32::from(first)).ok() } else { None }
+}
+
+/// Appends a text, case-folded and in form C, by one lookup for each character. Returns false, with
+/// a part of the text appended, if the text has a character that needs more.
+pub(super) fn fold_simple_into(text: &str, folded: &mut String) -> bool {
+    let mut is_behind_ordered = false;
+    for char in text.chars() {
+        let fold = FOLDS.get(u32::from(char) as usize).copied().unwrap_or_default();
+        let is_ordered = class(char) & ORDERED != 0;
+        // Two ordered marks may have to change places.
+        if fold == 0 || is_ordered && is_behind_ordered {
+            return false;
+        }
+        is_behind_ordered = is_ordered;
+        folded.push(char::from_u32(fold.into()).unwrap_or(char));
+    }
+    true
+}
+
+/// Returns true for a letter that forms one word with each of its neighbours of this sort, by
+/// Unicode's rules: the letters of the scripts in which most posts are written, out of those that
+/// have spaces between words.
+pub(super) fn is_word_letter(char: char) -> bool {
+    let is_in_scripts = matches!(
+        char,
+        'A'..='Z' | 'a'..='z' | '\u{c0}'..='\u{24f}' | '\u{386}'..='\u{52f}'
+            | '\u{620}'..='\u{64a}' | '\u{671}'..='\u{6d3}'
+            | '\u{904}'..='\u{939}' | '\u{1e00}'..='\u{1fff}' | '\u{ac00}'..='\u{d7a3}'
+    );
+    is_in_scripts && is_alphabetic(char)
+}
+
+/// Returns true for a mark that belongs to the letter before it, by Unicode's rules of words.
+pub(super) fn is_word_mark(char: char) -> bool {
+    matches!(
+        char,
+        '\u{300}'..='\u{34e}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}'
+            | '\u{900}'..='\u{903}' | '\u{93a}'..='\u{93c}' | '\u{93e}'..='\u{94f}'
+    )
 }
 
 /// The zeros of all scripts (Unicode's `Nd`); each is followed by nine digits.
@@ -145,12 +230,32 @@ pub(super) fn needs_dictionary(char: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use unicode_segmentation::UnicodeSegmentation;
+
     use super::*;
 
     #[test]
     fn the_table_tells_what_a_search_tells() {
         for char in (0..=0x2_ffff).filter_map(char::from_u32) {
             assert_eq!(class(char), search_class(char), "{char:?}");
+            assert_eq!(is_alphanumeric(char), char.is_alphanumeric(), "{char:?}");
+        }
+    }
+
+    #[test]
+    fn word_letters_and_marks_are_those_of_unicode() {
+        let is_one = |text: String| text.split_word_bounds().count() == 1;
+        for char in (0..=0xffff).filter_map(char::from_u32) {
+            if is_word_letter(char) {
+                let is_joined = is_one(format!("a{char}")) && is_one(format!("{char}{char}a"));
+                assert!(is_joined && char.is_alphanumeric(), "{char:?}");
+            }
+            if is_word_mark(char) {
+                assert!(
+                    is_one(format!("a{char}a")) && is_one(format!("a{char}{char}")),
+                    "{char:?}"
+                );
+            }
         }
     }
 }

@@ -25,8 +25,17 @@ pub(crate) struct PostFeatures<'p> {
     pub language: Option<LanguageCode>,
     /// True if the language was detected, and isn't given by the platform.
     pub is_language_detected: bool,
-    /// The rating of the text.
-    pub sentiment: Option<f64>,
+}
+
+impl PostFeatures<'_> {
+    /// Returns the text, unless it only has white space.
+    fn words(&self) -> Option<&str> {
+        self.text.as_deref().filter(|text| !text.trim_start().is_empty())
+    }
+
+    fn language_code(&self) -> Option<&str> {
+        self.language.as_ref().map(LanguageCode::as_str)
+    }
 }
 
 /// The features of a post that are lists.
@@ -38,6 +47,24 @@ pub(crate) struct FeatureLists {
     pub urls: Vec<Text>,
     pub domains: Vec<Text>,
     pub terms: Vec<Text>,
+}
+
+/// The lists that somebody reads; the others may stay empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NeededLists {
+    pub hashtags: bool,
+    pub mentions: bool,
+    pub domains: bool,
+    pub terms: bool,
+    /// Cashtags and addresses.
+    pub others: bool,
+}
+
+impl NeededLists {
+    pub(crate) const ALL: Self =
+        Self { hashtags: true, mentions: true, domains: true, terms: true, others: true };
+    pub(crate) const NONE: Self =
+        Self { hashtags: false, mentions: false, domains: false, terms: false, others: false };
 }
 
 impl FeatureLists {
@@ -69,70 +96,97 @@ impl Extractor {
         Self { detects_language, rates_sentiment, ..Self::default() }
     }
 
-    /// Returns the features of a post; its lists are in `lists` until the next call.
-    pub(crate) fn extract<'p>(&mut self, post: &'p Post) -> PostFeatures<'p> {
+    /// Returns the features of a post; its lists, as far as they are needed, are in `lists` until
+    /// the next call.
+    pub(crate) fn extract<'p>(&mut self, post: &'p Post, needed: NeededLists) -> PostFeatures<'p> {
         let mut facts = post.facts();
         self.lists.clear();
         self.entities.clear();
         let text = facts.content.text.take().map(normalised);
-        // A text that only has white space counts as no text.
-        let words = text.as_deref().filter(|text| !text.trim_start().is_empty());
-        find_entities(words.unwrap_or_default(), &mut self.entities);
         let tag = facts.content.labels.langs.first();
         let given = given_language(tag.map(|tag| &**tag));
-        let (language, is_language_detected) = match (given, words) {
-            (GivenLanguage::Named(language), _) => (Some(language), false),
-            (GivenLanguage::Unknown, Some(words)) if self.detects_language => {
-                let detected = detect_language(words, &self.entities, &mut self.words);
-                (detected, detected.is_some())
-            }
-            _ => (None, false),
-        };
-        self.fill_lists(&facts, words.unwrap_or_default());
-        let code = language.as_ref().map(LanguageCode::as_str);
-        let mut sentiment = None;
-        if let Some(words) = words {
-            self.terms.find(words, &self.entities, stop_words(code), &mut self.lists.terms);
-            if self.rates_sentiment && code == Some(RATED_LANGUAGE) {
-                sentiment = Some(self.sentiment.compound(words));
-            }
+        let mut features =
+            PostFeatures { facts, text, language: None, is_language_detected: false };
+        let detects = self.detects_language && matches!(given, GivenLanguage::Unknown);
+        if detects || needed.terms || reads_entities(&features.facts, needed) {
+            find_entities(features.words().unwrap_or_default(), &mut self.entities);
         }
-        PostFeatures { facts, text, language, is_language_detected, sentiment }
+        match (given, features.words()) {
+            (GivenLanguage::Named(language), _) => features.language = Some(language),
+            (GivenLanguage::Unknown, Some(words)) if detects => {
+                let detected = detect_language(words, &self.entities, &mut self.words);
+                features.language = detected;
+                features.is_language_detected = detected.is_some();
+            }
+            _ => {}
+        }
+        self.fill_lists(&features, needed);
+        features
     }
 
-    /// Takes the entities that the platform found, or else finds them in the text.
-    fn fill_lists(&mut self, facts: &PostFacts<'_>, text: &str) {
-        let marked = &facts.entities;
+    /// Returns the rating of the text, -1 to 1, if it is in English and ratings are wanted.
+    pub(crate) fn rate(&mut self, features: &PostFeatures<'_>) -> Option<f64> {
+        let is_rated = self.rates_sentiment && features.language_code() == Some(RATED_LANGUAGE);
+        features.words().filter(|_| is_rated).map(|words| self.sentiment.compound(words))
+    }
+
+    /// Takes the entities that the platform found, or else those in the text, and finds the terms.
+    fn fill_lists(&mut self, features: &PostFeatures<'_>, needed: NeededLists) {
+        let text = features.words().unwrap_or_default();
+        let marked = &features.facts.entities;
         let entities = &self.entities;
         let in_text = |kind: EntityKind| {
             let entities = entities.iter().filter(move |entity| entity.kind == kind);
             entities.map(|entity| entity.name(text))
         };
         let lists = &mut self.lists;
-        match &marked.hashtags {
-            Some(hashtags) => add_each(hashtags, fold_hashtag, &mut lists.hashtags),
-            None => add_each(in_text(EntityKind::Hashtag), fold_hashtag, &mut lists.hashtags),
+        if needed.hashtags {
+            match &marked.hashtags {
+                Some(hashtags) => add_each(hashtags, fold_hashtag, &mut lists.hashtags),
+                None => add_each(in_text(EntityKind::Hashtag), fold_hashtag, &mut lists.hashtags),
+            }
+            add_each(&marked.more_hashtags, fold_hashtag, &mut lists.hashtags);
         }
-        add_each(&marked.more_hashtags, fold_hashtag, &mut lists.hashtags);
-        match &marked.cashtags {
-            Some(cashtags) => add_each(cashtags, fold_cashtag, &mut lists.cashtags),
-            None => add_each(in_text(EntityKind::Cashtag), fold_cashtag, &mut lists.cashtags),
-        }
-        match &marked.mentions {
-            Some(mentions) => add_each(mentions, fold_mention, &mut lists.mentions),
-            None => add_each(in_text(EntityKind::Mention), fold_mention, &mut lists.mentions),
-        }
-        match &marked.urls {
-            Some(urls) => add_each(urls, as_written, &mut lists.urls),
-            None => add_each(in_text(EntityKind::Address), as_written, &mut lists.urls),
-        }
-        add_each(&marked.more_urls, as_written, &mut lists.urls);
-        for url in &lists.urls {
-            if let Some(domain) = registrable_domain(url) {
-                add_once(Text::new(&domain), &mut lists.domains);
+        if needed.others {
+            match &marked.cashtags {
+                Some(cashtags) => add_each(cashtags, fold_cashtag, &mut lists.cashtags),
+                None => add_each(in_text(EntityKind::Cashtag), fold_cashtag, &mut lists.cashtags),
             }
         }
+        if needed.mentions {
+            match &marked.mentions {
+                Some(mentions) => add_each(mentions, fold_mention, &mut lists.mentions),
+                None => add_each(in_text(EntityKind::Mention), fold_mention, &mut lists.mentions),
+            }
+        }
+        if needed.others || needed.domains {
+            match &marked.urls {
+                Some(urls) => add_each(urls, as_written, &mut lists.urls),
+                None => add_each(in_text(EntityKind::Address), as_written, &mut lists.urls),
+            }
+            add_each(&marked.more_urls, as_written, &mut lists.urls);
+        }
+        if needed.domains {
+            for url in &lists.urls {
+                if let Some(domain) = registrable_domain(url) {
+                    add_once(Text::new(&domain), &mut lists.domains);
+                }
+            }
+        }
+        if needed.terms {
+            let stop_words = stop_words(features.language_code());
+            self.terms.find(text, &self.entities, stop_words, &mut lists.terms);
+        }
     }
+}
+
+/// Returns true if a needed list has to be found in the text, since the platform doesn't say.
+fn reads_entities(facts: &PostFacts<'_>, needed: NeededLists) -> bool {
+    let marked = &facts.entities;
+    needed.hashtags && marked.hashtags.is_none()
+        || needed.mentions && marked.mentions.is_none()
+        || needed.others && marked.cashtags.is_none()
+        || (needed.others || needed.domains) && marked.urls.is_none()
 }
 
 /// Adds the result of `fold` for each name, unless it is already in the list.

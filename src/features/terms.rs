@@ -4,7 +4,10 @@ use hashbrown::HashTable;
 use unicode_segmentation::UnicodeSegmentation;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::characters::{is_alphabetic, is_han, is_hiragana, needs_dictionary};
+use super::characters::{
+    is_alphabetic, is_alphanumeric, is_han, is_hiragana, is_word_letter, is_word_mark,
+    needs_dictionary,
+};
 use super::entities::Entity;
 use super::stop_words::StopWords;
 use super::text::fold_case_into;
@@ -51,6 +54,8 @@ impl Terms {
             }
             if part.is_ascii() {
                 each_ascii_word(part, |word| self.add(word, stop_words, found));
+            } else if let Some(word) = only_word(part) {
+                self.add(word, stop_words, found);
             } else {
                 self.find_in_other_scripts(part, stop_words, found);
             }
@@ -59,8 +64,11 @@ impl Terms {
 
     fn find_in_other_scripts(&mut self, text: &str, stop_words: &StopWords, found: &mut Vec<Text>) {
         let mut run = Run::default();
-        for (at, word) in text.unicode_word_indices() {
+        for (at, word) in text.split_word_bound_indices() {
             let Some(first) = word.chars().next() else { continue };
+            if !word.chars().any(is_alphanumeric) {
+                continue;
+            }
             if is_han(first) || is_hiragana(first) {
                 if run.end != at {
                     self.end_run(&run, text, found);
@@ -125,6 +133,17 @@ impl Terms {
         self.places.insert_unique(hash, found.len(), |at| xxh3_64(found[*at].as_bytes()));
         found.push(Text::new(term));
     }
+}
+
+/// Returns the word of a text without white space that is nothing but a word of letters with ASCII
+/// punctuation around it: the word that Unicode's rules find, for a tenth of the time.
+fn only_word(text: &str) -> Option<&str> {
+    // An underscore belongs to the word.
+    let word = text.trim_matches(|char: char| char != '_' && char.is_ascii_punctuation());
+    let mut chars = word.chars();
+    let is_word = chars.next().is_some_and(is_word_letter)
+        && chars.all(|char| is_word_letter(char) || is_word_mark(char));
+    is_word.then_some(word)
 }
 
 /// Neighbouring characters of Chinese and Japanese.
@@ -228,6 +247,15 @@ mod tests {
                 each_ascii_word(part, |word| words.push(word.to_owned()));
             }
             prop_assert_eq!(words, text.unicode_words().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn an_only_word_is_that_of_unicode(
+            text in "[\"'(#._:,]{0,2}[a-zA-Zà-ɏα-ωа-я\u{301}\u{620}-\u{652}\u{900}-\u{94f}가-힣ア日1_']{1,5}[\"').,:;!?_…]{0,2}",
+        ) {
+            if let Some(word) = only_word(&text) {
+                prop_assert_eq!(vec![word], text.unicode_words().collect::<Vec<_>>());
+            }
         }
 
         #[test]

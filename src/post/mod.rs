@@ -6,6 +6,7 @@ pub(crate) mod fields;
 pub(crate) mod html;
 mod kinds;
 pub(crate) mod looks;
+mod marks;
 pub(crate) mod pointer;
 mod skip;
 mod stream;

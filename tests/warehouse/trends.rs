@@ -38,7 +38,7 @@ fn topology(posts: u64, options: &str) -> String {
                 "features": Bolt(run: Features(sentiment: false), inputs: [LocalOrShuffle("posts")]),
                 "trends": Bolt(
                     run: Trends(key_types: ["hashtag"], warm_up: 5{options}),
-                    inputs: [Fields("features:keys", ["key_type", "key"]), All("features")],
+                    inputs: [Fields("features:keys", ["key_type", "key"]), All("posts")],
                     parallelism_hint: 2,
                 ),
                 "warehouse": Bolt(

@@ -10,11 +10,11 @@ pub(crate) fn features_of_post(post: Post) -> BTreeMap<&'static str, Value> {
 /// Returns the features of a post, its keys, and true if the post counts as drifted.
 fn told(post: Post, config: &Features) -> (BTreeMap<&'static str, Value>, Vec<String>, bool) {
     let mut bolt = FeaturesBolt::new(config, &[Fields::of_posts()]).unwrap();
-    let features = bolt.extractor.extract(&post);
-    let common = CommonValues::of(&features);
+    let features = bolt.extractor.extract(&post, NeededLists::ALL);
+    let common = CommonValues::of(&features, bolt.extractor.rate(&features));
     let topics = Value::List([Value::from("storms")].into());
     let mut keys = Vec::new();
-    if has_keys(&features) {
+    if may_have_keys(&features) {
         bolt.each_key(&topics, &common, features.facts.relation.repost_of.is_some(), |key| {
             keys.push(key[1].as_text().unwrap().to_owned());
         });
@@ -392,11 +392,37 @@ fn a_post_has_a_key_for_each_hashtag_term_domain_and_mention() {
 fn options_leave_out_what_takes_time() {
     let json =
         r#"{"note":{"text":"The storm came over the sea in the night, and nobody loved it"}}"#;
-    let given = Features { language: LanguageSource::Given, sentiment: true };
+    let given = Features { language: LanguageSource::Given, ..Features::default() };
     assert_eq!(told(post(json), &given).0["lang"], Value::Null);
     let unrated = Features { sentiment: false, ..Features::default() };
     let (features, ..) = told(post(json), &unrated);
     assert_eq!((&features["lang"], &features["sentiment"]), (&Value::from("en"), &Value::Null));
+}
+
+#[test]
+fn the_stream_of_keys_has_the_types_that_are_asked_for() {
+    let json = r##"{"note":{"text":"@ann: a storm #rain at https://www.example.org/a"}}"##;
+    for (keys, expected) in [
+        (vec![KeyType::Hashtag], vec!["#rain"]),
+        (vec![KeyType::Mention, KeyType::Term, KeyType::Term], vec!["storm", "@ann"]),
+        (vec![KeyType::Domain], vec!["example.org"]),
+    ] {
+        let config = Features { keys, ..Features::default() };
+        let mut bolt = FeaturesBolt::new(&config, &[Fields::of_posts()]).unwrap();
+        let post = post(json);
+        // Nothing else is looked for where only the keys are taken.
+        for needed in [NeededLists::ALL, bolt.key_lists] {
+            bolt.extractor.extract(&post, needed);
+            let names = bolt
+                .key_names()
+                .flat_map(|(_, sign, names)| names.iter().map(move |name| format!("{sign}{name}")));
+            assert_eq!(names.collect::<Vec<_>>(), expected, "{needed:?}");
+        }
+        assert!(bolt.extractor.lists.cashtags.is_empty());
+    }
+    let config = Features { keys: Vec::new(), ..Features::default() };
+    let problems = config.streams(&[Fields::of_posts()]).unwrap_err();
+    assert_eq!(problems[0].what, "expected at least one type of keys");
 }
 
 #[test]

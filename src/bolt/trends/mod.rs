@@ -48,11 +48,12 @@ use score::Decay;
 /// It takes two inputs: keys (`key_type`, `key`, `post_id`, `author_id`), grouped by
 /// `["key_type", "key"]`, and everything that was posted, which every task needs whole:
 ///
-/// `inputs: [Fields("features:keys", ["key_type", "key"]), All("features")]`
+/// `inputs: [Fields("features:keys", ["key_type", "key"]), All("posts")]`
 ///
-/// The second is any stream without a field `key`. Each of its tuples counts as one post, or as
-/// many as its field `count` says (the rows of a `Window` of the same length are cheaper to send
-/// to many tasks than the posts); of `Features`' tuples, deletions, gaps and counts don't count.
+/// The second is the stream of posts that `Features` takes, or any other stream without a field
+/// `key`. Each of its tuples counts as one post, or as many as its field `count` says (the rows of a
+/// `Window` of the same length are cheaper to send to many tasks than the posts). Of the tuples of
+/// `Features`, deletions, gaps and counts don't count.
 ///
 /// What is expected of a key is its share of all posts so far (an exponentially weighted mean, and
 /// the same hour of the last two weeks, if that is more), times what was posted in this bucket. So

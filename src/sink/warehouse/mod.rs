@@ -16,7 +16,7 @@ pub(crate) use self::delivery::{Delivery, LeftTask, ReadRows, RowOptions, Segmen
 pub(crate) use self::gathering::{Gathering, GatheringBounds};
 pub(crate) use self::task::WarehouseSink;
 use super::{BoltInFront, SinkContext};
-use crate::bolt::{Features, LanguageSource};
+use crate::bolt::Features;
 use crate::component::{Component, Problem};
 use crate::epoch::{MicroBatch, Promise};
 use crate::error::{Error, Result};
@@ -88,8 +88,8 @@ pub(crate) fn features_in_front(fields: &Fields) -> Option<BoltInFront> {
     is_raw(fields).then(|| BoltInFront {
         type_name: Features::NAME,
         guarantee: Features::GUARANTEE,
-        config: Arc::new(Features { language: LanguageSource::Detect, sentiment: true }),
-        explained: "Features(language: Detect, sentiment: true)".into(),
+        config: Arc::new(Features::default()),
+        explained: "Features()".into(),
         keys: vec!["platform", "post_id"],
     })
 }
