@@ -9,6 +9,8 @@ import json
 import os
 import pathlib
 import random
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -57,14 +59,21 @@ def psql(*arguments, text=None):
     return subprocess.run(command, check=True, capture_output=True, text=True, input=text).stdout.strip()
 
 
+# Starts a command from a small process: the kernel counts the memory of the process that forks as the command's own.
+LAUNCH = """import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))"""
+
+
 def timed(name, command):
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    error = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
+    launched = subprocess.run([sys.executable, "-c", LAUNCH, *command], env=environment, cwd=work, capture_output=True, text=True)
     seconds = time.perf_counter() - began
-    assert os.waitstatus_to_exitcode(status) == 0, error[-2000:]
-    print(f"{name:34} {posts / seconds:9,.0f} posts/s  {seconds:6.2f} s  {usage.ru_maxrss / 1024:6.0f} MB", flush=True)
+    assert launched.returncode == 0, launched.stderr[-2000:]
+    memory = int(launched.stdout) / 1024
+    print(f"{name:34} {posts / seconds:9,.0f} posts/s  {seconds:6.2f} s  {memory:6.0f} MB", flush=True)
     return posts / seconds
 
 
@@ -102,3 +111,35 @@ for at in range(0, posts, BATCH):
 bare = timed("psql: COPY to staging and upsert", [_commands.POSTGRES_BIN_PATH / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d",
                                                   url, "-f", "bare.sql"])
 print(f"{ours / bare:.0%} of psql, with satellites, authors and keys beside the posts")
+
+# The lake of one topology with the warehouse there and with the warehouse away, in turn: the time until the lake has taken
+# every post. Rows wait in the outbox, so the lake must not care.
+(work / "both.ron").write_text('Topology(name: "b", spouts: {"in": Spout(run: Lines(paths: ["in.ndjson"]))}, bolts: {'
+                               '"lake": Bolt(run: Local(root: "both"), inputs: [LocalOrShuffle("in")]), '
+                               '"wh": Bolt(run: Postgres(url: Env("DATABASE_URL"), schema: "both", outbox: "8GiB"), '
+                               'inputs: [LocalOrShuffle("in")])})')
+
+
+def lake_takes_all(url):
+    """The seconds until the lake has every post. Then the run is stopped, whatever the warehouse has."""
+    shutil.rmtree(work / "both", ignore_errors=True)
+    command = [binary, "run", "both.ron", "--fresh", "--interval", "50ms"]
+    process = subprocess.Popen(command, env=environment | {"DATABASE_URL": url}, cwd=work, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if not line.startswith("{"):
+            sys.exit(line + process.stderr.read())
+        report = json.loads(line)
+        lake = next((one for one in report.get("components", []) if one["id"] == "lake"), None)
+        if lake and lake["received"] == posts:
+            process.kill()
+            process.communicate()
+            return report["uptime_s"]
+    raise AssertionError("the run ended before the lake had every post")
+
+
+# Nobody listens there, as where a server is stopped.
+AWAY = "postgresql://nobody@127.0.0.1:1/none"
+turns = [(lake_takes_all(url), lake_takes_all(AWAY)) for _ in range(5)]
+there, away = (statistics.median(seconds) for seconds in zip(*turns))
+print(f"lake beside the warehouse: {posts / there:,.0f} posts/s; with the warehouse away: {posts / away:,.0f} posts/s")

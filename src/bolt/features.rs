@@ -9,7 +9,7 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::bolt::{Bolt, BoltConfig, BoltContext, Output};
 use crate::component::{Component, Problem};
 use crate::error::{Error, Result};
-use crate::features::{Extractor, FeatureLists, NeededLists, PostFeatures};
+use crate::features::{Extractor, FeatureLists, NeededFeatures, PostFeatures};
 use crate::post::{Post, PostStream};
 use crate::tuple::{Fields, StreamId, Streams, Tuple};
 use crate::value::{Text, Value};
@@ -221,8 +221,8 @@ struct InputFields {
 struct FeaturesBolt {
     inputs: Vec<InputFields>,
     extractor: Extractor,
-    /// The lists from which the stream `keys` is made.
-    key_lists: NeededLists,
+    /// The features from which the stream `keys` is made.
+    needed_for_keys: NeededFeatures,
     drifted: u64,
     /// An empty list, which most lists are.
     empty: Value,
@@ -239,7 +239,8 @@ impl FeaturesBolt {
         let detects_language = config.language == LanguageSource::Detect;
         let extractor = Extractor::new(detects_language, config.sentiment);
         let has = |key_type: KeyType| config.keys.contains(&key_type);
-        let key_lists = NeededLists {
+        let needed_for_keys = NeededFeatures {
+            text: false,
             hashtags: has(KeyType::Hashtag),
             mentions: has(KeyType::Mention),
             domains: has(KeyType::Domain),
@@ -247,7 +248,7 @@ impl FeaturesBolt {
             others: false,
         };
         let empty = Value::List(Arc::new([]));
-        Ok(Self { inputs: positions, extractor, key_lists, drifted: 0, empty })
+        Ok(Self { inputs: positions, extractor, needed_for_keys, drifted: 0, empty })
     }
 
     /// Returns a list of texts.
@@ -324,7 +325,7 @@ impl FeaturesBolt {
     /// Returns each type of keys on the stream `keys`, with the sign before each key and the names
     /// in the post.
     fn key_names(&self) -> impl Iterator<Item = (&'static str, &'static str, &[Text])> {
-        let (lists, needed) = (&self.extractor.lists, &self.key_lists);
+        let (lists, needed) = (&self.extractor.lists, &self.needed_for_keys);
         let types = [
             (needed.hashtags, "hashtag", "#", &lists.hashtags),
             (needed.terms, "term", "", &lists.terms),
@@ -403,7 +404,7 @@ impl FeaturesReader {
     /// Returns the values of the stream `default`, in the order of [`FEATURES`].
     pub(crate) fn values(&mut self, post: &Post) -> [Value; FEATURES.len()] {
         let topics = self.0.empty.clone();
-        let features = self.0.extractor.extract(post, NeededLists::ALL);
+        let features = self.0.extractor.extract(post, NeededFeatures::ALL);
         let common = CommonValues::of(&features, self.0.extractor.rate(&features));
         self.0.values(post, topics, common, &features)
     }
@@ -422,9 +423,9 @@ impl Bolt for FeaturesBolt {
         let (takes_posts, takes_keys) =
             (out.is_taken(StreamId::DEFAULT), out.is_taken(KEYS_STREAM));
         let needed = match (takes_posts, takes_keys) {
-            (true, _) => NeededLists::ALL,
-            (false, true) => self.key_lists,
-            (false, false) => NeededLists::NONE,
+            (true, _) => NeededFeatures::ALL,
+            (false, true) => self.needed_for_keys,
+            (false, false) => NeededFeatures::NONE,
         };
         let features = self.extractor.extract(post, needed);
         self.drifted += u64::from(!features.facts.is_as_expected);

@@ -49,9 +49,10 @@ pub(crate) struct FeatureLists {
     pub terms: Vec<Text>,
 }
 
-/// The lists that somebody reads; the others may stay empty.
+/// The features that somebody reads; the others may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NeededLists {
+pub(crate) struct NeededFeatures {
+    pub text: bool,
     pub hashtags: bool,
     pub mentions: bool,
     pub domains: bool,
@@ -60,11 +61,23 @@ pub(crate) struct NeededLists {
     pub others: bool,
 }
 
-impl NeededLists {
-    pub(crate) const ALL: Self =
-        Self { hashtags: true, mentions: true, domains: true, terms: true, others: true };
-    pub(crate) const NONE: Self =
-        Self { hashtags: false, mentions: false, domains: false, terms: false, others: false };
+impl NeededFeatures {
+    pub(crate) const ALL: Self = Self {
+        text: true,
+        hashtags: true,
+        mentions: true,
+        domains: true,
+        terms: true,
+        others: true,
+    };
+    pub(crate) const NONE: Self = Self {
+        text: false,
+        hashtags: false,
+        mentions: false,
+        domains: false,
+        terms: false,
+        others: false,
+    };
 }
 
 impl FeatureLists {
@@ -98,17 +111,25 @@ impl Extractor {
 
     /// Returns the features of a post; its lists, as far as they are needed, are in `lists` until
     /// the next call.
-    pub(crate) fn extract<'p>(&mut self, post: &'p Post, needed: NeededLists) -> PostFeatures<'p> {
+    pub(crate) fn extract<'p>(
+        &mut self,
+        post: &'p Post,
+        needed: NeededFeatures,
+    ) -> PostFeatures<'p> {
         let mut facts = post.facts();
         self.lists.clear();
         self.entities.clear();
-        let text = facts.content.text.take().map(normalised);
         let tag = facts.content.labels.langs.first();
         let given = given_language(tag.map(|tag| &**tag));
+        let detects = self.detects_language && matches!(given, GivenLanguage::Unknown);
+        let reads_entities = detects || needed.terms || reads_entities(&facts, needed);
+        let mut text = None;
+        if needed.text || self.rates_sentiment || reads_entities {
+            text = facts.content.text.take().map(normalised);
+        }
         let mut features =
             PostFeatures { facts, text, language: None, is_language_detected: false };
-        let detects = self.detects_language && matches!(given, GivenLanguage::Unknown);
-        if detects || needed.terms || reads_entities(&features.facts, needed) {
+        if reads_entities {
             find_entities(features.words().unwrap_or_default(), &mut self.entities);
         }
         match (given, features.words()) {
@@ -131,7 +152,7 @@ impl Extractor {
     }
 
     /// Takes the entities that the platform found, or else those in the text, and finds the terms.
-    fn fill_lists(&mut self, features: &PostFeatures<'_>, needed: NeededLists) {
+    fn fill_lists(&mut self, features: &PostFeatures<'_>, needed: NeededFeatures) {
         let text = features.words().unwrap_or_default();
         let marked = &features.facts.entities;
         let entities = &self.entities;
@@ -181,7 +202,7 @@ impl Extractor {
 }
 
 /// Returns true if a needed list has to be found in the text, since the platform doesn't say.
-fn reads_entities(facts: &PostFacts<'_>, needed: NeededLists) -> bool {
+fn reads_entities(facts: &PostFacts<'_>, needed: NeededFeatures) -> bool {
     let marked = &facts.entities;
     needed.hashtags && marked.hashtags.is_none()
         || needed.mentions && marked.mentions.is_none()

@@ -10,4 +10,4 @@ mod stop_words;
 mod terms;
 mod text;
 
-pub(crate) use self::extract::{Extractor, FeatureLists, NeededLists, PostFeatures};
+pub(crate) use self::extract::{Extractor, FeatureLists, NeededFeatures, PostFeatures};

@@ -10,7 +10,7 @@ pub(crate) fn features_of_post(post: Post) -> BTreeMap<&'static str, Value> {
 /// Returns the features of a post, its keys, and true if the post counts as drifted.
 fn told(post: Post, config: &Features) -> (BTreeMap<&'static str, Value>, Vec<String>, bool) {
     let mut bolt = FeaturesBolt::new(config, &[Fields::of_posts()]).unwrap();
-    let features = bolt.extractor.extract(&post, NeededLists::ALL);
+    let features = bolt.extractor.extract(&post, NeededFeatures::ALL);
     let common = CommonValues::of(&features, bolt.extractor.rate(&features));
     let topics = Value::List([Value::from("storms")].into());
     let mut keys = Vec::new();
@@ -411,7 +411,7 @@ fn the_stream_of_keys_has_the_types_that_are_asked_for() {
         let mut bolt = FeaturesBolt::new(&config, &[Fields::of_posts()]).unwrap();
         let post = post(json);
         // Nothing else is looked for where only the keys are taken.
-        for needed in [NeededLists::ALL, bolt.key_lists] {
+        for needed in [NeededFeatures::ALL, bolt.needed_for_keys] {
             bolt.extractor.extract(&post, needed);
             let names = bolt
                 .key_names()
