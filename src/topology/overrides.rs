@@ -1,12 +1,12 @@
-//! `--set path=value`: changes of the tree before it is checked.
+//! Applies `--set path=value`: changes to the tree before it is checked.
 
 use super::problem::Report;
 use super::source::Span;
 use super::syntax::{self, Field, Kind, Name, Node};
 
-/// Why a path leads nowhere.
+/// The reason for which a path wasn't found.
 struct Lost {
-    /// The part of the path that isn't found.
+    /// The part of the path that wasn't found.
     span: Span,
     what: String,
     name: String,
@@ -22,7 +22,8 @@ pub(super) fn apply(report: &mut Report, root: &mut Node, text: &str) {
     };
     let whole = report.sources.add_set(text, path.len() + 1);
     let value_span = whole.at(path.len() + 1, text.len());
-    // What isn't RON is text: a path or a duration needs no quotes within the shell's.
+    // A value that isn't RON is text, so that a path or a duration needs no quotes within the
+    // shell's.
     let value = syntax::parse(value, whole)
         .unwrap_or_else(|_| Node { span: value_span, kind: Kind::Text(value.to_owned()) });
     let names = names(path, whole);
@@ -61,7 +62,7 @@ fn set(node: &mut Node, path: &[Name], value: Node) -> Result<(), Lost> {
     }
 }
 
-/// The named fields of a node; `Null` and `Null()` become a struct without any.
+/// Returns the named fields of a node. `Null` and `Null()` become a struct without fields.
 fn as_fields(node: &mut Node) -> Option<&mut Vec<Field>> {
     if matches!(node.kind, Kind::Tuple { .. } | Kind::Name(_)) && node.fields().is_some() {
         node.kind = Kind::Struct { name: node.name().cloned(), fields: Vec::new() };
@@ -75,8 +76,7 @@ fn as_fields(node: &mut Node) -> Option<&mut Vec<Field>> {
 fn set_field(fields: &mut Vec<Field>, name: &Name, rest: &[Name], value: Node) -> Result<(), Lost> {
     let known = fields.iter().position(|field| field.name.text == name.text);
     let position = known.unwrap_or_else(|| {
-        // A field that wasn't given is added; whether there is such a field is checked with all the
-        // others.
+        // A missing field is added. Later checks report the field if it doesn't exist.
         let empty = Kind::Struct { name: None, fields: Vec::new() };
         fields.push(Field { name: name.clone(), value: Node { span: name.span, kind: empty } });
         fields.len() - 1

@@ -1,4 +1,4 @@
-//! Files that include one another, and files that can't be read.
+//! Tests of files that include one another, and of files that can't be read.
 
 use std::fs;
 use std::path::Path;
