@@ -192,7 +192,7 @@ fn entry<'t>(
     }
 }
 
-/// Returns the known names, for the end of a message that begins "there is no …".
+/// Returns the known names as the end of a message that begins "there is no …".
 fn but(known: &[&str]) -> String {
     if known.is_empty() {
         String::new()

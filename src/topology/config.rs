@@ -122,8 +122,8 @@ pub(super) fn read(
     })
 }
 
-/// The reason for which `ron` refused a configuration: the node that the error is about, and the
-/// span to mark.
+/// A refusal of a configuration by `ron`: the error, the node that the error is about, and the span
+/// to mark.
 struct Refused {
     error: SpannedError,
     node: Span,

@@ -1,4 +1,4 @@
-//! Decides which files, variables and components a topology of somebody else may name.
+//! Decides which files, variables and components another user's topology may name.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use std::fmt;
 pub enum PathVerdict {
     /// The path stays as it is.
     Keep,
-    /// This path replaces it.
+    /// The path is replaced by this one.
     Replace(String),
-    /// The path is a problem. The sentence says why, and what to do.
+    /// The path is reported as a problem. The text says why, and what to do.
     Refuse(String),
 }
 
-/// Decides what a topology may name. Everything refused becomes a problem with its place, and is
-/// neither read nor checked for existence.
+/// Decides what a topology may name. Everything refused is reported as a problem with its place,
+/// and is neither read nor checked for existence.
 pub trait Guard: Send + Sync {
     /// Decides about a path in a field of a component, or in `File("…")` if `is_read`.
     fn path(&self, path: &str, is_read: bool) -> PathVerdict;
 
-    /// Returns the reason if a variable of the environment is refused.
+    /// Returns the reason if this variable of the environment is refused.
     fn refuses_variable(&self, name: &str) -> Option<String>;
 
-    /// Returns the reason if a type of component is refused.
+    /// Returns the reason if this type of component is refused.
     fn refuses_component(&self, type_name: &str) -> Option<String>;
 
     /// Returns the reason if included files are refused.

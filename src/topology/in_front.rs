@@ -73,7 +73,8 @@ fn inputs_fields(all: &[ComponentSpec], inputs: &[InputSpec]) -> Vec<Fields> {
     inputs.iter().map(|input| stream_of(all, input).1.clone()).collect()
 }
 
-/// Groups by the key that the sink names, so that all tuples of a key come to the same task.
+/// Returns the grouping by the key that the sink names, so that all tuples of a key reach the same
+/// task.
 fn grouping(bolt: &BoltInFront, inputs: &[Fields]) -> Grouping {
     let Ok(streams) = bolt.config.streams(inputs) else { return Grouping::LocalOrShuffle };
     let fields = streams.fields(StreamId::DEFAULT);

@@ -176,8 +176,8 @@ impl<'a> Files<'a> {
 /// any file of this machine.
 const NO_TOPOLOGY: &str = "is no topology file: expected it to begin with `Topology(`";
 
-/// Returns the format that somebody may have taken for a topology's. Only the beginning of the text
-/// is examined, and the message repeats none of it.
+/// Returns the format that a text seems to have instead of a topology's. Only the beginning of the
+/// text is examined, and the message repeats none of it.
 fn other_format(text: &str) -> Option<&'static str> {
     let text = text.trim_start_matches('\u{feff}').trim_start();
     if text.starts_with('{') || text.starts_with("[{") {

@@ -58,9 +58,9 @@ pub struct Topology {
     pub name: String,
     /// Spouts and bolts. Each comes after all components that it takes input from.
     pub components: Vec<ComponentSpec>,
-    /// The interval at which epochs are made durable, if they are.
+    /// The interval at which epochs are made durable, or `Off`.
     pub checkpoint: Checkpoint,
-    /// The condition under which a file of the lake closes.
+    /// The conditions under which a file of the lake closes.
     pub micro_batch: MicroBatch,
     /// The interval after which a partition of the lake closes.
     pub partition_every: Duration,
@@ -169,7 +169,7 @@ impl Default for OnError {
     }
 }
 
-/// The interval at which epochs are made durable, if they are.
+/// The interval at which epochs are made durable, or `Off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checkpoint {
     /// Never: nothing is synced or saved, and files are published when they close.

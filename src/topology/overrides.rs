@@ -4,7 +4,7 @@ use super::problem::Report;
 use super::source::Span;
 use super::syntax::{self, Field, Kind, Name, Node};
 
-/// The reason for which a path wasn't found.
+/// A path of a `--set` that doesn't lead to a value, and the names that would.
 struct Lost {
     /// The part of the path that wasn't found.
     span: Span,

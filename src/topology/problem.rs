@@ -155,7 +155,7 @@ impl Report {
         self.push(span, what.into(), None);
     }
 
-    /// Adds a problem with an unknown name, and lists the known names.
+    /// Reports an unknown name, and lists the known names.
     pub(crate) fn add_unknown<'n>(
         &mut self,
         span: Span,
@@ -168,7 +168,7 @@ impl Report {
         self.push(span, what.into(), hint);
     }
 
-    /// Adds a problem with something that is given a second time.
+    /// Reports something that is given a second time, and the place of the first.
     pub(crate) fn add_again(&mut self, span: Span, what: impl Into<String>, first: Span) {
         let first = if self.is_full() { String::new() } else { self.sources.place_name(first) };
         self.push(span, format!("{}, first at {first}", what.into()), None);
@@ -179,7 +179,7 @@ impl Report {
         self.concealed.push(span);
     }
 
-    /// Adds a problem with a whole file.
+    /// Reports a problem with a whole file.
     pub(crate) fn add_file(&mut self, problem: TopologyProblem) {
         self.files.push(problem);
     }

@@ -12,7 +12,7 @@ use super::source::Span;
 /// The deepest nesting that is accepted, so that no later walk over the tree overflows the stack.
 pub(super) const DEPTH_MAX: usize = 128;
 
-/// The reason for which a text isn't RON.
+/// An error that says why a text isn't RON.
 #[derive(Debug)]
 pub(super) struct SyntaxError {
     pub start: usize,

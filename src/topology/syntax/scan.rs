@@ -1,6 +1,6 @@
 //! Scans blanks, comments, names and literals. This module only finds the end of a literal. `ron`
-//! decides whether the literal is valid and which value it has, so that there is only one
-//! implementation of that.
+//! decides whether the literal is valid and which value it has, so that these rules are implemented
+//! only once.
 
 use unicode_ident::{is_xid_continue, is_xid_start};
 

@@ -17,7 +17,7 @@ pub enum Pattern {
     List(Vec<Pattern>),
     /// A text that contains this text.
     Contains(String),
-    /// A number from the first to the second.
+    /// A number between these two, both included.
     Between(f64, f64),
 }
 

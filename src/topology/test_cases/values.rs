@@ -179,7 +179,8 @@ pub(crate) fn pattern(report: &mut Report, what: &str, node: &Node) -> Option<Pa
                 _ => {}
             }
             let text = format!(
-                "{what}: expected a value, `Any`, `Contains(\"text\")` or `Between(1, 2)`, found {}",
+                "{what}: expected a value, `Any`, `Contains(\"text\")` or `Between(1, 2)`, \
+                 found {}",
                 node.describe()
             );
             report.add_unknown(name.span, text, &name.text, ["Any", "Contains", "Between"]);

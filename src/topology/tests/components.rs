@@ -1,4 +1,4 @@
-//! Components that run nothing.
+//! Components for tests of the loader. They run nothing.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::spout::{Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, Streams};
 use crate::units::{ByteSize, Interval};
 
-/// The test's components.
+/// Returns the registry of the test's components.
 pub(crate) fn registry() -> Registry {
     Registry::empty().spout::<Numbers>().bolt::<Shout>().sink::<Void>()
 }
@@ -23,7 +23,7 @@ pub(crate) fn registry() -> Registry {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Numbers {
-    /// The number of numbers.
+    /// The number of numbers to make.
     #[serde(default)]
     count: Option<u64>,
     /// The interval between two numbers.
@@ -129,7 +129,7 @@ struct Void {
     /// A size with a default.
     #[serde(default = "mebibyte")]
     limit: ByteSize,
-    /// A field that has to be there.
+    /// A field that the input must have.
     #[serde(default)]
     needs: Option<String>,
 }

@@ -35,7 +35,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// Loads the first of some files.
+/// Loads the first of these files.
 #[expect(clippy::needless_pass_by_value, reason = "reads better at the places that call it")]
 fn check_files(files: &[(&str, &str)], expected: Expect) {
     let folder = folder(files);

@@ -1,4 +1,4 @@
-//! Properties: any file gives a topology or problems, and never a panic.
+//! Property tests: any file gives a topology or problems, and never a panic.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;

@@ -1,4 +1,4 @@
-//! Tests of mistakes that people make who are new to topology files and their tests.
+//! Tests of mistakes that newcomers make in topology files and their tests.
 
 use expect_test::expect;
 

@@ -82,7 +82,8 @@ fn check_config(run: &str, expected: Expect) {
     check(&text, expected);
 }
 
-/// Returns the number of cases of a property, and ten times as many in a long run.
+/// Returns the configuration for this number of cases of a property, and for ten times as many in a
+/// long run.
 fn cases(count: u32) -> proptest::test_runner::Config {
     let long = std::env::var_os("WATERSPOUT_LONG").is_some();
     proptest::test_runner::Config {
