@@ -1,5 +1,5 @@
-//! The actors of bolts: one that shares an executor with others, and one with a thread of its own.
-//! Both are thin: they give their task a turn when it is woken, and do as it says next.
+//! The actors of bolts: one that shares an executor with other tasks, and one with a thread of its
+//! own. Both contain little logic: they give a woken task a turn and act on the result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,26 +15,26 @@ use crate::flow::{Need, TaskHandle, WakeUp};
 use crate::panics::caught;
 use crate::protocol::{Control, Report, Reporter};
 
-/// Another turn is due: the task's own message to itself.
+/// The task's message to itself: another turn is due.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Turn;
 
-/// A wait is over.
+/// The message that a wait is over.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct TimeOver;
 
-/// A task and what its actor knows of it.
+/// A task, and the state that its actor keeps about it.
 pub(crate) struct Shell {
     task: Option<BoltTask>,
     handle: Arc<TaskHandle>,
     reporter: Reporter,
-    /// A turn or a pause is pending: a wake has nothing to add to it.
+    /// True if a turn or a pause is pending, so that a wake has no effect.
     pending: bool,
 }
 
-/// What an actor does after a turn.
+/// The action of an actor after a turn.
 enum After {
     Turn,
     Wait(Duration),
@@ -42,14 +42,14 @@ enum After {
 }
 
 impl Shell {
-    /// Of a task that hasn't had its first turn.
+    /// Creates the actor's state for a task that hasn't had its first turn.
     pub(crate) fn new(task: BoltTask, handle: Arc<TaskHandle>) -> Self {
         let reporter = task.reporter.clone();
         Self { task: Some(task), handle, reporter, pending: false }
     }
 
     fn woken(&mut self) -> After {
-        // What woke it may have been the end of a wait, and not somebody who took its need.
+        // The end of a wait, and not a sender that cleared the need, may have woken the task.
         self.handle.is_awake();
         if self.pending { After::Nothing } else { self.turn() }
     }
@@ -104,7 +104,7 @@ impl Shell {
         self.watched(|task| task.forget(segments));
     }
 
-    /// Does something with the task, and reports a panic.
+    /// Runs `work` on the task, and reports a panic.
     fn watched(&mut self, work: impl FnOnce(&mut BoltTask)) {
         let Some(task) = &mut self.task else { return };
         if let Err(panic) = caught(|| work(task)) {
@@ -123,7 +123,7 @@ pub(crate) struct BoltActor(pub Shell);
 impl BoltActor {
     fn after(after: After, ctx: &mut Context<Self>) {
         match after {
-            // A real yield: whatever else is ready on this executor goes first.
+            // A real yield: everything else that is ready on this executor runs first.
             After::Turn => {
                 let turn = wrap_future::<_, Self>(tokio::task::yield_now());
                 ctx.spawn(turn.map(|(), actor, ctx| {
@@ -178,15 +178,15 @@ impl Handler<Control> for BoltActor {
     }
 }
 
-/// A bolt's task that blocks, on a thread of its own.
+/// A bolt's task that blocks and therefore has a thread of its own.
 pub(crate) struct BlockingActor {
     shell: Shell,
-    /// An executor that can wait while this thread blocks.
+    /// An executor for the timers of this task, whose own thread may block.
     timers: ArbiterHandle,
 }
 
 impl BlockingActor {
-    /// Its waits run on the executor `timers`.
+    /// Creates the actor; its waits run on the executor `timers`.
     pub(crate) fn new(shell: Shell, timers: ArbiterHandle) -> Self {
         Self { shell, timers }
     }
@@ -247,8 +247,8 @@ impl Handler<Control> for BlockingActor {
             }
             Control::Commit(promises) => self.shell.commit(promises),
             Control::Forget(segments) => self.shell.forget(segments),
-            // The thread ends with the last address; stopping the actor would only start another
-            // one.
+            // The thread ends when the last address is dropped. Stopping the actor would only start
+            // another.
             Control::Shutdown => self.shell.task = None,
             Control::Inject(_)
             | Control::StopSource

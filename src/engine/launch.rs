@@ -1,4 +1,4 @@
-//! From tasks that are ready to actors that run.
+//! Starts the actors of tasks that are ready.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -13,16 +13,16 @@ use crate::clock::SharedClock;
 use crate::coordinator::{TaskLine, TaskRole};
 use crate::protocol::{Report, log};
 
-/// The threads that tasks run on.
+/// The threads on which tasks run.
 pub(crate) struct Executors {
     lanes: Vec<Arbiter>,
-    /// The coordinator's, which no task can hold up.
+    /// The coordinator's executor, which no task can block.
     pub control: Arbiter,
     clock: SharedClock,
 }
 
 impl Executors {
-    /// One for each core, and the coordinator's.
+    /// Starts one executor for each core, and the coordinator's.
     pub(crate) fn start(clock: SharedClock) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let executor = || {

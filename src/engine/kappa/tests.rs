@@ -1,9 +1,9 @@
-//! What becomes of a topology that is replayed.
+//! Tests of the topology that a replay runs.
 
 use super::*;
 use crate::topology::{LoadOptions, parse};
 
-/// Two spouts, one of them of two kinds, a count, and a lake.
+/// Two spouts, one of them with two kinds, a count, and a lake.
 const TWO: &str = r#"Topology(
     name: "two",
     spouts: {
@@ -31,7 +31,8 @@ fn request(given: &[&str], only: &[&str]) -> Request {
     }
 }
 
-/// What each spout reads: kinds, and `address` or `address!` where it counts what nobody takes.
+/// Checks the assignment of each spout: its kinds, and `address`, or `address!` if it counts posts
+/// that no spout takes.
 #[track_caller]
 fn check(text: &str, given: &[&str], only: &[&str], expected: &[&str]) {
     let topology = topology(text);
@@ -77,7 +78,11 @@ fn posts_go_to_the_spout_of_their_kind() {
 
 #[test]
 fn the_only_spout_of_a_file_takes_everything() {
-    let one = "Topology(name: \"one\", spouts: {\"in\": Spout(run: Generate(platforms: [X]))}, bolts: {\"out\": Bolt(run: Null(), inputs: [Shuffle(\"in\")])})";
+    let one = r#"Topology(
+        name: "one",
+        spouts: {"in": Spout(run: Generate(platforms: [X]))},
+        bolts: {"out": Bolt(run: Null(), inputs: [Shuffle("in")])},
+    )"#;
     check(one, &["a"], &[], &["in * a!"]);
     check(TWO, &["a"], &["count"], &["tweets tweet a!"]);
 }
