@@ -1,4 +1,4 @@
-//! The side of whoever asks: one request, one answer.
+//! The client of the control socket: sends one request and returns one answer.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -12,22 +12,24 @@ use super::{Answer, Request, Seen, TapRequest, socket};
 use crate::error::{Error, Result};
 use crate::metrics::Status;
 
-/// How long a topology that runs may take to answer what it can answer at once. A process that is
-/// stopped takes the question and never answers it.
+/// The longest time that a running topology may take for an answer that needs no work. A stopped
+/// process accepts the request, but never answers.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Asks whoever runs with this state folder, and waits for the answer for as long as it takes,
-/// while the process shows that it is alive. `told` gets the status of a topology that takes long.
+/// Sends a request to the process that runs with this state folder, and waits for the answer
+/// without a limit while the process is alive. If the answer takes long, `told` is called with the
+/// topology's status.
 ///
 /// # Errors
-/// If nobody runs there, it shows no life, or what it answers is an error.
+/// If no process runs with this state, if the process doesn't respond, or if its answer is an
+/// error.
 pub fn ask<A: DeserializeOwned>(
     state: &Path,
     request: &Request,
     told: &dyn Fn(&Status),
 ) -> Result<A> {
     let line = talk(state, request, &|| match request {
-        // A drain may take long. Whoever drains still says how it is.
+        // A drain may take long. A process that drains still answers requests for its status.
         Request::Rebalance(_) | Request::Stop { .. } => {
             let line = talk(state, &Request::Status {}, &|| Err(silent(state)))?;
             if let Some(status) = status_in(&line) {
@@ -45,10 +47,10 @@ pub fn ask<A: DeserializeOwned>(
     }
 }
 
-/// Watches tuples as they pass: `take` gets each line, and says whether to go on.
+/// Watches tuples as they pass. `take` is called with each line, and returns false to end the tap.
 ///
 /// # Errors
-/// If nobody runs there, or it says no.
+/// If no process runs with this state, or if the process refuses the tap.
 pub fn tap(state: &Path, request: TapRequest, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
     let stream = connect(state)?;
     let bounded =
@@ -77,13 +79,14 @@ pub fn tap(state: &Path, request: TapRequest, take: &mut dyn FnMut(&[u8]) -> boo
     }
 }
 
-/// The status in an answer, if there is one.
+/// Returns the status in an answer, if the answer has one.
 fn status_in(line: &[u8]) -> Option<Status> {
     let Ok(Answer::Ok(value)) = serde_json::from_slice(line) else { return None };
     serde_json::from_value::<Seen>(value).ok().map(|seen| seen.status)
 }
 
-/// Sends a request, and returns the line that comes back. `on_silence` says whether to wait on.
+/// Sends a request, and returns the line of the answer. `on_silence` returns an error to stop
+/// waiting.
 fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) -> Result<Vec<u8>> {
     let stream = connect(state)?;
     let bounded =
@@ -92,7 +95,8 @@ fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) ->
     let mut line = serde_json::to_vec(request)
         .map_err(|error| Error::fatal("can't be asked").because(error))?;
     line.push(b'\n');
-    // Whoever refuses a connection closes it at once, and its answer is what counts.
+    // A process that refuses a connection closes it immediately. Its answer matters, not a failed
+    // write.
     let _ = (&stream).write_all(&line);
     let (mut reader, mut answer) = (BufReader::new(&stream), Vec::new());
     loop {
@@ -113,7 +117,8 @@ fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) ->
     }
 }
 
-/// Connects. Where a process is stopped and many have asked, the system lets the next one wait.
+/// Connects to the socket. If the process is stopped and its queue of connections is full, the
+/// system blocks the next client.
 fn connect(state: &Path) -> Result<UnixStream> {
     let (sender, connected) = crossbeam_channel::bounded(1);
     let folder = state.to_path_buf();
@@ -126,7 +131,7 @@ fn connect(state: &Path) -> Result<UnixStream> {
     }
 }
 
-/// The error for a process that shows no life.
+/// Returns the error about a process that doesn't respond.
 fn silent(state: &Path) -> Error {
     let seconds = SILENCE_MAX.as_secs();
     let what = format!(
@@ -145,10 +150,11 @@ fn silent(state: &Path) -> Error {
     })
 }
 
-/// Returns true if a process is stopped, by a signal or a debugger, where the system shows that.
+/// Returns true if a process was stopped by a signal or a debugger. Always false if the system
+/// doesn't tell.
 fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The state stands behind the name in brackets, which may hold anything.
+    // The state comes after the name in parentheses, which may contain any characters.
     let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
     matches!(state, Some('T' | 't'))
 }
