@@ -332,8 +332,9 @@ fn a_segment_that_a_prepare_promised_beside_its_commit_is_not_forgotten_while_it
     assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), []);
     // The promise was prepared before the commit was done, and is reported after it.
     let actions = rig.all_report(2, &[], &[closed("s/0")]);
+    let promised = [closed("s/0")];
     assert!(
-        matches!(&actions[..], [Action::Save(changes)] if changes.promises["slow"] == [closed("s/0")])
+        matches!(&actions[..], [Action::Save(changes)] if changes.promises["slow"] == promised)
     );
     assert_eq!(rig.happens(Event::Saved { epoch: 2 }), [commit(SLOW, &[closed("s/0")])]);
     assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), []);

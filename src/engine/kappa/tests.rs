@@ -8,7 +8,10 @@ const TWO: &str = r#"Topology(
     name: "two",
     spouts: {
         "tweets": Spout(run: Generate(posts: 10, platforms: [X])),
-        "others": Spout(run: Generate(posts: 10, platforms: [Bluesky, Mastodon]), parallelism_hint: 4),
+        "others": Spout(
+            run: Generate(posts: 10, platforms: [Bluesky, Mastodon]),
+            parallelism_hint: 4,
+        ),
     },
     bolts: {
         "words": Bolt(run: Words(field: "text"), inputs: [Shuffle("tweets")]),

@@ -251,9 +251,8 @@ fn without_checkpoints_it_is_refused() {
 /// Writes letters of the bolt "count" into the lake of dead letters.
 fn leave_letters(home: &Home, tuples: &[&str]) {
     let letter = |tuple: &&str| {
-        format!(
-            r#"{{"dead":{{"component":"count","error":"no","time":"","from":"in","tuple":{tuple}}}}}"#
-        )
+        let reason = r#""component":"count","error":"no","time":"""#;
+        format!(r#"{{"dead":{{{reason},"from":"in","tuple":{tuple}}}}}"#)
     };
     let letters: Vec<_> = tuples.iter().map(letter).collect();
     let partition =

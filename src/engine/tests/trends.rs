@@ -124,7 +124,8 @@ const KEYS: [&str; 4] = ["key_type", "key", "post_id", "author_id"];
 fn topology(count: i64, tasks: u16, panics: usize) -> (Builder, [Collected; 2]) {
     let trends: Trends = ron_options()
         .from_str(
-            "(bucket: \"1s\", min_count: 8, min_authors: 5, warm_up: 10, half_life: 20, freeze: 20)",
+            "(bucket: \"1s\", min_count: 8, min_authors: 5, warm_up: 10, half_life: 20, \
+             freeze: 20)",
         )
         .unwrap();
     let window: Window = ron_options()
