@@ -39,8 +39,10 @@ pub fn ask<A: DeserializeOwned>(
         }
         _ => Err(silent(state)),
     })?;
-    let unknown =
-        |error| Error::fatal("the topology gave an answer of another version").because(error);
+    let unknown = |error| {
+        Error::fatal("can't read the topology's answer: it runs another version of waterspout")
+            .because(error)
+    };
     match serde_json::from_slice(&line).map_err(unknown)? {
         Answer::Ok(value) => serde_json::from_value(value).map_err(unknown),
         Answer::Error(what) => Err(Error::fatal(what)),
@@ -57,7 +59,7 @@ pub fn tap(state: &Path, request: TapRequest, take: &mut dyn FnMut(&[u8]) -> boo
         stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
     bounded.map_err(|error| nobody(state, error))?;
     let mut line = serde_json::to_vec(&Request::Tap(request))
-        .map_err(|error| Error::fatal("can't be asked").because(error))?;
+        .map_err(|error| Error::fatal("can't write the request").because(error))?;
     line.push(b'\n');
     let _ = (&stream).write_all(&line);
     let mut reader = BufReader::new(&stream);
@@ -93,7 +95,7 @@ fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) ->
         stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
     bounded.map_err(|error| nobody(state, error))?;
     let mut line = serde_json::to_vec(request)
-        .map_err(|error| Error::fatal("can't be asked").because(error))?;
+        .map_err(|error| Error::fatal("can't write the request").because(error))?;
     line.push(b'\n');
     // A process that refuses a connection closes it immediately. Its answer matters, not a failed
     // write.

@@ -60,7 +60,11 @@ pub async fn ask_remote<A: DeserializeOwned>(
 ) -> Result<A, Unanswered> {
     let asked = timeout(patience, talk(state, request));
     let line = asked.await.unwrap_or(Err(Unanswered::Silent))?;
-    let unknown = |_| Unanswered::Refused("the topology gave an answer of another version".into());
+    let unknown = |_| {
+        Unanswered::Refused(
+            "can't read the topology's answer: it runs another version of waterspout".into(),
+        )
+    };
     match serde_json::from_slice(&line).map_err(unknown)? {
         Answer::Ok(value) => serde_json::from_value(value).map_err(unknown),
         Answer::Error(what) => Err(Unanswered::Refused(what)),

@@ -23,13 +23,13 @@ pub enum Event {
         /// The epoch that was saved.
         epoch: u64,
     },
-    /// Somebody asked for a graceful drain.
+    /// A user asked for a graceful drain.
     Stop,
-    /// Somebody asked for other numbers of tasks.
+    /// A user asked for other numbers of tasks.
     Rebalance,
-    /// Somebody paused all spouts (true), or let them continue (false).
+    /// A user paused all spouts (true), or let them continue (false).
     SetInactive(bool),
-    /// Somebody replaced the policy's deadline of a drain.
+    /// A user replaced the policy's deadline of a drain.
     DrainWithin(Duration),
     /// The state store or another part of the engine failed for good.
     Broken(String),

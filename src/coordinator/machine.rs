@@ -131,7 +131,7 @@ pub struct Machine {
     full: BTreeSet<usize>,
     /// The paused spouts: upstream of a full outbox, or all if the topology is inactive.
     paused: BTreeSet<usize>,
-    /// True if somebody paused all spouts.
+    /// True if a user paused all spouts.
     is_inactive: bool,
     ended: bool,
 }
@@ -215,7 +215,7 @@ impl Machine {
         self.is_inactive = true;
     }
 
-    /// Returns true if somebody paused all spouts.
+    /// Returns true if a user paused all spouts.
     pub fn is_inactive(&self) -> bool {
         self.is_inactive
     }
@@ -327,10 +327,10 @@ impl Machine {
             }
             Report::Lost => {
                 let Some(name) = self.names.get(task) else {
-                    let cause = "the thread that writes checkpoints is gone, and didn't say why";
+                    let cause = "the thread that writes checkpoints ended without a report";
                     return self.end(Outcome::Failed(cause.into()), actions);
                 };
-                let cause = format!("{name} is gone, and didn't say why");
+                let cause = format!("{name} ended without a report");
                 self.end(Outcome::RollBack { task, cause, tuple: None }, actions);
             }
         }

@@ -72,7 +72,7 @@ fn save(store: &dyn StateStore, changes: &Changes, report: &impl Fn(Said)) -> Sa
         let save = || saved.and_then(|()| store.save(changes));
         let saved = caught(save).unwrap_or_else(|panic| {
             let said = message(panic.as_ref());
-            Err(Error::fatal(format!("can't save the checkpoint: the database gave up: {said}")))
+            Err(Error::fatal(format!("can't save the checkpoint: the database panicked: {said}")))
         });
         match saved {
             Ok(()) => return Said::Saved(changes.epoch),

@@ -118,7 +118,7 @@ impl RefusedRowsWriter {
             // differ.
             let mut raw = Vec::new();
             encode(&row.values, &mut raw);
-            let error = format!("{}; its input isn't in the topology any more", row.error);
+            let error = format!("{}; its input is no longer in the topology", row.error);
             return DeadLetter { raw: raw.into(), error, cut: false }.to_json(&self.component, at);
         };
         let tuple = Tuple::new(&row.values, row.input);

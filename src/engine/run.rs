@@ -206,7 +206,7 @@ impl Running {
     pub fn status(&self) -> Status {
         let current = lock(&self.current);
         let current =
-            current.as_ref().expect("whoever has a running topology, has it after its start");
+            current.as_ref().expect("a running topology is only returned after its start");
         let control = lock(&current.control).clone();
         let now = self.clock.monotonic();
         let shown =
@@ -279,7 +279,7 @@ impl Running {
         self.inactive.load(Ordering::SeqCst)
     }
 
-    /// Returns true if somebody asked the topology to stop.
+    /// Returns true if a user asked the topology to stop.
     pub fn stop_asked(&self) -> bool {
         self.stop_asked.load(Ordering::SeqCst)
     }

@@ -400,7 +400,7 @@ impl BoltTask {
             let hash = stable_hash(self.values(input, batch, *next));
             if let Some(said) = self.poison.get(&hash) {
                 let error = Error::rejected(format!(
-                    "the component panicked on it again and again: {said}"
+                    "the component panicked on this tuple repeatedly: {said}"
                 ));
                 self.bury(input, batch, *next, &error);
                 *next += 1;

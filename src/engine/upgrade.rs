@@ -86,7 +86,7 @@ pub fn fates(old: &BTreeMap<String, Kept>, new: &BTreeMap<String, Kept>) -> BTre
     let fate = |id: &String| match (old.get(id), new.get(id)) {
         (None, _) => Fate::New,
         (Some(old), None) => {
-            Fate::Dropped(format!("there is no {} \"{id}\" any more", old.type_name))
+            Fate::Dropped(format!("the topology has no {} \"{id}\" now", old.type_name))
         }
         (Some(old), Some(new)) if old.type_name != new.type_name => {
             Fate::Dropped(format!("it was a {}, and is a {}", old.type_name, new.type_name))
@@ -172,7 +172,8 @@ pub fn dropped(
             && keeps_something(store, saved, &id)?
         {
             refused.push(format!(
-                "component \"{id}\": {why}; to go on without its state, add --drop-state {id}"
+                "component \"{id}\": {why}; to discard its state and continue, add \
+                 --drop-state {id}"
             ));
         }
     }

@@ -363,7 +363,7 @@ impl SpoutOutput {
     /// and not kept.
     pub fn push_dead_letter(&mut self, letter: &DeadLetter) {
         if !std::mem::replace(&mut self.has_dead_letters, true) {
-            self.say(&format!("dead letters begin, of which this is the first: {}", letter.error));
+            self.say(&format!("the first dead letter since the start: {}", letter.error));
         }
         self.dead_letters += 1;
         let mut letter = letter.clone();

@@ -69,7 +69,7 @@ pub struct ComponentTap {
 }
 
 impl ComponentTap {
-    /// Returns true if somebody watches.
+    /// Returns true if a tap is open.
     #[inline]
     pub fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Relaxed)

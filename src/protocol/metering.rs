@@ -230,62 +230,62 @@ impl Meter {
         *lock(&self.says) = words;
     }
 
-    /// See [`set_emitted`](Self::set_emitted).
+    /// Returns the number of emitted tuples.
     pub fn emitted(&self) -> u64 {
         self.emitted.load(Ordering::Relaxed)
     }
 
-    /// See [`add_received`](Self::add_received).
+    /// Returns the number of received tuples.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// See [`add_failed`](Self::add_failed).
+    /// Returns the number of failed executions or attempts.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// See [`add_dead_letters`](Self::add_dead_letters).
+    /// Returns the number of dead letters.
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters.load(Ordering::Relaxed)
     }
 
-    /// See [`add_letter_dropped`](Self::add_letter_dropped).
+    /// Returns the number of dead letters that weren't stored.
     pub fn letters_dropped(&self) -> u64 {
         self.letters_dropped.load(Ordering::Relaxed)
     }
 
-    /// See [`set_dropped`](Self::set_dropped).
+    /// Returns the number of dropped tuples.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// See [`set_out_of_order`](Self::set_out_of_order).
+    /// Returns the number of posts out of order.
     pub fn out_of_order(&self) -> u64 {
         self.out_of_order.load(Ordering::Relaxed)
     }
 
-    /// See [`set_late`](Self::set_late).
+    /// Returns the number of late tuples.
     pub fn late(&self) -> u64 {
         self.late.load(Ordering::Relaxed)
     }
 
-    /// See [`set_watermark`](Self::set_watermark).
+    /// Returns the task's watermark.
     pub fn watermark(&self) -> EventTime {
         EventTime::from_unix_millis(self.watermark.load(Ordering::Relaxed))
     }
 
-    /// See [`set_newest`](Self::set_newest).
+    /// Returns the event time of a source's newest post.
     pub fn newest(&self) -> EventTime {
         EventTime::from_unix_millis(self.newest.load(Ordering::Relaxed))
     }
 
-    /// See [`set_drifted`](Self::set_drifted).
+    /// Returns the number of posts of an unexpected form.
     pub fn drifted(&self) -> u64 {
         self.drifted.load(Ordering::Relaxed)
     }
 
-    /// See [`set_state_size`](Self::set_state_size).
+    /// Returns the size of the task's state, if it has state.
     pub fn state_size(&self) -> Option<StateSize> {
         self.has_state.load(Ordering::Relaxed).then(|| StateSize {
             keys: self.keys.load(Ordering::Relaxed),
@@ -294,22 +294,22 @@ impl Meter {
         })
     }
 
-    /// See [`end_turn`](Self::end_turn).
+    /// Returns the time spent working.
     pub fn busy(&self) -> Duration {
         Duration::from_nanos(self.busy_ns.load(Ordering::Relaxed))
     }
 
-    /// See [`set_inbox`](Self::set_inbox).
+    /// Returns the fill level of the fullest inbox.
     pub fn inbox(&self) -> f64 {
         self.inbox_permille.load(Ordering::Relaxed) as f64 / 1000.0
     }
 
-    /// See [`set_doing`](Self::set_doing).
+    /// Returns the activity of the task.
     pub fn doing(&self) -> Doing {
         Doing::ALL[usize::from(self.doing.load(Ordering::Relaxed))]
     }
 
-    /// See [`set_says`](Self::set_says).
+    /// Returns the component's own description of its activity.
     pub fn says(&self) -> Option<String> {
         lock(&self.says).clone()
     }

@@ -193,13 +193,13 @@ impl Looking<'_> {
 fn way(topology: &Topology, letter: &Letter) -> Result<Way, String> {
     let Letter { component, refused, .. } = letter;
     let spec = topology.components.iter().find(|spec| spec.id == *component);
-    let spec = spec.ok_or("there is no such component any more")?;
+    let spec = spec.ok_or("there is no such component now")?;
     let type_name = spec.type_name;
     match (refused, &spec.config) {
         (Refused::Raw { bytes, .. }, Config::Spout(source)) => source
             .reread(bytes)
             .map(|_| Way::Raw)
-            .ok_or_else(|| format!("{type_name} takes none again")),
+            .ok_or_else(|| format!("{type_name} can't read its dead letters again")),
         (Refused::Tuple { from, .. }, Config::Bolt(_) | Config::Sink(_)) => {
             let mut inputs = spec.inputs.iter().enumerate();
             let found =

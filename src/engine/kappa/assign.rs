@@ -80,7 +80,9 @@ pub(crate) fn assign(topology: &Topology, needed: &[bool], given: &[Given]) -> R
 fn check_name(all: &[Spout<'_>], id: &str) -> Result<()> {
     match all.iter().find(|spout| spout.id == id) {
         Some(spout) if spout.needed => Ok(()),
-        Some(_) => Err(Error::fatal(format!("spout \"{id}\" isn't needed for what --only names"))),
+        Some(_) => Err(Error::fatal(format!(
+            "spout \"{id}\" isn't upstream of the components that --only names"
+        ))),
         None => {
             let known: Vec<_> = all.iter().map(|spout| format!("\"{}\"", spout.id)).collect();
             let known = known.join(", ");

@@ -200,8 +200,8 @@ fn refuse_own_lakes(topology: &Topology, given: &[Given]) -> Result<()> {
             if reads_from(root, address)? {
                 let id = &spec.id;
                 return Err(Error::fatal(format!(
-                    "sink \"{id}\" would write into the lake that is read: it writes \"{root}\", and \
-                     \"{address}\" is replayed; write elsewhere with --set bolts.{id}.run.…, \
+                    "sink \"{id}\" would write into the lake that is read: it writes \"{root}\", \
+                     and \"{address}\" is replayed; write elsewhere with --set bolts.{id}.run.…, \
                      or leave the sink out with --only"
                 )));
             }

@@ -112,7 +112,12 @@ fn names_that_are_none_are_refused_with_those_that_are() {
     refused(TWO, &["tweet=a"], &[], &["no spout \"tweet\", but \"tweets\", \"others\""]);
     refused(TWO, &["lake=a"], &[], &["no spout \"lake\""]);
     refused(TWO, &["a"], &["cuont"], &["no component \"cuont\", but \"tweets\"", "\"count\""]);
-    refused(TWO, &["others=a"], &["count"], &["\"others\" isn't needed for what --only names"]);
+    refused(
+        TWO,
+        &["others=a"],
+        &["count"],
+        &["\"others\" isn't upstream of the components that --only names"],
+    );
     refused(TWO, &["others=a", "tweets=b", "c"], &[], &["\"c\" is for no spout"]);
 }
 

@@ -204,7 +204,7 @@ fn what_can_not_be_sent_is_named_and_stays() {
     let sources = || Builder::new().spout("left", 1, count_to(1)).spout("right", 1, count_to(1));
     let (exit, again) = home.again(sources().sink("out", 1, sink.clone(), &[shuffle("left")]));
     assert_eq!((exit, again.letters, again.sent()), (Exit::Finished, 0, 0));
-    assert_eq!(again.left, ["4 dead letters of \"mid\" stay: there is no such component any more"]);
+    assert_eq!(again.left, ["4 dead letters of \"mid\" stay: there is no such component now"]);
 
     let other = |grouping| {
         sources().bolt("mid", 2, refusing(|_| false), &[("left", grouping)]).sink(

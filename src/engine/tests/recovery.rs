@@ -110,7 +110,7 @@ fn a_tuple_that_panics_again_and_again_goes_to_the_dead_letters_and_counts_once(
     let letters = String::from_utf8(letters).unwrap();
     assert_eq!(letters.lines().count(), 4);
     assert!(
-        letters.lines().all(|letter| letter.contains("panicked on it again and again")),
+        letters.lines().all(|letter| letter.contains("panicked on this tuple repeatedly")),
         "{letters}"
     );
 }
@@ -263,7 +263,7 @@ fn a_state_whose_components_changed_is_refused_unless_it_is_dropped() {
     };
     let why = start(&[]).unwrap_err();
     assert!(
-        why.contains("component \"count\": there is no Test \"count\" any more; to go on without"),
+        why.contains("component \"count\": the topology has no Test \"count\" now; to discard"),
         "{why}"
     );
     assert!(start(&["cuont"]).unwrap_err().contains("no state of \"cuont\" to drop"));
