@@ -28,16 +28,16 @@ pub fn ask<A: DeserializeOwned>(
     request: &Request,
     told: &dyn Fn(&Status),
 ) -> Result<A> {
-    let line = talk(state, request, &|| match request {
+    let line = request_line(state, request, &|| match request {
         // A drain may take long. A process that drains still answers requests for its status.
         Request::Rebalance(_) | Request::Stop { .. } => {
-            let line = talk(state, &Request::Status {}, &|| Err(silent(state)))?;
+            let line = request_line(state, &Request::Status {}, &|| Err(no_response(state)))?;
             if let Some(status) = status_in(&line) {
                 told(&status);
             }
             Ok(())
         }
-        _ => Err(silent(state)),
+        _ => Err(no_response(state)),
     })?;
     let unknown = |error| {
         Error::fatal("can't read the topology's answer: it runs another version of waterspout")
@@ -57,7 +57,7 @@ pub fn tap(state: &Path, request: TapRequest, take: &mut dyn FnMut(&[u8]) -> boo
     let stream = connect(state)?;
     let bounded =
         stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
-    bounded.map_err(|error| nobody(state, error))?;
+    bounded.map_err(|error| not_running(state, error))?;
     let mut line = serde_json::to_vec(&Request::Tap(request))
         .map_err(|error| Error::fatal("can't write the request").because(error))?;
     line.push(b'\n');
@@ -76,7 +76,7 @@ pub fn tap(state: &Path, request: TapRequest, take: &mut dyn FnMut(&[u8]) -> boo
             }
             Ok(_) if take(&line) => {}
             Ok(_) => return Ok(()),
-            Err(_) => return Err(silent(state)),
+            Err(_) => return Err(no_response(state)),
         }
     }
 }
@@ -89,11 +89,15 @@ fn status_in(line: &[u8]) -> Option<Status> {
 
 /// Sends a request, and returns the line of the answer. `on_silence` returns an error to stop
 /// waiting.
-fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) -> Result<Vec<u8>> {
+fn request_line(
+    state: &Path,
+    request: &Request,
+    on_silence: &dyn Fn() -> Result<()>,
+) -> Result<Vec<u8>> {
     let stream = connect(state)?;
     let bounded =
         stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
-    bounded.map_err(|error| nobody(state, error))?;
+    bounded.map_err(|error| not_running(state, error))?;
     let mut line = serde_json::to_vec(request)
         .map_err(|error| Error::fatal("can't write the request").because(error))?;
     line.push(b'\n');
@@ -128,13 +132,13 @@ fn connect(state: &Path) -> Result<UnixStream> {
     let thread = thread::Builder::new().name("connect".into()).spawn(work);
     thread.map_err(|error| Error::fatal("can't start a thread").because(error))?;
     match connected.recv_timeout(SILENCE_MAX) {
-        Ok(stream) => stream.map_err(|error| nobody(state, error)),
-        Err(_) => Err(silent(state)),
+        Ok(stream) => stream.map_err(|error| not_running(state, error)),
+        Err(_) => Err(no_response(state)),
     }
 }
 
 /// Returns the error about a process that doesn't respond.
-fn silent(state: &Path) -> Error {
+fn no_response(state: &Path) -> Error {
     let seconds = SILENCE_MAX.as_secs();
     let what = format!(
         "the topology with its state in \"{}\" doesn't answer for {seconds} s",
@@ -168,7 +172,7 @@ fn ended_early(state: &Path) -> Error {
     ))
 }
 
-fn nobody(state: &Path, error: io::Error) -> Error {
+fn not_running(state: &Path, error: io::Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => {
             Error::fatal(format!("no topology runs with its state in \"{}\"", state.display()))

@@ -6,7 +6,7 @@ use std::thread;
 use actix::{Actor, Arbiter, SyncArbiter};
 use tracing::Span;
 
-use super::bolt_actor::{BlockingActor, BoltActor, Shell};
+use super::bolt_actor::{BlockingActor, BoltActor, TaskShell};
 use super::spout_actor::SpoutActor;
 use super::wiring::{Ready, ReadyKind};
 use crate::clock::SharedClock;
@@ -68,7 +68,7 @@ impl Executors {
             }
             ReadyKind::Bolt { task, blocks, sink } => {
                 let role = if sink { TaskRole::Sink } else { TaskRole::Bolt };
-                let shell = Shell::new(*task, Arc::clone(&handle));
+                let shell = TaskShell::new(*task, Arc::clone(&handle));
                 let mailbox = if blocks {
                     let (shell, timers) = (Mutex::new(Some(shell)), self.control.handle());
                     let span = Span::current();

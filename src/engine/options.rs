@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::again::Before;
+use super::again::UnchangedState;
 use crate::checkpoint::StateStore;
 use crate::clock::{SharedClock, SystemClock};
 use crate::dead_letter::LetterLimits;
@@ -33,7 +33,7 @@ pub struct RunOptions {
     pub dead_letters: Option<Arc<dyn SinkConfig>>,
     /// Set in a run that sends dead letters again: the part of the checkpoint that this run must
     /// not change.
-    pub(super) again: Option<Before>,
+    pub(super) again: Option<UnchangedState>,
 }
 
 impl RunOptions {

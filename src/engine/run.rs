@@ -60,14 +60,14 @@ pub struct Running {
     store: Weak<dyn StateStore>,
     clock: SharedClock,
     started_at: Duration,
-    current: Mutex<Option<Current>>,
+    current: Mutex<Option<CurrentTasks>>,
     /// The counts of tasks that have ended since the start of the run.
     totals: Mutex<BTreeMap<String, Totals>>,
     stop_asked: AtomicBool,
     inactive: AtomicBool,
     /// The time limit of the drain, if it differs from the options.
     drain_within: Mutex<Option<Duration>>,
-    asked: Mutex<Option<Asked>>,
+    asked: Mutex<Option<RebalanceRequest>>,
     messages: Arc<Messages>,
     taps: Taps,
     exit: Mutex<Option<Exit>>,
@@ -76,7 +76,7 @@ pub struct Running {
 }
 
 /// The tasks since the last start or restart.
-struct Current {
+struct CurrentTasks {
     components: Vec<ComponentSpec>,
     plan: Plan,
     meters: Vec<Arc<Meter>>,
@@ -100,14 +100,14 @@ struct Totals {
 }
 
 /// A rebalance that a caller waits for.
-pub(crate) struct Asked {
+pub(crate) struct RebalanceRequest {
     /// The new numbers of tasks.
     pub hints: Hints,
     at: Duration,
     reply: Sender<Result<Duration>>,
 }
 
-impl Asked {
+impl RebalanceRequest {
     /// Sends the result to the caller: the monotonic time at which the rebalance was done, or an
     /// error.
     pub(crate) fn done(self, result: Result<Duration>) {
@@ -302,7 +302,7 @@ impl Running {
             if lock(&self.exit).is_some() {
                 return Err(Error::fatal("the topology has ended"));
             }
-            *asked = Some(Asked { hints, at: self.clock.monotonic(), reply });
+            *asked = Some(RebalanceRequest { hints, at: self.clock.monotonic(), reply });
             if let Some(current) = &*lock(&self.current) {
                 current.coordinator.do_send(Rebalance);
             }
@@ -352,7 +352,12 @@ impl Running {
             .try_for_each(|(id, hint)| check_hint(components, id, *hint).map_err(Error::fatal))
     }
 
-    fn component(&self, current: &Current, index: usize, spec: &ComponentSpec) -> ComponentStatus {
+    fn component(
+        &self,
+        current: &CurrentTasks,
+        index: usize,
+        spec: &ComponentSpec,
+    ) -> ComponentStatus {
         let meters = &current.meters[current.plan.tasks_of(index)];
         let totals = lock(&self.totals).get(&spec.id).copied().unwrap_or_default().plus(meters);
         let mut executes = Meter::no_executes();
@@ -420,8 +425,13 @@ impl Running {
         coordinator: Addr<CoordinatorActor>,
     ) {
         let components = topology.components.clone();
-        *lock(&self.current) =
-            Some(Current { components, plan, meters, control, coordinator: coordinator.clone() });
+        *lock(&self.current) = Some(CurrentTasks {
+            components,
+            plan,
+            meters,
+            control,
+            coordinator: coordinator.clone(),
+        });
         // The setting may have changed since the machine was created.
         coordinator.do_send(SetInactive(self.is_inactive()));
         if let Some(deadline) = *lock(&self.drain_within) {
@@ -469,14 +479,14 @@ impl Running {
     }
 
     /// Returns the rebalance that a caller waits for, if any.
-    pub(super) fn rebalance_asked(&self) -> Option<Asked> {
+    pub(super) fn rebalance_asked(&self) -> Option<RebalanceRequest> {
         lock(&self.asked).take()
     }
 
     /// Returns the component of a running task.
     pub(super) fn component_of(&self, task: usize) -> ComponentSpec {
         let current = lock(&self.current);
-        let Current { components, plan, .. } =
+        let CurrentTasks { components, plan, .. } =
             current.as_ref().expect("tasks report after they were launched");
         components[plan.tasks[task].component].clone()
     }
@@ -491,7 +501,7 @@ impl Running {
     }
 }
 
-impl Current {
+impl CurrentTasks {
     /// Returns the event time of the newest post of all sources.
     fn newest(&self) -> EventTime {
         let newest = self.meters.iter().map(|meter| meter.newest());

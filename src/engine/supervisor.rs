@@ -16,7 +16,7 @@ use actix::Actor;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::again::Before;
+use super::again::UnchangedState;
 use super::launch::Executors;
 use super::outline::outline;
 use super::restarts::{Restarts, Verdict};
@@ -64,7 +64,7 @@ pub(crate) struct Supervisor {
     pub letters: LetterLimits,
     /// Set in a run that sends dead letters again: the sources don't read, so their saved positions
     /// and ends must be kept.
-    pub again: Option<Before>,
+    pub again: Option<UnchangedState>,
     /// The handle by which callers watch and control the topology.
     pub running: Arc<Running>,
     /// Dropped at the end, which tells other threads that the run is over.

@@ -108,7 +108,7 @@ pub(crate) struct BoltTask {
     /// The line to the coordinator.
     pub reporter: Reporter,
     /// The work in progress.
-    pub current: Option<Current>,
+    pub current: Option<WorkInProgress>,
     /// The looks for more input before the task sleeps.
     pub looks: Looks,
     /// The watermark that is held back until the next barrier.
@@ -128,7 +128,7 @@ pub(crate) struct BoltTask {
 }
 
 /// The work in progress of a task, kept while the task waits for another attempt.
-pub(crate) struct Current {
+pub(crate) struct WorkInProgress {
     work: Work,
     retries: u32,
 }
@@ -186,7 +186,7 @@ pub(crate) enum Next {
 /// The result of one piece of work.
 enum Step {
     Done,
-    Again(Current, Duration),
+    Again(WorkInProgress, Duration),
     Failed,
 }
 
@@ -284,7 +284,7 @@ impl BoltTask {
         Next::Turn
     }
 
-    fn receive(&mut self) -> Option<Current> {
+    fn receive(&mut self) -> Option<WorkInProgress> {
         let work = match self.inbox.receive() {
             Received::Batch { input, batch } => {
                 self.meter.add_received(batch.tuples);
@@ -298,7 +298,7 @@ impl BoltTask {
             }
             Received::Empty => return None,
         };
-        Some(Current { work, retries: 0 })
+        Some(WorkInProgress { work, retries: 0 })
     }
 
     /// Handles an empty inbox: gathered tuples are sent, unless they may linger.
@@ -336,7 +336,7 @@ impl BoltTask {
         self.output.emitter.flush();
     }
 
-    fn step(&mut self, mut current: Current) -> Step {
+    fn step(&mut self, mut current: WorkInProgress) -> Step {
         loop {
             let result = match &mut current.work {
                 Work::Tuples { input, batch, next } => self.execute_watched(*input, batch, next),

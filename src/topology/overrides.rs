@@ -5,7 +5,7 @@ use super::source::Span;
 use super::syntax::{self, Field, Kind, Name, Node};
 
 /// A path of a `--set` that doesn't lead to a value, and the names that would.
-struct Lost {
+struct PathNotFound {
     /// The part of the path that wasn't found.
     span: Span,
     what: String,
@@ -46,7 +46,7 @@ fn names(path: &str, whole: Span) -> Vec<Name> {
     path.split('.').map(name).collect()
 }
 
-fn set(node: &mut Node, path: &[Name], value: Node) -> Result<(), Lost> {
+fn set(node: &mut Node, path: &[Name], value: Node) -> Result<(), PathNotFound> {
     let Some((name, rest)) = path.split_first() else {
         *node = value;
         return Ok(());
@@ -73,7 +73,12 @@ fn as_fields(node: &mut Node) -> Option<&mut Vec<Field>> {
     }
 }
 
-fn set_field(fields: &mut Vec<Field>, name: &Name, rest: &[Name], value: Node) -> Result<(), Lost> {
+fn set_field(
+    fields: &mut Vec<Field>,
+    name: &Name,
+    rest: &[Name],
+    value: Node,
+) -> Result<(), PathNotFound> {
     let known = fields.iter().position(|field| field.name.text == name.text);
     let position = known.unwrap_or_else(|| {
         // A missing field is added. Later checks report the field if it doesn't exist.
@@ -89,7 +94,7 @@ fn set_in_map(
     name: &Name,
     rest: &[Name],
     value: Node,
-) -> Result<(), Lost> {
+) -> Result<(), PathNotFound> {
     if let Some((_, known)) = entries.iter_mut().find(|(key, _)| key.as_text() == Some(&name.text))
     {
         return set(known, rest, value);
@@ -103,7 +108,12 @@ fn set_in_map(
     Err(lost(name, format!("there is no \"{}\" to set anything of", name.text), known))
 }
 
-fn set_in_list(items: &mut Vec<Node>, name: &Name, rest: &[Name], value: Node) -> Result<(), Lost> {
+fn set_in_list(
+    items: &mut Vec<Node>,
+    name: &Name,
+    rest: &[Name],
+    value: Node,
+) -> Result<(), PathNotFound> {
     let count = items.len();
     match name.text.parse::<usize>() {
         Ok(position) if position < count => set(&mut items[position], rest, value),
@@ -119,6 +129,11 @@ fn set_in_list(items: &mut Vec<Node>, name: &Name, rest: &[Name], value: Node) -
     }
 }
 
-fn lost(name: &Name, what: String, known: impl IntoIterator<Item = String>) -> Lost {
-    Lost { span: name.span, what, name: name.text.clone(), known: known.into_iter().collect() }
+fn lost(name: &Name, what: String, known: impl IntoIterator<Item = String>) -> PathNotFound {
+    PathNotFound {
+        span: name.span,
+        what,
+        name: name.text.clone(),
+        known: known.into_iter().collect(),
+    }
 }

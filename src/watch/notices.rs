@@ -24,11 +24,11 @@ pub struct Notices {
     /// The components that have forgotten keys.
     told_of_forgotten: BTreeSet<String>,
     /// The troubles, by component and part.
-    troubles: BTreeMap<(String, String), Told>,
+    troubles: BTreeMap<(String, String), TroubleNotice>,
 }
 
 /// The notices given of a trouble.
-struct Told {
+struct TroubleNotice {
     causes: BTreeSet<String>,
     /// The topology's uptime when the beginning was reported.
     at: Duration,
@@ -94,7 +94,7 @@ impl Notices {
             .filter(|told| told.lasts || now.saturating_sub(told.at) < QUIET);
         let Some(told) = told else {
             let causes = BTreeSet::from([cause.to_owned()]);
-            self.troubles.insert(key.clone(), Told { causes, at: now, lasts: true });
+            self.troubles.insert(key.clone(), TroubleNotice { causes, at: now, lasts: true });
             return true;
         };
         let is_new = !told.causes.contains(cause) && told.causes.len() < CAUSES_MAX;

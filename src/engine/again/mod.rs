@@ -67,13 +67,13 @@ pub fn send_dead_letters(mut topology: Topology, mut options: RunOptions) -> Res
     let Survey { jobs, letters, left } = survey(&topology, &root, &saved.cursors)?;
     let tally = Arc::new(Tally::default());
     rewrite(&mut topology, jobs, &tally);
-    options.again = Some(Before { finished: saved.finished });
+    options.again = Some(UnchangedState { finished: saved.finished });
     Ok(Again { running: start(topology, options)?, letters, left, tally })
 }
 
 /// The part of the state that such a run must not change.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Before {
+pub(crate) struct UnchangedState {
     /// The time at which all sources had ended, if they had.
     pub finished: Option<time::OffsetDateTime>,
 }
@@ -145,8 +145,8 @@ fn stream_name(component: &str, input: usize) -> String {
     format!("{component}/{input}")
 }
 
-/// Returns the grouping by which letters are distributed over tasks. Every task gets a tuple, or
-/// the emitter names the task: then this component has only one task in this run.
+/// Returns the grouping by which letters are distributed over tasks. A component with an input by
+/// `All` or `Direct` has only one task in this run, which `Global` reaches.
 fn sent_by(grouping: &Grouping) -> Grouping {
     match grouping {
         Grouping::All | Grouping::Direct => Grouping::Global,

@@ -42,7 +42,7 @@ pub(crate) fn survey(
         return Ok(Survey::default());
     }
     let place = Place::Folder(root.to_path_buf());
-    let mut looking = Looking {
+    let mut looking = LetterSurvey {
         topology,
         place: place.clone(),
         cursors,
@@ -53,7 +53,7 @@ pub(crate) fn survey(
     for partition in place.splits(&Choice::glob("*"), &progress(cursors))? {
         looking.look_through(&partition)?;
     }
-    let Looking { mut found, left, .. } = looking;
+    let LetterSurvey { mut found, left, .. } = looking;
     found.left = left
         .into_iter()
         .map(|((component, why), letters)| sentence(&component, &why, letters))
@@ -80,7 +80,7 @@ fn sentence(component: &str, why: &str, letters: u64) -> String {
 }
 
 /// A survey in progress.
-struct Looking<'a> {
+struct LetterSurvey<'a> {
     topology: &'a Topology,
     place: Place,
     cursors: &'a BTreeMap<(String, String), Cursor>,
@@ -91,7 +91,7 @@ struct Looking<'a> {
     found: Survey,
 }
 
-impl Looking<'_> {
+impl LetterSurvey<'_> {
     fn look_through(&mut self, partition: &str) -> Result<()> {
         let (mut failed, place) = (None, self.place.clone());
         read(&place, partition, None, |posts, behind| {
