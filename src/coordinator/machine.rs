@@ -137,9 +137,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Creates the machine of a topology that is about to start at `wall` (UTC) and `now`
-    /// (monotonic), and continues from `resumed`. `tasks` are the names and roles of all tasks, by
-    /// number.
+    /// Creates the machine of a topology that starts at `wall` (UTC) and `now` (monotonic), and
+    /// continues from `resumed`. `tasks` are the names and roles of all tasks, by number.
     pub fn new(
         mut policy: Policy,
         tasks: Vec<(String, TaskRole)>,
@@ -236,8 +235,7 @@ impl Machine {
         let waits = [self.started_at + self.every(), now + self.every().min(offered_again)];
         let next =
             wall_waits.chain(waits.into_iter().filter(|at| *at > now)).chain(self.deadline).min();
-        // A due barrier that waits for the epoch in progress must not make the timer fire
-        // continuously.
+        // A due barrier that waits for the epoch mustn't make the timer fire continuously.
         next.unwrap_or(now + self.every()).max(now + Duration::from_millis(1))
     }
 
@@ -256,8 +254,7 @@ impl Machine {
         self.complete
     }
 
-    /// Returns the duration of the newest complete epoch; `None` before the first epoch since the
-    /// start.
+    /// Returns the duration of the newest epoch that was completed since the start, if any.
     pub fn took(&self) -> Option<Duration> {
         self.took
     }
@@ -284,7 +281,6 @@ impl Machine {
                 let cursors =
                     cursors.into_iter().map(|(split, cursor)| ((name.clone(), split), cursor));
                 self.epoch_of(epoch).changes.cursors.extend(cursors);
-                let name = self.component(task).to_owned();
                 let times = times.into_iter().map(|(split, time)| ((name.clone(), split), time));
                 self.epoch_of(epoch).changes.split_times.extend(times);
                 self.reported(task, actions);
@@ -482,8 +478,7 @@ impl Machine {
             self.deadline = None;
         }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
-            // Tasks that can't drain in time are started again from the newest checkpoint, which
-            // loses nothing.
+            // Tasks that can't drain in time restart from the newest checkpoint, losing nothing.
             let waiting = self.not_done();
             self.end(
                 if self.rebalancing { Outcome::Rebalance } else { Outcome::NotClean(waiting) },
@@ -543,8 +538,7 @@ impl Machine {
         actions.push(Action::Inject(mark));
     }
 
-    /// Returns the work that a drain waits for, and the time at which it is given up; `None` if
-    /// there is no drain.
+    /// Returns the work that a drain waits for and its deadline, if there is a drain.
     pub fn drain_awaits(&self) -> Option<(String, Duration)> {
         let deadline = self.deadline.filter(|_| !self.ended)?;
         Some((self.waits_for(), deadline))

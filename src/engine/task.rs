@@ -41,8 +41,8 @@ const BUSY_TUPLES: usize = 256;
 /// executor.
 const LOOKS_BEFORE_SLEEP: u8 = 64;
 
-/// The number of retries of a tuple from which people are told. A shorter disturbance isn't worth a
-/// message.
+/// The number of retries of a tuple from which on its failure is reported. Failures that end sooner
+/// aren't worth a message.
 const RETRIES_UNTIL_SAID: u32 = 4;
 
 /// The name of the failing operation in messages about data that a sink couldn't deliver

@@ -56,8 +56,8 @@ impl Notices {
         for component in status.components.iter().filter(|component| component.forgotten > 0) {
             if self.told_of_forgotten.insert(component.id.clone()) {
                 messages.push(format!(
-                    "{} has as many keys as its max_keys allows: the keys that came longest ago are \
-                     forgotten, and start from nothing if they come again",
+                    "{} has as many keys as its max_keys allows: the keys that came longest ago \
+                     are forgotten, and start from nothing if they come again",
                     component.id
                 ));
             }

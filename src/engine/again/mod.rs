@@ -154,8 +154,8 @@ fn sent_by(grouping: &Grouping) -> Grouping {
     }
 }
 
-/// Returns the number of the input for which an input from the hidden spout stands. The bolt takes
-/// its tuples as if they came from that input.
+/// Returns the number of the original input that an input from the hidden spout replaces. The bolt
+/// treats the tuples as if they came by the original input.
 pub(crate) fn stands_for(topology: &Topology, input: &InputSpec) -> Option<usize> {
     let from = &topology.components[input.from];
     let (stream, _) = from.streams.iter().nth(input.stream.0).filter(|_| from.id == AGAIN)?;

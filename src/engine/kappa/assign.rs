@@ -54,7 +54,7 @@ pub(crate) fn assign(topology: &Topology, needed: &[bool], given: &[Given]) -> R
     if let Some(unnamed) = given.iter().find(|given| given.spout.is_none()) {
         check_clear(&others, &all, &unnamed.address)?;
     }
-    // A spout that takes posts of any kind leaves none over.
+    // A spout that takes posts of any kind leaves no post over.
     let takes_any = |id: &String| all.iter().any(|spout| spout.id == id && spout.kinds.is_none());
     let whole = given.iter().filter(|given| given.spout.as_ref().is_some_and(takes_any));
     let mut counted: BTreeSet<String> = whole.map(|given| given.address.clone()).collect();

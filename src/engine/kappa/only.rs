@@ -3,8 +3,7 @@
 use crate::error::{Error, Result};
 use crate::topology::Topology;
 
-/// Returns for each component whether it is needed for those in `only`. All are needed if `only` is
-/// empty.
+/// Marks the components that are needed for those in `only`; all, if `only` is empty.
 ///
 /// # Errors
 /// If a name doesn't exist.
