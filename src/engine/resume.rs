@@ -63,7 +63,7 @@ impl Resume {
             && !root.is_dir()
         {
             return Err(Error::fatal(format!(
-                "the lake \"{}\" is missing, but this state has written to it up to epoch {}: \
+                "the lake \"{}\" is gone, but this state has written to it up to epoch {}: \
                  put it back, or start from the beginning with --fresh",
                 root.display(),
                 self.saved.epoch
