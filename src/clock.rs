@@ -1,4 +1,4 @@
-//! Time as an argument: the only file that asks the operating system for it.
+//! Time as an argument. Only this file asks the operating system for the time.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ pub trait Clock: Send + Sync {
     /// Returns the time since the clock was created. It never goes back.
     fn monotonic(&self) -> Duration;
 
-    /// Ends once `duration` has passed on the monotonic clock.
+    /// Returns a future that ends once `duration` has passed on the monotonic clock.
     fn sleep(&self, duration: Duration) -> Sleep;
 }
 
@@ -109,8 +109,8 @@ impl Clock for ManualClock {
         let mut time = self.monotonic.subscribe();
         let until = self.monotonic().saturating_add(duration);
         Box::pin(async move {
-            // The sender outlives every topology of a test; if it is dropped, no task is left that
-            // waits.
+            // The sender outlives every topology of a test. If the sender is dropped, no task is
+            // left that waits.
             let _ = time.wait_for(|now| *now >= until).await;
         })
     }

@@ -40,7 +40,8 @@ impl Role {
     }
 }
 
-/// A running topology as a component may see it: names, tasks, and who takes which stream.
+/// The description of a running topology that its components may see: names, tasks, and the
+/// receivers of each stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopologyOutline {
     /// Its name.
@@ -54,13 +55,13 @@ pub struct TopologyOutline {
 pub struct ComponentOutline {
     /// Its id.
     pub id: String,
-    /// The number of its first task in the plan; those of the others follow.
+    /// The number of its first task in the plan; its other tasks have the numbers after it.
     pub first_task: usize,
     /// The number of its tasks.
     pub tasks: usize,
     /// Its streams and their fields.
     pub streams: Vec<(String, Fields)>,
-    /// Where its tuples come from.
+    /// Its inputs.
     pub inputs: Vec<InputOutline>,
 }
 
@@ -78,7 +79,7 @@ pub struct InputOutline {
 }
 
 impl TopologyOutline {
-    /// The component with this id.
+    /// Returns the component with this id.
     pub fn component(&self, id: &str) -> Option<&ComponentOutline> {
         self.components.iter().find(|component| component.id == id)
     }

@@ -1,5 +1,5 @@
-//! Runs work whose caller waits only while that makes sense: a server that doesn't answer mustn't
-//! hold up the task that called it.
+//! Runs work on separate threads. A caller waits only until its task stops or a limit is reached,
+//! so a server that doesn't answer can't delay the end of a task.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 
-/// The interval in which a waiting call checks if its task has stopped. A shorter one costs more
-/// wake-ups.
+/// The interval at which a waiting call checks if its task has stopped. A shorter interval costs
+/// more wake-ups.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// A starter of work on separate threads, which waits for the work until [`stop`](Self::stop).
@@ -26,7 +26,7 @@ impl Detached {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Returns true if no call waits any more.
+    /// Returns true if calls don't wait, because the task has stopped.
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
     }
@@ -34,8 +34,8 @@ impl Detached {
     /// Runs work on a thread with this name, and returns its result.
     ///
     /// # Errors
-    /// If the work fails; transient if the task stopped in the meantime; fatal if the work
-    /// panicked; `NoRoom` if no thread can be started.
+    /// If the work fails; transient if the task stopped first; fatal if the work panicked; `NoRoom`
+    /// if no thread can be started.
     pub fn run<T: Send + 'static>(
         &self,
         name: &str,
@@ -66,7 +66,7 @@ impl Detached {
     ///
     /// # Errors
     /// If the work fails on a thread, where a fatal error takes precedence; transient if the task
-    /// stopped in the meantime; fatal if the work panicked; `NoRoom` if no thread can be started.
+    /// stopped first; fatal if the work panicked; `NoRoom` if no thread can be started.
     pub fn run_on_threads(
         &self,
         threads: usize,
@@ -98,7 +98,7 @@ impl Detached {
         loop {
             match results.recv_timeout(STOP_CHECK) {
                 Ok(result) => return Some(result),
-                // Each thread sends a result, whatever its end; see `End`.
+                // Each thread sends a result, even if it panics; see `End`.
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => waited += STOP_CHECK,
             }
@@ -183,8 +183,7 @@ impl UnderWay {
         MemoryInUse { under_way: self, bytes }
     }
 
-    /// Locks the number of used bytes. It is never left half-changed, so a panic elsewhere doesn't
-    /// matter.
+    /// Locks the number of used bytes, even after a panic: the number is never left half-changed.
     fn used(&self) -> MutexGuard<'_, u64> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }

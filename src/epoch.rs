@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::error::Result;
 
-/// The marker that flows with the data and divides one epoch from the next.
+/// The marker that flows with the data and separates one epoch from the next.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The barrier that sinks get.
@@ -17,12 +17,13 @@ pub struct Mark {
     pub finish: bool,
 }
 
-/// The marker that divides one epoch from the next, as a sink sees it.
+/// The marker that separates one epoch from the next, as a sink sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Barrier {
     /// The epoch that ends here.
     pub epoch: u64,
-    /// The coordinator's wall clock when it made the barrier. The age of files is measured by it.
+    /// The wall clock of the coordinator at the time when it made the barrier. The age of files is
+    /// measured by this time.
     pub now: OffsetDateTime,
     /// The boundary of the partition for posts after this barrier. A sink whose open partition has
     /// another boundary closes it here.
@@ -37,7 +38,7 @@ pub struct Barrier {
 /// A segment that a sink has made durable on this machine's disk, and will make visible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promise {
-    /// The place of the task, in which the segment is until it is delivered; see
+    /// The task's place, which holds the segment until it is delivered; see
     /// [`SinkConfig::place`](crate::sink::SinkConfig::place).
     pub place: String,
     /// The name of the segment (for a lake, `<partition>/<number>`).
@@ -48,8 +49,8 @@ pub struct Promise {
     pub posts: u64,
     /// The CRC-32 (IEEE) of these bytes.
     pub checksum: u32,
-    /// True if it is complete, so that [`Sink::commit`](crate::sink::Sink::commit) makes it
-    /// visible. An open segment is promised, too, with its length, and continues to grow.
+    /// True if the segment is complete, so that [`Sink::commit`](crate::sink::Sink::commit) makes
+    /// it visible. An open segment is promised, too, with its length, and continues to grow.
     pub closed: bool,
 }
 
@@ -62,13 +63,12 @@ pub struct Prepared {
     pub open_since: Option<OffsetDateTime>,
 }
 
-/// Work that waits for a disk or a server. The engine runs it on a thread beside the task's, so
-/// that it overlaps with writing: prepares one after the other, and commits one after the other. It
-/// is repeatable, and is called again after a transient error or while the disk is full.
+/// Work that waits for a disk or a server. The engine runs it on a separate thread, so that it
+/// overlaps with writing. Prepares run one after the other, and so do commits. A job must be
+/// repeatable: it is called again after a transient error and while the disk is full.
 pub type Job<T> = Box<dyn FnMut() -> Result<T> + Send>;
 
-/// The position at which a split can be resumed: opaque to the engine, and read back by the spout
-/// that wrote it.
+/// The position at which a split can be resumed. Only the spout that wrote it can interpret it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cursor {
     /// No post was handed over yet.
@@ -93,12 +93,12 @@ pub struct Split {
 /// One change of a bolt's state since the last snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateChange {
-    /// The key group that the key belongs to, 0 to 1,023; see
-    /// [`key_group`](crate::keys::key_group). Or [`SHARED_GROUP`](crate::keys::SHARED_GROUP).
+    /// The key group of the key, from 0 to 1,023 (see [`key_group`](crate::keys::key_group)), or
+    /// [`SHARED_GROUP`](crate::keys::SHARED_GROUP).
     pub key_group: u16,
     /// The key, in the bolt's own encoding.
     pub key: Vec<u8>,
-    /// Its new value, in the bolt's own encoding; `None` forgets the key.
+    /// The new value, in the bolt's own encoding; `None` if the key is deleted.
     pub value: Option<Vec<u8>>,
 }
 
@@ -113,7 +113,7 @@ pub struct StateSize {
     pub forgotten: u64,
 }
 
-/// The limits of a file of the lake, which closes at the first of the three.
+/// The limits of a file of the lake. The file closes when it reaches the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MicroBatch {
     /// The maximum number of posts.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::printable::{printable_line, shortened};
 
-/// The interval in which a task checks if the disk has space again.
+/// The interval at which a task checks if the disk has space again.
 pub const NO_ROOM_RETRY: Duration = Duration::from_secs(1);
 
-/// The maximum length in characters of an error's text with its causes. A longer text floods logs
-/// without more information.
+/// The maximum length in characters of an error's text with its causes. A longer text would flood
+/// logs and add no information.
 const CHAIN_CHARS_MAX: usize = 4_000;
 
 /// The kind of an [`Error`], which tells the caller what to do.
@@ -22,11 +22,11 @@ pub enum Kind {
     Rejected,
     /// No attempt can succeed: the topology stops.
     Fatal,
-    /// The local disk is full, or no more files can be opened: the engine waits and tries again for
-    /// as long as necessary, whatever `on_error` says, and reports it.
+    /// The local disk is full, or no more files can be opened. The engine reports the error, and
+    /// retries until there is space, regardless of `on_error`.
     NoRoom,
-    /// Work that was under way outside is lost, such as that of a child process that died: the
-    /// topology goes back to its newest checkpoint, whatever `on_error` says.
+    /// Work in progress outside the engine is lost, such as that of a child process that died. The
+    /// topology goes back to its newest checkpoint, regardless of `on_error`.
     Lost,
 }
 
@@ -57,12 +57,13 @@ impl Error {
         Self::new(Kind::Fatal, what)
     }
 
-    /// Creates an error that ends when there is space on this machine's disk again.
+    /// Creates an error about a full disk of this machine. The operation is retried until there is
+    /// space.
     pub fn no_room(what: impl Into<String>) -> Self {
         Self::new(Kind::NoRoom, what)
     }
 
-    /// An error that loses work under way outside, so that the topology goes back to its newest
+    /// Creates an error about lost work outside the engine. The topology goes back to its newest
     /// checkpoint.
     pub fn lost(what: impl Into<String>) -> Self {
         Self::new(Kind::Lost, what)

@@ -69,17 +69,17 @@ impl From<EventTime> for Option<OffsetDateTime> {
 pub struct EventTimeOrder {
     /// A post may be this much older than an earlier one of its split without being late.
     pub disorder: Duration,
-    /// True if each split of a task is read after the previous one and has later posts: event time
-    /// follows the newest post that the task has emitted in this run. False if splits are
-    /// independent: event time follows the split that is furthest behind, and a split that isn't
-    /// read yet holds it back.
+    /// True if each split of a task is read after the previous one and has later posts. Then event
+    /// time follows the newest post that the task has emitted in this run. False if splits are
+    /// independent. Then event time follows the split that is furthest behind, and a split that
+    /// hasn't been read yet holds event time back.
     pub in_sequence: bool,
-    /// The time of silence after which a split doesn't hold event time back any more, until it
-    /// emits again. `None` for a replay, whose result doesn't depend on its speed.
+    /// The time of silence after which a split stops holding event time back, until it emits again.
+    /// `None` for a replay, whose result must not depend on its speed.
     pub idle_timeout: Option<Duration>,
 }
 
-/// The default disorder of sources. A longer one delays windows by as much, a shorter one makes
+/// The default disorder of sources. A longer one delays windows by as much; a shorter one makes
 /// more posts late.
 const DISORDER_USUAL: Duration = Duration::from_secs(60);
 

@@ -42,7 +42,7 @@ pub fn point(_name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the faults to inject from the environment; called at the start of the process.
+/// Reads the faults to inject from the environment. Called at the start of the process.
 pub fn heed_environment() {
     #[cfg(feature = "fail-points")]
     std::mem::forget(fail::FailScenario::setup());

@@ -29,7 +29,7 @@ pub struct Gap {
     /// Posts from this time on may be missing.
     #[serde(with = "time::serde::rfc3339")]
     pub from: OffsetDateTime,
-    /// Posts from this time on are there again.
+    /// Posts from this time on are complete again.
     #[serde(with = "time::serde::rfc3339")]
     pub to: OffsetDateTime,
     /// The reason.
@@ -54,7 +54,7 @@ impl Gap {
         Post::wrap("gap", &body).map_err(|what| Error::fatal("can't encode a gap").because(what))
     }
 
-    /// Returns the gap of a post, if the post is one.
+    /// Returns the gap that a post describes, if it describes one.
     pub(crate) fn of(post: &Post) -> Option<Self> {
         if post.kind() != "gap" {
             return None;
@@ -71,8 +71,8 @@ pub(crate) struct GapLedger {
 }
 
 impl GapLedger {
-    /// Opens the ledger of a component in a topology's state; without state nothing outlives the
-    /// process.
+    /// Opens the ledger of a component in a topology's state. Without state, the ledger is lost at
+    /// the end of the process.
     ///
     /// # Errors
     /// If the ledger exists and can't be read.
@@ -138,7 +138,8 @@ fn read(path: &Path) -> Result<Vec<Gap>> {
     let text = fs::read(path).map_err(|cause| {
         Error::file(format!("can't read the gap ledger \"{}\"", path.display()), cause)
     })?;
-    // A line that a crash has cut isn't an entry; the entry is written again from the spool.
+    // A line that was truncated by a crash isn't an entry; the entry is written again from the
+    // spool.
     Ok(text
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())

@@ -41,7 +41,8 @@ pub fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-/// Returns the text with all special characters of globs in brackets: a glob for that text alone.
+/// Returns the text with all special characters of globs in brackets, which is a glob for that text
+/// alone.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
@@ -81,7 +82,7 @@ impl Glob {
 }
 
 impl Segment {
-    /// Returns the name that it matches, if there is only one.
+    /// Returns the only name that the glob matches, if there is only one.
     pub(crate) fn literal(&self) -> Option<&OsStr> {
         match self {
             Self::Name(tokens) => match &tokens[..] {
@@ -100,7 +101,9 @@ impl Segment {
         match self {
             Self::Folders => !name.starts_with(b"."),
             Self::Name(tokens) => {
-                let says_dot = matches!(tokens.first(), Some(Token::Literal(bytes)) if bytes.starts_with(b"."));
+                let first = tokens.first();
+                let says_dot =
+                    matches!(first, Some(Token::Literal(bytes)) if bytes.starts_with(b"."));
                 (says_dot || !name.starts_with(b".")) && tokens_match(tokens, name)
             }
         }
@@ -204,7 +207,10 @@ fn tokens(name: &str, offset: usize) -> Result<Vec<Token>, String> {
             '[' => {
                 let close = end_of_set(name, at).ok_or_else(|| {
                     let place = offset + at + 1;
-                    format!("\"[\" at byte {place} isn't closed: expected \"]\", or \"[[]\" for the character")
+                    format!(
+                        "\"[\" at byte {place} isn't closed: expected \"]\", or \"[[]\" for the \
+                         character"
+                    )
                 })?;
                 tokens.push(set(&name[at + 1..close]));
                 next = close + 1;
@@ -267,8 +273,8 @@ fn segments_match(segments: &[Segment], names: &[&[u8]]) -> bool {
     }
 }
 
-/// Returns true if a name matches. Goes back to the last `*` only, so the time is at most the
-/// product of both lengths.
+/// Returns true if a name matches. The search only backtracks to the last `*`, so its time is at
+/// most the product of both lengths.
 fn tokens_match(tokens: &[Token], name: &[u8]) -> bool {
     let (mut token, mut at) = (0, 0);
     let mut back: Option<(usize, usize)> = None;
@@ -306,8 +312,8 @@ fn is_one_of(character: Option<char>, ranges: &[(char, char)]) -> bool {
         .is_some_and(|character| ranges.iter().any(|(from, to)| (*from..=*to).contains(&character)))
 }
 
-/// Returns the first character and its length; a byte that isn't UTF-8 is a character that no set
-/// has.
+/// Returns the first character and its length. A byte that isn't UTF-8 counts as a character that
+/// is in no set.
 fn first_character(name: &[u8]) -> Option<(Option<char>, usize)> {
     let head = &name[..name.len().min(4)];
     let valid = match std::str::from_utf8(head) {
@@ -359,11 +365,13 @@ mod tests {
         let error = |glob| Glob::new(glob).unwrap_err().chain();
         assert_eq!(
             error("x/a[b"),
-            "bad glob \"x/a[b\": \"[\" at byte 4 isn't closed: expected \"]\", or \"[[]\" for the character"
+            "bad glob \"x/a[b\": \"[\" at byte 4 isn't closed: expected \"]\", or \"[[]\" for the \
+             character"
         );
         assert_eq!(
             error("a{b"),
-            "bad glob \"a{b\": \"{\" at byte 2 isn't closed: expected \"}\", or \"[{]\" for the character"
+            "bad glob \"a{b\": \"{\" at byte 2 isn't closed: expected \"}\", or \"[{]\" for the \
+             character"
         );
         assert_eq!(
             error("p/**x"),
@@ -382,12 +390,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_an_escaped_one_matches_itself(text in "[a-c*?\\[\\]{},!/é.-]{0,12}", name in any::<Vec<u8>>()) {
+        fn no_text_panics_and_an_escaped_one_matches_itself(
+            text in "[a-c*?\\[\\]{},!/é.-]{0,12}",
+            name in any::<Vec<u8>>(),
+        ) {
             if let Ok(glob) = Glob::new(&text) {
                 glob.matches(OsStr::from_bytes(&name));
             }
             if !text.contains('[') && !text.contains("**") {
-                prop_assert!(Glob::new(&escape(&text)).unwrap().matches(&text), "{}", escape(&text));
+                let escaped = escape(&text);
+                prop_assert!(Glob::new(&escaped).unwrap().matches(&text), "{escaped}");
             }
         }
     }

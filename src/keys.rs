@@ -4,11 +4,11 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::value::Value;
 
-/// The number of groups of keyed state, in which it can be redistributed among tasks.
+/// The number of groups of keyed state, the units in which state is redistributed among tasks.
 pub const KEY_GROUPS: u16 = 1024;
 
-/// The group of state that is the same in every task of a bolt, such as a total over all keys: a
-/// start and a rebalance give it to each task. It is enough if one task saves it.
+/// The group of state that is the same in every task of a bolt, such as a total over all keys. A
+/// start and a rebalance give this group to each task, so it is enough if one task saves it.
 pub const SHARED_GROUP: u16 = KEY_GROUPS;
 
 /// Returns a stable hash (XXH3, 64 bits) of a key's values: the same on every machine and in every

@@ -36,7 +36,7 @@ pub mod post;
 pub mod tuple;
 pub mod value;
 
-// The contracts, and what tasks and the coordinator tell each other.
+// The contracts, and the messages between tasks and the coordinator.
 pub mod component;
 pub mod dead_letter;
 pub mod epoch;
@@ -66,24 +66,24 @@ pub mod spout;
 pub mod registry;
 pub mod topology;
 
-// The time and the way in which it runs.
+// The execution of a topology.
 pub mod coordinator;
 pub mod engine;
 
 // The one list of components.
 pub mod components;
 
-// Storm's topologies here, and ours there.
+// Conversion of topologies from and to Storm.
 pub mod storm;
 
 // The view that all watchers share.
 pub mod watch;
 
-// Talking to a running topology.
+// Requests to a running topology.
 pub mod control;
 
-// Many topologies in one place.
+// Several topologies in one place.
 pub mod server;
 
-// The outside.
+// The interfaces for users.
 pub mod cli;

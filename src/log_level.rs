@@ -1,4 +1,4 @@
-//! Levels of the log: how much is told of what goes on.
+//! The levels of the log.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
 
-/// A level of the log. A log with a level has everything up to that level.
+/// A level of the log. A log with a level contains all messages up to that level.
 #[derive(
     Clone,
     Copy,
@@ -26,11 +26,11 @@ use tracing::level_filters::LevelFilter;
 pub enum LogLevel {
     /// Nothing at all; no message has this level.
     Off = 0,
-    /// It can't go on.
+    /// A failure that ends a run or an operation.
     Error = 1,
-    /// Something fails and is tried again, or posts may be missing.
+    /// A failure that is retried, or posts that may be missing.
     Warn = 2,
-    /// Things that a person should know.
+    /// Events that a person should know about.
     #[default]
     Info = 3,
     /// Each step: checkpoints, requests, starts of tasks.
@@ -40,11 +40,11 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// All levels, from the one that tells least.
+    /// All levels, the least detailed first.
     pub const ALL: [Self; 6] =
         [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
 
-    /// Its name.
+    /// Returns the level's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -56,7 +56,7 @@ impl LogLevel {
         }
     }
 
-    /// The level with this number, or the default for a number of no level.
+    /// Returns the level with this number, or the default if no level has it.
     pub fn of_number(number: u8) -> Self {
         Self::ALL.get(usize::from(number)).copied().unwrap_or_default()
     }

@@ -27,10 +27,10 @@ pub struct Status {
     pub epoch: u64,
     /// The time since that epoch was completed; `None` before the first.
     pub checkpoint_age: Option<Duration>,
-    /// How long that epoch took, from its barrier until it was durable.
+    /// The time from that epoch's barrier until the epoch was durable.
     #[serde(default)]
     pub checkpoint_took: Option<Duration>,
-    /// True if spouts emit nothing for now, since somebody asked for that.
+    /// True if spouts emit nothing because a user asked for that.
     #[serde(default)]
     pub inactive: bool,
     /// The length of the checkpoint file, if it is on this machine's disk.
@@ -41,7 +41,7 @@ pub struct Status {
     /// The progress of a stop.
     #[serde(default)]
     pub drain: Option<Drain>,
-    /// Tasks that don't return from a call, with the duration: `count[0] for 12 s`.
+    /// The tasks that don't return from a call, with the duration: `count[0] for 12 s`.
     pub hangs: Vec<String>,
     /// Every component, in the order of the topology.
     pub components: Vec<ComponentStatus>,
@@ -68,7 +68,7 @@ pub struct Drain {
     pub left: Duration,
 }
 
-/// A failing operation that a component tries again and again.
+/// An operation that fails and is retried.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Trouble {
     /// The failing part of the component: `commit`, or a part of a source.
@@ -97,7 +97,7 @@ pub struct ComponentStatus {
     pub failed: u64,
     /// The number of tuples that went to the dead letters.
     pub dead_letters: u64,
-    /// The number of these that were only counted, since they came faster than they could be
+    /// The number of these that were only counted, because they came faster than they could be
     /// stored.
     #[serde(default)]
     pub letters_dropped: u64,
@@ -116,7 +116,7 @@ pub struct ComponentStatus {
     /// The event time between the watermark and the newest post of all sources.
     #[serde(default)]
     pub behind: Option<Duration>,
-    /// The number of posts that weren't as a bolt expects posts of their kind.
+    /// The number of posts that don't have the form that a bolt expects of posts of their kind.
     #[serde(default)]
     pub drifted: u64,
     /// The number of keys of its state, if it has keyed state.
@@ -132,7 +132,7 @@ pub struct ComponentStatus {
     pub p50: Option<Duration>,
     /// The 99th percentile of the same time.
     pub p99: Option<Duration>,
-    /// How often `execute` took how long.
+    /// The distribution of the durations of `execute`.
     #[serde(default)]
     pub executes: Option<ExecuteTimes>,
     /// The time spent working, summed over the tasks.
@@ -142,27 +142,26 @@ pub struct ComponentStatus {
     /// Its activity, in a word or two: `running`, `idle`, `blocked`, `ended`, or a text of the
     /// source.
     pub state: String,
-    /// The operations that currently fail and are tried again.
+    /// The operations that fail at the moment and are retried.
     #[serde(default)]
     pub troubles: Vec<Trouble>,
-    /// True for a source all of whose attempts have failed so far.
+    /// True for a source if all its attempts have failed so far.
     #[serde(default)]
     pub only_failed: bool,
 }
 
-/// The upper bounds of [`ExecuteTimes::counts`], in seconds. More of them would make each status
-/// larger, and tell no more than the quantiles beside them.
+/// The upper bounds of [`ExecuteTimes::counts`], in seconds. More bounds would make each status
+/// larger, and add nothing to the quantiles.
 pub const EXECUTE_BOUNDS_S: [f64; 9] =
     [0.000_001, 0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0, 60.0];
 
-/// How often `execute` of a component took how long, since its tasks were started.
+/// The distribution of the durations of a component's `execute`, since its tasks were started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExecuteTimes {
-    /// How many took at most as long as the bound of the same position says, each count with all
-    /// before it.
+    /// For each bound, the number of calls that took at most that long.
     pub counts: Vec<u64>,
-    /// How many there were.
+    /// The number of all calls.
     pub count: u64,
-    /// How long all of them took together, in seconds, as exactly as the histogram tells.
+    /// The total duration of all calls in seconds, with the precision of the histogram.
     pub sum_s: f64,
 }

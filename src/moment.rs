@@ -70,10 +70,15 @@ impl FromStr for Moment {
     fn from_str(text: &str) -> Result<Self, String> {
         absolute(text).ok_or_else(|| {
             let why = match text.starts_with('-') {
-                true => ": one before now is for the command line, since it would be another at each restart",
+                true => {
+                    ": a time before now is for the command line only, since it would change at \
+                     each restart"
+                }
                 false => "",
             };
-            format!("expected a time like 2015-12-18T01:00:00Z or 2015-12-18, found \"{text}\"{why}")
+            format!(
+                "expected a time like 2015-12-18T01:00:00Z or 2015-12-18, found \"{text}\"{why}"
+            )
         })
     }
 }

@@ -1,5 +1,6 @@
-//! Catches panics, and reports the others. The code that catches a panic reports it once, with its
-//! component; so nothing else is printed for it, whatever `RUST_BACKTRACE` says.
+//! Catches panics, and reports those that aren't caught. The code that catches a panic reports it
+//! once, with the name of its component. Therefore nothing else is printed for a caught panic, even
+//! with `RUST_BACKTRACE`.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -13,7 +14,7 @@ thread_local! {
 /// Runs some work, and catches a panic in it without printing anything.
 ///
 /// # Errors
-/// If the work panics: the payload of the panic.
+/// If the work panics. The error is the payload of the panic.
 pub fn caught<T>(work: impl FnOnce() -> T) -> thread::Result<T> {
     CATCHERS.set(CATCHERS.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(work));
@@ -28,8 +29,8 @@ pub fn message(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a message".into())
 }
 
-/// Makes a caught panic print nothing, and any other panic report one line with `say`; with
-/// `RUST_BACKTRACE` also its backtrace.
+/// Installs a hook for panics. A caught panic prints nothing. Any other panic is reported by `say`
+/// in one line or, with `RUST_BACKTRACE`, as usual with its backtrace.
 pub fn keep_quiet(say: impl Fn(&str) + Send + Sync + 'static) {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -49,7 +50,8 @@ fn line(panic: &PanicHookInfo<'_>) -> String {
     let name = thread.name().unwrap_or("without a name");
     let said = panic.payload_as_str().unwrap_or("a panic without a message");
     format!(
-        "error: waterspout has a fault: its thread \"{name}\" panicked{}: {said}; with RUST_BACKTRACE=1 it tells more",
+        "error: waterspout has a fault: its thread \"{name}\" panicked{}: {said}; set \
+         RUST_BACKTRACE=1 for a backtrace",
         place.unwrap_or_default()
     )
 }

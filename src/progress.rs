@@ -1,26 +1,27 @@
-//! The progress of long work: counted by whoever works, read by whoever shows it. The work is one
-//! for the whole process, as a command line has one.
+//! The progress of long work, written by the threads that work and read by the one that shows it.
+//! There is one count for the whole process, because a command does one piece of long work.
 //!
 //! ```text
-//! piece(planned) … advance(bytes), from any thread … end_piece()   counts as `planned`, whatever was read
+//! piece(planned) … advance(bytes), from any thread … end_piece()
+//!                                  the finished piece counts as `planned`, whatever was read
 //! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// The most lines about finished parts that wait to be shown. More would only be missed.
+/// The maximum number of lines about finished parts that wait to be shown. Nobody reads more.
 const LINES_MAX: usize = 10_000;
 
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
-/// The count of the finished pieces.
+/// The amount of work in finished pieces.
 static FINISHED: AtomicU64 = AtomicU64::new(0);
-/// The count of the piece under way once it is finished.
+/// The planned amount of work of the current piece.
 static PLANNED: AtomicU64 = AtomicU64::new(0);
-/// The part of the piece under way that is done.
+/// The amount of work done of the current piece.
 static ADVANCED: AtomicU64 = AtomicU64::new(0);
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Begins to count from 0, for somebody who watches.
+/// Starts counting from 0, for a reader that shows the progress.
 pub fn begin() {
     for counter in [&FINISHED, &PLANNED, &ADVANCED] {
         counter.store(0, Ordering::Relaxed);
@@ -28,20 +29,20 @@ pub fn begin() {
     IS_WATCHED.store(true, Ordering::Relaxed);
 }
 
-/// Nobody watches any more.
+/// Stops counting.
 pub fn end() {
     IS_WATCHED.store(false, Ordering::Relaxed);
 }
 
-/// True if somebody watches: only then what is planned has to be found out.
+/// Returns true if the progress is shown. Otherwise, planned amounts aren't computed.
 pub fn is_watched() -> bool {
     IS_WATCHED.load(Ordering::Relaxed)
 }
 
-/// Begins a piece of the work, which counts this much.
+/// Begins a piece of the work with this planned amount.
 ///
 /// # Errors
-/// If `planned` can't be found out.
+/// If `planned` fails.
 pub fn piece<E>(planned: impl FnOnce() -> Result<u64, E>) -> Result<(), E> {
     if is_watched() {
         ADVANCED.store(0, Ordering::Relaxed);
@@ -50,14 +51,14 @@ pub fn piece<E>(planned: impl FnOnce() -> Result<u64, E>) -> Result<(), E> {
     Ok(())
 }
 
-/// Some more of the piece is done.
+/// Adds to the amount of work done of the current piece.
 pub fn advance(amount: u64) {
     if is_watched() {
         ADVANCED.fetch_add(amount, Ordering::Relaxed);
     }
 }
 
-/// The piece is finished.
+/// Finishes the current piece, which then counts with its planned amount.
 pub fn end_piece() {
     if is_watched() {
         FINISHED.fetch_add(PLANNED.swap(0, Ordering::Relaxed), Ordering::Relaxed);
@@ -65,13 +66,13 @@ pub fn end_piece() {
     }
 }
 
-/// Returns the count of everything that is done.
+/// Returns the amount of work that is done.
 pub fn done() -> u64 {
     let piece = ADVANCED.load(Ordering::Relaxed).min(PLANNED.load(Ordering::Relaxed));
     FINISHED.load(Ordering::Relaxed).saturating_add(piece)
 }
 
-/// Tells that a part is finished, in a line.
+/// Adds a line about a finished part.
 pub fn tell(line: impl FnOnce() -> String) {
     if !is_watched() {
         return;
@@ -82,7 +83,7 @@ pub fn tell(line: impl FnOnce() -> String) {
     }
 }
 
-/// The lines since the last call.
+/// Returns the lines added since the last call.
 pub fn take_lines() -> Vec<String> {
     std::mem::take(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -73,7 +73,7 @@ pub fn ron_options() -> ron::Options {
 }
 
 fn parse<C: Component>(text: &str) -> Result<(C, String), SpannedError> {
-    // ron checks the struct's name, so an alias is left out.
+    // `ron` checks the name of the struct, so the name, which may be an alias, is left out.
     let body = text.find('(').map_or("()", |paren| &text[paren..]);
     let padding = " ".repeat(text.len().saturating_sub(body.len()));
     let config: C = ron_options().from_str(&format!("{padding}{body}"))?;
@@ -125,7 +125,7 @@ impl Registry {
         role: Role,
         read: fn(&str) -> Result<Read, SpannedError>,
     ) -> Self {
-        // A spout and a bolt may share a name: where each belongs tells them apart.
+        // A spout and a bolt may share a name, because the place in the file tells them apart.
         let is_spout = role == Role::Spout;
         self.entries
             .retain(|entry| entry.name != C::NAME || (entry.role == Role::Spout) != is_spout);
@@ -145,7 +145,7 @@ impl Registry {
         self.entries.iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
     }
 
-    /// The component with this name or alias that is a spout, or isn't one.
+    /// Returns the component with this name or alias that is a spout (`is_spout`) or isn't one.
     pub fn find_for(&self, name: &str, is_spout: bool) -> Option<&Entry> {
         let fits = |entry: &&Entry| (entry.role == Role::Spout) == is_spout;
         self.entries

@@ -15,8 +15,8 @@ pub use redactor::Redactor;
 /// The text that is printed in a secret's place.
 const HIDDEN: &str = "***";
 
-/// A key, token or password. A topology file gives a secret by `Env("NAME")` or `File("path")`
-/// only, and nothing prints it: `explain` shows the expression from the file, everything else
+/// A key, token or password. A topology file refers to a secret by `Env("NAME")` or `File("path")`
+/// only. Nothing prints the secret: `explain` shows the expression from the file, everything else
 /// `***`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]

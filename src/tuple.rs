@@ -48,7 +48,7 @@ impl fmt::Display for Fields {
     }
 }
 
-/// The name of the stream to which a component emits unless it names another.
+/// The name of the stream to which a component emits by default.
 pub const DEFAULT_STREAM: &str = "default";
 
 /// The declared streams of a component. A stream's [`StreamId`] is its position in name order,
@@ -111,8 +111,8 @@ impl Streams {
     }
 }
 
-/// One tuple as a bolt sees it: its values, and the input from which it came. The order and the
-/// fields of the inputs are those with which the bolt was built.
+/// One tuple as a bolt sees it: its values, and its input. The inputs have the order and the fields
+/// with which the bolt was built.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuple<'a> {
     /// The values, one for each declared field of the stream.

@@ -66,7 +66,8 @@ impl FromStr for Interval {
         let unit_ms = TIME_UNITS.iter().find(|(name, _)| *name == unit.trim_start());
         let Some((_, unit_ms)) = unit_ms.filter(|_| !number.is_empty()) else {
             return Err(format!(
-                "bad duration \"{text}\": expected a whole number and ms, s, m, h or d, such as \"90s\""
+                "bad duration \"{text}\": expected a whole number and ms, s, m, h or d, such as \
+                 \"90s\""
             ));
         };
         // A number that doesn't fit into the type is too long as well.
@@ -91,7 +92,10 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, String> {
         parse(text, &SIZE_UNITS).map(Self).ok_or_else(|| {
-            format!("bad size \"{text}\": expected a whole number and B, KB, MB, GB, KiB, MiB, GiB or TiB, such as \"32MiB\"")
+            format!(
+                "bad size \"{text}\": expected a whole number and B, KB, MB, GB, KiB, MiB, GiB or \
+                 TiB, such as \"32MiB\""
+            )
         })
     }
 }

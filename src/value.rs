@@ -60,7 +60,7 @@ impl Value {
     /// Returns the size of the value in a batch, in bytes, including the data that it points to.
     #[inline]
     pub fn weight(&self) -> usize {
-        // Most values are short texts and numbers: two comparisons find them, without a jump table,
+        // Most values are short texts and numbers. Two comparisons find them without a jump table,
         // which would cost several nanoseconds if kinds alternate.
         match self {
             Self::Text(text) if !text.is_heap_allocated() => size_of::<Self>(),
@@ -175,7 +175,7 @@ impl From<Post> for Value {
 }
 
 // The tags of values in their encoding. Saved states contain these numbers: a new kind of value
-// gets a new number, and no number is used twice.
+// gets a new number, and no number may be reused.
 const NULL: u8 = 0;
 const FALSE: u8 = 1;
 const TRUE: u8 = 2;
@@ -189,7 +189,7 @@ const POST: u8 = 8;
 /// Appends values in a compact encoding for saved state. Each value is a tag byte followed by its
 /// content: a whole number as zigzag LEB128; a float as its 8 bytes, little endian; text, JSON and
 /// posts as a length (LEB128) and the bytes; a list as its length and its values. Equal values have
-/// the same encoding, so it can stand for a key.
+/// the same encoding, so it can serve as a key.
 pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, into: &mut Vec<u8>) {
     for value in values {
         match value {
@@ -335,7 +335,10 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn an_encoding_that_was_cut_is_refused(value in any_value(), at in any::<prop::sample::Index>()) {
+        fn an_encoding_that_was_cut_is_refused(
+            value in any_value(),
+            at in any::<prop::sample::Index>(),
+        ) {
             let bytes = encoded(&[value]);
             let cut = at.index(bytes.len());
             prop_assert!(cut == 0 || decode(&bytes[..cut]).is_none());

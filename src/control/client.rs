@@ -1,4 +1,4 @@
-//! The side of whoever asks: one request, one answer.
+//! The client of the control socket: sends one request and returns one answer.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -12,50 +12,54 @@ use super::{Answer, Request, Seen, TapRequest, socket};
 use crate::error::{Error, Result};
 use crate::metrics::Status;
 
-/// How long a topology that runs may take to answer what it can answer at once. A process that is
-/// stopped takes the question and never answers it.
+/// The longest time that a running topology may take for an answer that needs no work. A stopped
+/// process accepts the request, but never answers.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Asks whoever runs with this state folder, and waits for the answer for as long as it takes,
-/// while the process shows that it is alive. `told` gets the status of a topology that takes long.
+/// Sends a request to the process that runs with this state folder, and waits for the answer
+/// without a limit while the process is alive. If the answer takes long, `told` is called with the
+/// topology's status.
 ///
 /// # Errors
-/// If nobody runs there, it shows no life, or what it answers is an error.
+/// If no process runs with this state, if the process doesn't respond, or if its answer is an
+/// error.
 pub fn ask<A: DeserializeOwned>(
     state: &Path,
     request: &Request,
     told: &dyn Fn(&Status),
 ) -> Result<A> {
-    let line = talk(state, request, &|| match request {
-        // A drain may take long. Whoever drains still says how it is.
+    let line = request_line(state, request, &|| match request {
+        // A drain may take long. A process that drains still answers requests for its status.
         Request::Rebalance(_) | Request::Stop { .. } => {
-            let line = talk(state, &Request::Status {}, &|| Err(silent(state)))?;
+            let line = request_line(state, &Request::Status {}, &|| Err(no_response(state)))?;
             if let Some(status) = status_in(&line) {
                 told(&status);
             }
             Ok(())
         }
-        _ => Err(silent(state)),
+        _ => Err(no_response(state)),
     })?;
-    let unknown =
-        |error| Error::fatal("the topology gave an answer of another version").because(error);
+    let unknown = |error| {
+        Error::fatal("can't read the topology's answer: it runs another version of waterspout")
+            .because(error)
+    };
     match serde_json::from_slice(&line).map_err(unknown)? {
         Answer::Ok(value) => serde_json::from_value(value).map_err(unknown),
         Answer::Error(what) => Err(Error::fatal(what)),
     }
 }
 
-/// Watches tuples as they pass: `take` gets each line, and says whether to go on.
+/// Watches tuples as they pass. `take` is called with each line, and returns false to end the tap.
 ///
 /// # Errors
-/// If nobody runs there, or it says no.
+/// If no process runs with this state, or if the process refuses the tap.
 pub fn tap(state: &Path, request: TapRequest, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
     let stream = connect(state)?;
     let bounded =
         stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
-    bounded.map_err(|error| nobody(state, error))?;
+    bounded.map_err(|error| not_running(state, error))?;
     let mut line = serde_json::to_vec(&Request::Tap(request))
-        .map_err(|error| Error::fatal("can't be asked").because(error))?;
+        .map_err(|error| Error::fatal("can't write the request").because(error))?;
     line.push(b'\n');
     let _ = (&stream).write_all(&line);
     let mut reader = BufReader::new(&stream);
@@ -72,27 +76,33 @@ pub fn tap(state: &Path, request: TapRequest, take: &mut dyn FnMut(&[u8]) -> boo
             }
             Ok(_) if take(&line) => {}
             Ok(_) => return Ok(()),
-            Err(_) => return Err(silent(state)),
+            Err(_) => return Err(no_response(state)),
         }
     }
 }
 
-/// The status in an answer, if there is one.
+/// Returns the status in an answer, if the answer has one.
 fn status_in(line: &[u8]) -> Option<Status> {
     let Ok(Answer::Ok(value)) = serde_json::from_slice(line) else { return None };
     serde_json::from_value::<Seen>(value).ok().map(|seen| seen.status)
 }
 
-/// Sends a request, and returns the line that comes back. `on_silence` says whether to wait on.
-fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) -> Result<Vec<u8>> {
+/// Sends a request, and returns the line of the answer. `on_silence` returns an error to stop
+/// waiting.
+fn request_line(
+    state: &Path,
+    request: &Request,
+    on_silence: &dyn Fn() -> Result<()>,
+) -> Result<Vec<u8>> {
     let stream = connect(state)?;
     let bounded =
         stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
-    bounded.map_err(|error| nobody(state, error))?;
+    bounded.map_err(|error| not_running(state, error))?;
     let mut line = serde_json::to_vec(request)
-        .map_err(|error| Error::fatal("can't be asked").because(error))?;
+        .map_err(|error| Error::fatal("can't write the request").because(error))?;
     line.push(b'\n');
-    // Whoever refuses a connection closes it at once, and its answer is what counts.
+    // A process that refuses a connection closes it immediately. Its answer matters, not a failed
+    // write.
     let _ = (&stream).write_all(&line);
     let (mut reader, mut answer) = (BufReader::new(&stream), Vec::new());
     loop {
@@ -113,7 +123,8 @@ fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) ->
     }
 }
 
-/// Connects. Where a process is stopped and many have asked, the system lets the next one wait.
+/// Connects to the socket. If the process is stopped and its queue of connections is full, the
+/// system blocks the next client.
 fn connect(state: &Path) -> Result<UnixStream> {
     let (sender, connected) = crossbeam_channel::bounded(1);
     let folder = state.to_path_buf();
@@ -121,13 +132,13 @@ fn connect(state: &Path) -> Result<UnixStream> {
     let thread = thread::Builder::new().name("connect".into()).spawn(work);
     thread.map_err(|error| Error::fatal("can't start a thread").because(error))?;
     match connected.recv_timeout(SILENCE_MAX) {
-        Ok(stream) => stream.map_err(|error| nobody(state, error)),
-        Err(_) => Err(silent(state)),
+        Ok(stream) => stream.map_err(|error| not_running(state, error)),
+        Err(_) => Err(no_response(state)),
     }
 }
 
-/// The error for a process that shows no life.
-fn silent(state: &Path) -> Error {
+/// Returns the error about a process that doesn't respond.
+fn no_response(state: &Path) -> Error {
     let seconds = SILENCE_MAX.as_secs();
     let what = format!(
         "the topology with its state in \"{}\" doesn't answer for {seconds} s",
@@ -145,10 +156,11 @@ fn silent(state: &Path) -> Error {
     })
 }
 
-/// Returns true if a process is stopped, by a signal or a debugger, where the system shows that.
+/// Returns true if a process was stopped by a signal or a debugger. Always false if the system
+/// doesn't tell.
 fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The state stands behind the name in brackets, which may hold anything.
+    // The state comes after the name in parentheses, which may contain any characters.
     let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
     matches!(state, Some('T' | 't'))
 }
@@ -160,7 +172,7 @@ fn ended_early(state: &Path) -> Error {
     ))
 }
 
-fn nobody(state: &Path, error: io::Error) -> Error {
+fn not_running(state: &Path, error: io::Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => {
             Error::fatal(format!("no topology runs with its state in \"{}\"", state.display()))

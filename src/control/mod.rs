@@ -1,23 +1,33 @@
 //! Control of a running topology by other processes, over a Unix socket in its state folder.
 //!
-//! Whoever may write to `<state folder>/control` (mode 0600: its owner) connects, sends one line of
-//! JSON, and gets one line of JSON; several times, if it likes:
+//! A client that may write to `<state folder>/control` (mode 0600: its owner) connects, sends one
+//! line of JSON and gets one line of JSON, once or several times:
 //!
 //! ```text
-//! {"status":{}}                            → {"ok":{"status":{…},"flow":[["posts","count"],…],"rss_bytes":39845888}}
-//! {"rebalance":{"count":4,"split":2}}      → {"ok":{"seconds":0.123,"tasks":{"count":[1,4],"split":[1,2]}}}
-//! {"deactivate":{}}                        → {"ok":{}}: spouts emit nothing, also in a replay
-//! {"activate":{}}                          → {"ok":{}}: they go on
-//! {"messages":{"after":17}}                → {"ok":[{"number":18,"text":"…"},…]}, oldest first
-//! {"tap":{"component":"words"}}            → {"ok":{}}, {"from":"words","tuple":{…}}, …, {"missed":3,"failed":0}
-//! {"log":{"level":"debug"}}                → {"ok":{"before":"info","now":"debug"}}; without a level only told
-//! {"stop":{}}                              → {"ok":{}}, when everything that was in flight is written
-//! {"stop":{"within_s":60}}                 → the same; the drain is given up after a minute, and not after half of one
-//! anything else                            → {"error":"…"}
+//! {"status":{}}
+//!     → {"ok":{"status":{…},"flow":[["posts","count"],…],"rss_bytes":39845888}}
+//! {"rebalance":{"count":4,"split":2}}
+//!     → {"ok":{"seconds":0.123,"tasks":{"count":[1,4],"split":[1,2]}}}
+//! {"deactivate":{}}
+//!     → {"ok":{}}; spouts emit nothing from here on, also in a replay
+//! {"activate":{}}
+//!     → {"ok":{}}; spouts continue
+//! {"messages":{"after":17}}
+//!     → {"ok":[{"number":18,"text":"…"},…]}, the oldest first
+//! {"tap":{"component":"words"}}
+//!     → {"ok":{}}, {"from":"words","tuple":{…}}, …, {"missed":3,"failed":0}
+//! {"log":{"level":"debug"}}
+//!     → {"ok":{"before":"info","now":"debug"}}; without a level, nothing changes
+//! {"stop":{}}
+//!     → {"ok":{}}, once everything that was in flight is written
+//! {"stop":{"within_s":60}}
+//!     → the same, with a drain deadline of 60 seconds instead of 30
+//! anything else
+//!     → {"error":"…"}
 //! ```
 //!
-//! Requests that are added later are further keys. A line that is too long, and a peer that sends
-//! nothing for a while, end the connection.
+//! New requests get new keys. The connection ends if a line is too long, or if the client sends
+//! nothing for a while.
 
 mod client;
 mod remote;
@@ -39,80 +49,82 @@ pub use remote::{RemoteLines, Unanswered, ask_remote};
 pub use server::Control;
 pub use tap::TapRequest;
 
-/// The longest request, in bytes: room for the numbers of a thousand components.
+/// The longest request, in bytes. This is enough for the parallelism hints of a thousand
+/// components.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
 
-/// What is asked of a running topology.
+/// A request to a running topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Request {
-    /// How it is: [`Seen`].
+    /// Asks for the status: [`Seen`].
     Status {},
-    /// Other numbers of tasks: [`Rebalanced`].
+    /// Changes the numbers of tasks: [`Rebalanced`].
     Rebalance(BTreeMap<String, NonZeroU16>),
-    /// Spouts go on after [`Deactivate`](Self::Deactivate).
+    /// Lets spouts continue after [`Deactivate`](Self::Deactivate).
     Activate {},
-    /// Spouts emit nothing until [`Activate`](Self::Activate).
+    /// Stops spouts from emitting until [`Activate`](Self::Activate).
     Deactivate {},
-    /// The messages behind the one with this number: a list of
+    /// Asks for the messages after the one with this number: a list of
     /// [`Message`](crate::protocol::Message).
     Messages {
-        /// The number of the last message that the watcher has; 0 for all that are kept.
+        /// The number of the last message that the client has; 0 to get all that are kept.
         after: u64,
     },
-    /// Tuples as they pass, until the watcher goes. After the answer `{"ok":{}}` each tuple is a
-    /// line, and every two seconds without one there is a line too.
+    /// Asks for tuples as they pass, until the client closes the connection. After the answer
+    /// `{"ok":{}}`, each tuple is a line. A line without a tuple is sent after two seconds without
+    /// one.
     Tap(TapRequest),
-    /// How much its log has, or is to have: [`LogLevels`].
+    /// Asks for the level of the log, or changes it: [`LogLevels`].
     Log {
-        /// The new level; none leaves it as it is.
+        /// The new level; `None` leaves the level unchanged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         level: Option<LogLevel>,
     },
-    /// A graceful drain, and an answer when it is done.
+    /// Drains the topology gracefully, and answers when the drain is complete.
     Stop {
-        /// How many seconds the drain may take; otherwise it is half a minute.
+        /// The deadline of the drain, in seconds; 30 seconds by default.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         within_s: Option<u64>,
     },
 }
 
-/// What it answers.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
-    /// It was done.
+    /// The request was carried out; its result.
     Ok(serde_json::Value),
-    /// It couldn't be; a sentence for a person.
+    /// The request failed; a sentence for users says why.
     Error(String),
 }
 
-/// A running topology, and what is needed to show it as `run` does.
+/// A running topology, with everything needed to show it as `run` does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seen {
     /// The topology.
     pub status: Status,
-    /// Who takes from whom.
+    /// The edges between components.
     pub flow: Flow,
-    /// Memory of the process.
+    /// The memory of the process, in bytes.
     pub rss_bytes: Option<u64>,
 }
 
-/// A rebalance that was done.
+/// The result of a rebalance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rebalanced {
-    /// How long it took.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// Numbers of tasks before and after, by component.
+    /// The numbers of tasks before and after, by component.
     pub tasks: BTreeMap<String, (usize, usize)>,
 }
 
-/// Levels of a topology's log.
+/// The levels of a topology's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLevels {
-    /// Before the request.
+    /// The level before the request.
     pub before: LogLevel,
-    /// Behind it.
+    /// The level after the request.
     pub now: LogLevel,
 }
 

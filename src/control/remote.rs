@@ -1,4 +1,4 @@
-//! The side of a program that asks many topologies at once, without a thread for each.
+//! A client for programs that send requests to many topologies at once, without a thread for each.
 
 use std::io;
 use std::path::Path;
@@ -15,14 +15,14 @@ use super::{Answer, Request};
 /// The longest answer, in bytes: the status of a thousand components is two megabytes.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unanswered {
-    /// Nobody listens there.
+    /// No process listens there.
     Absent,
-    /// It didn't answer in time: it hangs, is stopped, or the machine is too busy.
+    /// The process didn't answer in time: it hangs, is stopped, or the machine is too busy.
     Silent,
-    /// It answers that it can't; the sentence is for a person.
+    /// The process refused the request; the sentence is for users.
     Refused(String),
 }
 
@@ -41,17 +41,18 @@ impl std::fmt::Display for Unanswered {
 impl From<io::Error> for Unanswered {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // A full queue of connections, of a process that is stopped.
+            // The queue of connections is full, which happens if the process is stopped.
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Silent,
             _ => Self::Absent,
         }
     }
 }
 
-/// Asks whoever runs with this state folder, and waits for the answer for `patience` at most.
+/// Sends a request to the process that runs with this state folder, and waits for the answer at
+/// most for `patience`.
 ///
 /// # Errors
-/// If there is no answer, or it is an error.
+/// If there is no answer, or if the answer is an error.
 pub async fn ask_remote<A: DeserializeOwned>(
     state: &Path,
     request: &Request,
@@ -59,7 +60,11 @@ pub async fn ask_remote<A: DeserializeOwned>(
 ) -> Result<A, Unanswered> {
     let asked = timeout(patience, talk(state, request));
     let line = asked.await.unwrap_or(Err(Unanswered::Silent))?;
-    let unknown = |_| Unanswered::Refused("the topology gave an answer of another version".into());
+    let unknown = |_| {
+        Unanswered::Refused(
+            "can't read the topology's answer: it runs another version of waterspout".into(),
+        )
+    };
     match serde_json::from_slice(&line).map_err(unknown)? {
         Answer::Ok(value) => serde_json::from_value(value).map_err(unknown),
         Answer::Error(what) => Err(Unanswered::Refused(what)),
@@ -83,14 +88,14 @@ async fn open(state: &Path, request: &Request) -> Result<BufReader<UnixStream>, 
     Ok(BufReader::new(stream))
 }
 
-/// The lines that a process sends to a watcher.
+/// The lines that a process sends to a client.
 pub struct RemoteLines(Lines<BufReader<UnixStream>>);
 
 impl RemoteLines {
-    /// Asks for lines, and waits until the process says yes.
+    /// Asks for lines, and waits for the process to accept.
     ///
     /// # Errors
-    /// If it doesn't.
+    /// If the process doesn't accept.
     pub async fn open(
         state: &Path,
         request: &Request,
@@ -108,7 +113,7 @@ impl RemoteLines {
         timeout(patience, begun).await.unwrap_or(Err(Unanswered::Silent))
     }
 
-    /// The next line; `None` at the end.
+    /// Returns the next line; `None` at the end.
     pub async fn next(&mut self) -> Option<String> {
         self.0.next_line().await.ok().flatten()
     }

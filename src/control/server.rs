@@ -1,4 +1,4 @@
-//! The side of the running topology: a thread that listens, and one for each connection.
+//! The server of the control socket: a thread that listens, and one thread for each connection.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -17,16 +17,16 @@ use crate::lake::disk::{make_private_folders, remove_if_empty};
 use crate::watch::bottleneck::Flow;
 use crate::watch::memory;
 
-/// How many connections there may be at once: each one costs a thread.
+/// The maximum number of connections. Each one costs a thread.
 const CONNECTIONS_MAX: usize = 16;
 
-/// How many of them may watch tuples, so that others are answered.
+/// The maximum number of connections that watch tuples. It leaves room for other requests.
 const TAPS_MAX: usize = 8;
 
-/// How long a peer may send nothing, or take nothing.
+/// The longest time for which a client may send nothing, or read nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// How long the end waits for those to be told who asked for it.
+/// The longest time that the end of a run waits for the answers to clients that asked for it.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// The listening socket of a running topology, until [`close`](Control::close).
@@ -48,11 +48,11 @@ struct Shared {
 #[derive(Default)]
 struct State {
     connections: usize,
-    /// Those of them that watch tuples.
+    /// The number of connections that watch tuples.
     taps: usize,
-    /// How many peers wait to be told of the end.
+    /// The number of clients that wait for the end.
     stopping: usize,
-    /// How the run ended: why it failed, or wasn't clean.
+    /// The end of the run. The error says why the run failed or wasn't clean.
     ending: Option<Result<(), String>>,
 }
 
@@ -60,7 +60,7 @@ impl Control {
     /// Listens in the state folder.
     ///
     /// # Errors
-    /// If the socket or its thread can't be made.
+    /// If the socket or its thread can't be created.
     pub fn listen(running: Arc<Running>, flow: Flow, state: &Path) -> Result<Self> {
         let cant = |error| {
             Error::fatal(format!("can't listen on \"{}/control\"", state.display())).because(error)
@@ -76,8 +76,7 @@ impl Control {
         Ok(Self { shared, folder: state.to_owned(), is_folder_made, thread })
     }
 
-    /// The run has ended, well or for a cause: tells those who asked for it, and removes the
-    /// socket's file.
+    /// Reports the end of the run to the clients that asked for it, and removes the socket's file.
     pub fn close(self, ending: Result<(), String>) {
         let mut state = self.shared.state();
         state.ending = Some(ending);
@@ -85,12 +84,12 @@ impl Control {
         let told =
             self.shared.changed.wait_timeout_while(state, GOODBYE_MAX, |state| state.stopping > 0);
         drop(told);
-        // The listener looks whether it is over when somebody comes. Where nobody can, it ends with
-        // the process.
+        // The listener checks for the end when a client connects. If no client can connect, the
+        // listener ends with the process.
         if socket::connect(&self.folder).is_ok() {
             let _ = self.thread.join();
         }
-        // What is left over is replaced by the next run.
+        // If the file stays, the next run replaces it.
         let _ = socket::remove(&self.folder);
         if self.is_folder_made {
             remove_if_empty(&self.folder);
@@ -99,7 +98,7 @@ impl Control {
 }
 
 impl Shared {
-    /// Never left half-changed, so a panic elsewhere doesn't matter.
+    /// Locks the state, even after a panic: the state is never left half-changed.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,7 +116,7 @@ fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
             return;
         }
         let Ok(stream) = stream else {
-            // Out of files, as a rule: that must not become a busy loop.
+            // Usually the process has no more file descriptors. The wait avoids a busy loop.
             drop(shared.changed.wait_timeout(state, GOODBYE_MAX));
             continue;
         };
@@ -137,7 +136,7 @@ fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
     }
 }
 
-/// Answers a peer until it goes, is silent for too long, or sends too long a line.
+/// Answers a client until it disconnects, is silent for too long, or sends a line that is too long.
 fn serve(shared: &Shared, stream: &UnixStream) {
     let bounded =
         stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
@@ -214,13 +213,13 @@ impl Shared {
             Request::Activate {} => self.set_inactive(false),
             Request::Deactivate {} => self.set_inactive(true),
             Request::Messages { after } => ok(&self.running.messages(after)),
-            // It was taken before.
+            // Taps were handled before.
             Request::Tap(_) => Answer::Error("a tap has a connection of its own".into()),
             Request::Stop { within_s } => self.stop(within_s),
         }
     }
 
-    /// Sends tuples until the watcher goes.
+    /// Sends tuples until the client disconnects.
     fn tap(&self, wanted: &TapRequest, stream: &UnixStream) {
         let is_full = {
             let mut state = self.state();
@@ -248,7 +247,7 @@ impl Shared {
         ok(&serde_json::Map::new())
     }
 
-    /// Whoever calls this says so when the answer is sent.
+    /// Begins a drain and waits for it. The caller must report that the answer was sent.
     fn stop(&self, within_s: Option<u64>) -> Answer {
         self.change(|state| state.stopping += 1);
         match within_s {

@@ -1,8 +1,8 @@
-//! The socket's file, also where the path to it is longer than the address of a socket may be.
+//! The socket's file, including paths that are longer than the address of a socket may be.
 //!
-//! A socket listens before its mode can be set. So it lies in a folder of its own, `control`, which
-//! is its owner's alone (0700) before there is a socket in it: nobody else ever reaches it,
-//! whatever the umask and the mode of the state are.
+//! A socket listens before its mode can be set. Therefore it is in a folder of its own, `control`,
+//! which only the owner can open (mode 0700) from the moment it is created. No other user can reach
+//! the socket, regardless of the umask and the mode of the state folder.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
@@ -10,29 +10,32 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// The name of its folder in the state folder.
+/// The name of the socket's folder in the state folder.
 const FOLDER: &str = "control";
 
-/// Its name in the state folder.
+/// The path of the socket in the state folder.
 const NAME: &str = "control/socket";
 
-/// The folder's mode: its owner's alone.
+/// The mode of the folder: only its owner can open it.
 const FOLDER_MODE: u32 = 0o700;
 
-/// The longest path that fits the address of a socket everywhere, in bytes. Linux has room for 107.
+/// The longest path that fits the address of a socket on every system, in bytes. Linux has room for
+/// 107.
 const PATH_BYTES_MAX: usize = 103;
 
-/// A path by which the socket can be reached. On Linux a long one goes over the open folder.
+/// A path by which the socket can be reached. On Linux, a long path is replaced by one through the
+/// opened folder.
 pub(super) struct Address {
     path: PathBuf,
     _folder: Option<File>,
 }
 
 impl Address {
-    /// Of the socket in a state folder, as long as this lives.
+    /// Returns the address of the socket in a state folder. The path is valid until this value is
+    /// dropped.
     ///
     /// # Errors
-    /// If the folder of a long path isn't there.
+    /// If the folder of a long path doesn't exist.
     pub(crate) fn of(folder: &Path) -> io::Result<Self> {
         let path = folder.join(NAME);
         if path.as_os_str().len() <= PATH_BYTES_MAX {
@@ -41,7 +44,7 @@ impl Address {
         Self::over_descriptor(folder)
     }
 
-    /// The path to connect to.
+    /// Returns the path to connect to.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -62,15 +65,14 @@ impl Address {
     }
 }
 
-/// Listens in a state folder, for its owner only. The file of a process that was killed is
-/// replaced.
+/// Listens in a state folder, for its owner only. Replaces the file of a process that was killed.
 ///
 /// # Errors
-/// If somebody listens there already, or the file can't be made.
+/// If a process already listens there, or if the file can't be created.
 pub(crate) fn listen(folder: &Path) -> io::Result<UnixListener> {
     make_private(folder, &folder.join(FOLDER))?;
     let address = Address::of(folder)?;
-    // Under `checkpoint: Off` nobody holds the folder's lock, so somebody may be there.
+    // Under `checkpoint: Off` the folder isn't locked, so another process may already listen there.
     match UnixStream::connect(&address.path) {
         Ok(_) => return Err(io::Error::new(ErrorKind::AddrInUse, "another process listens there")),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -81,7 +83,8 @@ pub(crate) fn listen(folder: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Makes the socket's folder in a state folder, or takes one that is there for its owner alone.
+/// Creates the socket's folder in a state folder, or makes an existing one accessible to its owner
+/// only.
 fn make_private(state: &Path, folder: &Path) -> io::Result<()> {
     let make = || DirBuilder::new().mode(FOLDER_MODE).create(folder);
     match make() {
@@ -90,7 +93,7 @@ fn make_private(state: &Path, folder: &Path) -> io::Result<()> {
     }
     let found = folder.symlink_metadata()?;
     if found.file_type().is_socket() {
-        // An earlier version had the socket itself by this name.
+        // In an earlier version the socket itself had this name.
         if UnixStream::connect(folder).is_ok() {
             return Err(io::Error::new(ErrorKind::AddrInUse, "another process listens there"));
         }
@@ -104,10 +107,10 @@ fn make_private(state: &Path, folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
 }
 
-/// Connects to whoever listens in a state folder.
+/// Connects to the process that listens in a state folder.
 ///
 /// # Errors
-/// If nobody does.
+/// If no process listens there.
 pub(crate) fn connect(folder: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(Address::of(folder)?.path)
 }
@@ -115,7 +118,7 @@ pub(crate) fn connect(folder: &Path) -> io::Result<UnixStream> {
 /// Removes the socket's file and its folder.
 ///
 /// # Errors
-/// If it can't be removed.
+/// If either can't be removed.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     fs::remove_file(folder.join(NAME))?;
     fs::remove_dir(folder.join(FOLDER))
@@ -151,7 +154,7 @@ mod tests {
         assert_eq!(mode(), FOLDER_MODE);
         drop(live);
         remove(state.path()).unwrap();
-        // As an earlier version left it.
+        // This is the file that an earlier version left.
         drop(UnixListener::bind(&folder).unwrap());
         let _live = listen(state.path()).unwrap();
         assert_eq!(mode(), FOLDER_MODE);

@@ -1,4 +1,4 @@
-//! The end of a tap that sends tuples to whoever asked, a line of JSON each.
+//! The end of a tap that sends tuples to a client, each as a line of JSON.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -15,22 +15,22 @@ use crate::error::Result;
 use crate::flow::TappedTuple;
 use crate::tuple::{Fields, Tuple, to_json};
 
-/// How often a line goes out although nothing passes, so that a reader who has gone is noticed.
+/// The interval at which a line is sent even if no tuple passes, to notice a client that has gone.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
 
-/// Which tuples somebody wants to see.
+/// A request for tuples.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TapRequest {
-    /// The component: what it emits; of a sink, what it takes.
+    /// The component. A tap shows the tuples that it emits or, for a sink, those that it receives.
     pub component: String,
-    /// One of its streams; all of them without it.
+    /// One of its streams; `None` for all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
-    /// A jq expression that has to be true of a tuple.
+    /// A jq expression that must be true for a tuple.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
-    /// Each so-many-th tuple only.
+    /// The sampling rate: each `sample`-th tuple is sent.
     #[serde(default = "one")]
     pub sample: u64,
 }
@@ -39,13 +39,13 @@ fn one() -> u64 {
     1
 }
 
-/// A tap that is open.
+/// An open tap.
 pub(crate) struct OpenTap {
     sources: Vec<TapSource>,
     condition: Option<Condition>,
     tuples: Receiver<TappedTuple>,
     missed: Arc<AtomicU64>,
-    /// Tuples of which the condition couldn't be told.
+    /// The number of tuples for which the condition failed with an error.
     failed: u64,
 }
 
@@ -53,7 +53,7 @@ impl OpenTap {
     /// Opens a tap on a running topology.
     ///
     /// # Errors
-    /// If there is no such stream, or the condition has a flaw.
+    /// If the stream doesn't exist, or if the condition is invalid.
     pub(crate) fn open(running: &Running, request: &TapRequest) -> Result<Self> {
         let wanted = TapWanted {
             component: request.component.clone(),
@@ -68,7 +68,7 @@ impl OpenTap {
         Ok(Self { sources, condition, tuples, missed, failed: 0 })
     }
 
-    /// Sends tuples until the reader has gone, or the topology has ended.
+    /// Sends tuples until the client disconnects, or the topology has ended.
     pub(crate) fn send_to(mut self, mut stream: &UnixStream, is_over: impl Fn() -> bool) {
         let mut line = Vec::new();
         while !is_over() {
@@ -84,7 +84,7 @@ impl OpenTap {
         }
     }
 
-    /// `{"from":"words","tuple":{"word":"storm"}}`, if the tuple is wanted.
+    /// Prints a tuple as `{"from":"words","tuple":{"word":"storm"}}`, if it meets the condition.
     fn print(&mut self, tapped: &TappedTuple, line: &mut Vec<u8>) {
         let TappedTuple { source, values } = tapped;
         let tuple = Tuple::new(values, *source);
@@ -96,12 +96,12 @@ impl OpenTap {
         }
         let TapSource { from, fields } = &self.sources[*source];
         line.extend_from_slice(b"{\"from\":");
-        // Text can always be printed.
+        // Writing text into memory can't fail.
         let _ = serde_json::to_writer(&mut *line, from);
         line.extend_from_slice(b",\"tuple\":");
         let begin = line.len();
         to_json(fields, values, line);
-        // A raw JSON value may be pretty printed.
+        // A raw JSON value may contain line breaks, which are replaced.
         for byte in &mut line[begin..] {
             if matches!(byte, b'\n' | b'\r') {
                 *byte = b' ';

@@ -1,4 +1,5 @@
-//! The coordinator's thin actor: it feeds events to the machine and does what it says.
+//! The coordinator's actor. It contains little logic: it passes events to the state machine and
+//! performs the machine's actions.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,37 +24,37 @@ use crate::protocol::{Alive, Control, FromTask, Messages, Meter};
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// Asks for an end after which tasks can start in other numbers.
+/// Asks for an end after which tasks can be started in other numbers.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Rebalance;
 
-/// Asks that spouts emit nothing (true), or that they go on (false).
+/// Pauses all spouts (true), or lets them continue (false).
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SetInactive(pub bool);
 
-/// Gives a drain another time than the policy.
+/// Replaces the policy's deadline of a drain.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct DrainWithin(pub Duration);
 
-/// All tasks are started: time begins.
+/// Reports that all tasks are started, which starts the timers.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Begin {
     /// The tasks, by their numbers.
     pub tasks: Vec<TaskLine>,
-    /// Where checkpoints go.
+    /// The store of the checkpoints.
     pub store: Arc<dyn StateStore>,
-    /// Gone with the thread that writes them.
+    /// Dropped with the thread that writes checkpoints.
     pub alive: Arc<Alive>,
 }
 
-/// A task, as the coordinator reaches it.
+/// A task as seen by the coordinator.
 #[derive(Clone)]
 pub struct TaskLine {
-    /// What the task is.
+    /// The role of the task.
     pub role: TaskRole,
     /// Its mailbox.
     pub mailbox: Recipient<Control>,
@@ -61,25 +62,25 @@ pub struct TaskLine {
     pub meter: Arc<Meter>,
 }
 
-/// What the coordinator tells whoever watches.
+/// The coordinator's state for watchers.
 #[derive(Clone, Debug)]
 pub struct ControlStatus {
-    /// What the topology is doing.
+    /// The phase of the topology.
     pub phase: Phase,
-    /// The boundary of the open partition, and when the next one begins.
+    /// The boundary of the open partition, and the time at which the next one begins.
     pub partition: (OffsetDateTime, OffsetDateTime),
-    /// The newest complete epoch, and when it was completed on the monotonic clock.
+    /// The newest complete epoch, and the monotonic time at which it was completed.
     pub complete: Option<(u64, Duration)>,
-    /// How long that epoch took, from its barrier to its end.
+    /// The duration of that epoch, from its barrier to its completion.
     pub took: Option<Duration>,
-    /// What keeps checkpoints from being saved, if something does.
+    /// The reason for which checkpoints can't be saved, if they can't.
     pub waits: Option<String>,
-    /// What a drain waits for, and when it is given up on the monotonic clock.
+    /// The work that a drain waits for, and the monotonic time at which the drain is given up.
     pub drain: Option<(String, Duration)>,
 }
 
 impl ControlStatus {
-    /// Of a machine.
+    /// Returns the state of a machine.
     pub fn of(machine: &Machine) -> Self {
         let (phase, partition, complete) =
             (machine.phase(), machine.partition(), machine.complete());
@@ -88,7 +89,7 @@ impl ControlStatus {
     }
 }
 
-/// One for each topology, on a thread of its own.
+/// The actor, one for each topology, on a thread of its own.
 pub struct CoordinatorActor {
     machine: Machine,
     saver: Option<Sender<Changes>>,
@@ -102,7 +103,8 @@ pub struct CoordinatorActor {
 }
 
 impl CoordinatorActor {
-    /// Of a topology whose tasks are about to be started; `ended` gets how it ends.
+    /// Creates the coordinator of a topology whose tasks are about to be started. `ended` receives
+    /// the outcome.
     pub fn new(
         machine: Machine,
         clock: SharedClock,
@@ -142,7 +144,7 @@ impl CoordinatorActor {
     }
 
     fn act(&mut self, action: Action, ctx: &mut Context<Self>) {
-        // Tests kill the process here; nothing else can go wrong with a message.
+        // Tests kill the process here. A message can't fail in any other way.
         let _ = point(match &action {
             Action::Inject(_) => "coordinator.inject",
             Action::Commit { .. } => "coordinator.commit",
@@ -177,12 +179,12 @@ impl CoordinatorActor {
             }
             Action::Save(changes) => {
                 let saver = self.saver.as_ref().expect("epochs begin after the tasks");
-                // The thread ends only after this sender is dropped, and has one epoch at a time.
+                // The thread ends only after this sender is dropped, and gets one epoch at a time.
                 let _ = saver.send(changes);
             }
             Action::End(outcome) => {
                 tracing::debug!("tasks end");
-                // Whoever waits announces the end to the tasks' census first.
+                // The receiver announces the end to the census of tasks first.
                 if let Some(ended) = self.ended.take() {
                     let _ = ended.send(outcome);
                 }
@@ -221,7 +223,8 @@ impl Actor for CoordinatorActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // Reports are small and bounded by the number of tasks; none may be refused.
+        // Reports are small, and their number is bounded by the number of tasks. None may be
+        // refused.
         ctx.set_mailbox_capacity(usize::from(u16::MAX));
     }
 }
@@ -239,11 +242,11 @@ impl Handler<Begin> for CoordinatorActor {
         if self.machine.is_inactive() {
             self.tell(TaskRole::Spout, &Control::Pause(true));
         }
-        // Bolts first: a spout may end the topology with its first report.
+        // Spouts come last: the first report of a spout may end the topology.
         for role in [TaskRole::Sink, TaskRole::Bolt, TaskRole::Spout] {
             self.tell(role, &Control::Start);
         }
-        // What earlier tasks left to deliver is due at once.
+        // Promises that earlier tasks left undelivered are due immediately.
         self.happened(Event::Tick { emitted: 0 }, ctx);
     }
 }

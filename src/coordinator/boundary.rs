@@ -1,4 +1,4 @@
-//! The boundary of the open partition, where a clock is ahead or steps back.
+//! Computes the boundary of the open partition when a clock is ahead or steps back.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::lake::names::boundary;
 
-/// The boundary of the partition that is open at `wall`, where `last` was open before. A clock that
-/// steps back a little makes no older partition. One that was ahead by more than a period, and is
-/// right again, doesn't keep the posts of years in a partition of the future: then the clock of now
-/// counts.
+/// Returns the boundary of the partition that is open at `wall`; `last` is the boundary of the one
+/// that was open before. If the clock steps back a little, the partition stays open. If the clock
+/// was ahead by more than a period and is right again, a new partition begins at the present time.
+/// Otherwise posts would go into a partition of the future for as long as the clock was ahead.
 pub(super) fn next_boundary(
     last: Option<OffsetDateTime>,
     wall: OffsetDateTime,
@@ -21,7 +21,7 @@ pub(super) fn next_boundary(
         .map_or(now, |last| boundary(last.max(wall), period))
 }
 
-/// What a person should know where an open partition lies that far ahead of the clock.
+/// Returns a message if the open partition is more than a period ahead of the clock.
 pub fn says_ahead(
     boundary: OffsetDateTime,
     wall: OffsetDateTime,
@@ -34,14 +34,15 @@ pub fn says_ahead(
     let [boundary, wall] =
         [boundary, whole_seconds].map(|time| time.format(&Rfc3339).unwrap_or_default());
     Some(format!(
-        "the open partition is of {boundary}, which is in the future: this machine's clock was ahead, or is behind \
-         now (it says {wall}). From here on partitions are named by the clock as it is; what is in that partition \
-         stays there. If the clock is wrong now: stop, set it, and start again"
+        "the open partition is of {boundary}, which is in the future: this machine's clock was \
+         ahead, or is behind now (it says {wall}). New partitions are named by the clock as it is \
+         now, and posts in the open partition stay there. If the clock is wrong now: stop, set it, \
+         and start again"
     ))
 }
 
-/// Whether a partition's boundary lies further ahead of the clock than a clock's small steps
-/// explain.
+/// Returns true if a partition's boundary is further ahead of the clock than a small step of the
+/// clock explains.
 fn is_ahead(open: OffsetDateTime, wall: OffsetDateTime, period: Duration) -> bool {
     open - boundary(wall, period) > period
 }

@@ -1,5 +1,5 @@
-//! What sinks have promised and not delivered. A promise is carried in every checkpoint until its
-//! sink reports it committed, and no checkpoint waits for that.
+//! Keeps the promises that sinks haven't delivered yet. A promise is part of every checkpoint until
+//! its sink reports the commit, and no checkpoint waits for a commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,43 +7,44 @@ use time::OffsetDateTime;
 
 use crate::epoch::{Prepared, Promise};
 
-/// Promises of all sink tasks.
+/// The promises of all sink tasks.
 #[derive(Default)]
 pub(crate) struct Deliveries(BTreeMap<usize, Delivery>);
 
-/// Promises of one sink task.
+/// The promises of one sink task.
 #[derive(Default)]
 struct Delivery {
-    /// Closed, in a complete checkpoint, not yet reported as delivered.
+    /// Closed promises in a complete checkpoint that aren't reported as delivered.
     promises: Vec<Promise>,
-    /// A commit of the first `offered` of them is underway.
+    /// True if a commit of the first `offered` promises is in progress.
     underway: bool,
     offered: usize,
-    /// The last commit left some of its promises, which are offered again at the next tick or
-    /// epoch.
+    /// True if the last commit left some of its promises, which are offered again at the next tick
+    /// or epoch.
     left_some: bool,
-    /// Segments that were delivered after the newest checkpoint was put together, which still names
-    /// them.
+    /// Segments that were delivered after the newest checkpoint was assembled, so that the
+    /// checkpoint still contains them.
     delivered: Vec<String>,
-    /// Delivered segments that the checkpoint in progress doesn't name any more.
+    /// Delivered segments that the checkpoint in progress no longer contains.
     forgetting: Vec<String>,
-    /// The commit behind the last epoch was begun: the sink may tidy up.
+    /// True if the commit after the last epoch was begun, in which the sink may clean up.
     last_begun: bool,
-    /// What the epoch in progress adds to them.
+    /// Promises that the epoch in progress adds.
     prepared: Vec<Promise>,
     open_since: Option<OffsetDateTime>,
 }
 
 impl Delivery {
-    /// What a checkpoint has to hold.
+    /// Returns the promises that a checkpoint must contain.
     fn carried(&self) -> Vec<Promise> {
         let known = self.promises.iter().map(|promise| &promise.segment).collect::<BTreeSet<_>>();
         let new = self.prepared.iter().filter(|promise| !known.contains(&promise.segment));
         self.promises.iter().chain(new).cloned().collect()
     }
 
-    /// The checkpoint in progress is put together. A segment that it names once more, since a
-    /// prepare ran beside the commit, is offered to the sink again, which must still know it then.
+    /// Updates the lists when the checkpoint in progress is assembled. If a prepare ran beside the
+    /// commit, the checkpoint may contain a delivered segment once more. Such a segment is offered
+    /// to the sink again, so the sink must not forget it yet.
     fn put_together(&mut self, carried: &[Promise]) {
         let names_again =
             |segment: &String| carried.iter().any(|promise| promise.segment == *segment);
@@ -63,7 +64,8 @@ impl Delivery {
 }
 
 impl Deliveries {
-    /// Of these tasks, each with what it has to deliver from before it started.
+    /// Creates the lists for these tasks, each with the promises that earlier tasks left
+    /// undelivered.
     pub(crate) fn new(tasks: impl IntoIterator<Item = (usize, Vec<Promise>)>) -> Self {
         let of = |(task, promises)| (task, Delivery { promises, ..Delivery::default() });
         Self(tasks.into_iter().map(of).collect())
@@ -73,14 +75,14 @@ impl Deliveries {
         self.0.get_mut(&task).expect("only sinks prepare and commit")
     }
 
-    /// A sink task has prepared the epoch in progress.
+    /// Records that a sink task has prepared the epoch in progress.
     pub(crate) fn prepared(&mut self, task: usize, prepared: Prepared) {
         let delivery = self.of(task);
         delivery.open_since = prepared.open_since;
         delivery.prepared = prepared.promises;
     }
 
-    /// Puts together what the checkpoint of the epoch in progress has to hold, by task.
+    /// Assembles the promises that the checkpoint of the epoch in progress must contain, by task.
     pub(crate) fn put_together(&mut self) -> Vec<(usize, Vec<Promise>)> {
         let mut all = Vec::new();
         for (task, delivery) in &mut self.0 {
@@ -91,8 +93,8 @@ impl Deliveries {
         all
     }
 
-    /// The epoch in progress is complete. Returns the delivered segments that no checkpoint names
-    /// any more, by task.
+    /// Records that the epoch in progress is complete. Returns the delivered segments that no
+    /// checkpoint contains, by task.
     pub(crate) fn saved(&mut self) -> Vec<(usize, Vec<String>)> {
         let mut forgotten = Vec::new();
         for (task, delivery) in &mut self.0 {
@@ -104,20 +106,20 @@ impl Deliveries {
         forgotten
     }
 
-    /// True if a commit has left some of what it was offered.
+    /// Returns true if a commit left some of its promises.
     pub(crate) fn left_some(&self) -> bool {
         self.0.values().any(|delivery| delivery.left_some)
     }
 
-    /// Time went by: what commits have left may be offered again.
+    /// Allows promises that commits left to be offered again, because time has passed.
     pub(crate) fn tick(&mut self) {
         self.0.values_mut().for_each(|delivery| delivery.left_some = false);
     }
 
-    /// Begins a commit for every sink task that has closed promises, and none underway. Behind the
-    /// last epoch every sink task gets one, also without promises. What a commit has left waits for
-    /// the next tick or epoch, so that a sink that gathers many segments isn't asked without a
-    /// pause.
+    /// Begins a commit for every sink task that has closed promises and no commit in progress.
+    /// After the last epoch every sink task gets a commit, with or without promises. Promises that
+    /// a commit left wait for the next tick or epoch, so that a sink that gathers many segments
+    /// isn't asked continuously.
     pub(crate) fn begin(&mut self, last: bool) -> Vec<(usize, Vec<Promise>)> {
         let mut begun = Vec::new();
         for (task, delivery) in &mut self.0 {
@@ -132,38 +134,39 @@ impl Deliveries {
         begun
     }
 
-    /// A sink task has delivered these segments of the commit underway, and left the others. The
-    /// store still names them until the next checkpoint; repeating them does no harm.
+    /// Records that a sink task has delivered these segments of the commit in progress, and left
+    /// the others. The store still contains the segments until the next checkpoint; delivering them
+    /// again does no harm.
     pub(crate) fn committed(&mut self, task: usize, segments: Vec<String>) {
         let delivery = self.of(task);
         let is_done = |promise: &Promise| segments.contains(&promise.segment);
         let promised = delivery.promises.len();
         delivery.promises.retain(|promise| !is_done(promise));
-        // A prepare that ran beside the commit may have promised the same again: nobody needs that
-        // now.
+        // A prepare that ran beside the commit may have promised the same segments again, which is
+        // obsolete.
         delivery.prepared.retain(|promise| !is_done(promise));
         delivery.left_some = delivery.offered > promised - delivery.promises.len();
         delivery.underway = false;
         delivery.delivered.extend(segments);
     }
 
-    /// When the oldest segment that is still open was begun.
+    /// Returns the time at which the oldest open segment was begun.
     pub(crate) fn oldest_open(&self) -> Option<OffsetDateTime> {
         self.0.values().filter_map(|delivery| delivery.open_since).min()
     }
 
-    /// Returns true if nothing is left to deliver.
+    /// Returns true if everything is delivered.
     pub(crate) fn are_done(&self) -> bool {
         self.not_done().next().is_none()
     }
 
-    /// The tasks that have something left to deliver, or whose commit is underway.
+    /// Returns the tasks that have undelivered promises or a commit in progress.
     pub(crate) fn not_done(&self) -> impl Iterator<Item = usize> {
         let is_not_done = |delivery: &Delivery| delivery.underway || !delivery.promises.is_empty();
         self.0.iter().filter(move |(_, delivery)| is_not_done(delivery)).map(|(task, _)| *task)
     }
 
-    /// How much a sink task has promised and not delivered, in bytes.
+    /// Returns the bytes that a sink task has promised and not delivered.
     pub(crate) fn bytes(&self, task: usize) -> u64 {
         self.0
             .get(&task)

@@ -1,4 +1,4 @@
-//! What happens to the coordinator's state machine, and what it says to do.
+//! The events that the coordinator's state machine handles, and the actions that it returns.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,39 +8,39 @@ use crate::checkpoint::Changes;
 use crate::epoch::{Mark, Promise};
 use crate::protocol::FromTask;
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Time went by. `emitted` counts what all spouts emitted since the start.
+    /// Time has passed.
     Tick {
-        /// Tuples that spouts emitted since the start.
+        /// The number of tuples that all spouts have emitted since the start.
         emitted: u64,
     },
     /// A task reported.
     Task(FromTask),
-    /// What `Save` asked for is durable.
+    /// The epoch of a `Save` is durable.
     Saved {
         /// The epoch that was saved.
         epoch: u64,
     },
-    /// Somebody asked for a graceful drain.
+    /// A user asked for a graceful drain.
     Stop,
-    /// Somebody asked for other numbers of tasks.
+    /// A user asked for other numbers of tasks.
     Rebalance,
-    /// Somebody asked that spouts emit nothing (true), or that they go on (false).
+    /// A user paused all spouts (true), or let them continue (false).
     SetInactive(bool),
-    /// Somebody gave a drain another time than the policy.
+    /// A user replaced the policy's deadline of a drain.
     DrainWithin(Duration),
     /// The state store or another part of the engine failed for good.
     Broken(String),
 }
 
-/// Something to do.
+/// An action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Tell all spouts to send this barrier.
     Inject(Arc<Mark>),
-    /// Save what the epoch changed, and report `Saved`.
+    /// Save the changes of the epoch, and report `Saved`.
     Save(Changes),
     /// Tell a sink task to make these promises visible.
     Commit {
@@ -49,44 +49,44 @@ pub enum Action {
         /// Closed promises, in order.
         promises: Vec<Promise>,
     },
-    /// Tell a sink task that no checkpoint names these delivered segments any more.
+    /// Tell a sink task that no checkpoint contains these delivered segments.
     Forget {
         /// The number of the task.
         task: usize,
         /// The names of the segments.
         segments: Vec<String>,
     },
-    /// This epoch is complete: tell all spouts, which may have to trim what they read.
+    /// The epoch is complete. Tell all spouts, which may have to trim their source.
     Complete(u64),
-    /// Tell all spouts to read no more.
+    /// Tell all spouts to stop reading.
     StopSources,
-    /// Tell these spouts to emit nothing for now, and all others to go on.
+    /// Tell these spouts to pause, and all others to continue.
     Pause(BTreeSet<usize>),
-    /// All tasks end: tell them, and whoever waits.
+    /// End all tasks, and report the outcome.
     End(Outcome),
 }
 
-/// How the tasks of a topology came to their end.
+/// The outcome of a run of all tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything is delivered, after all sources ended (`all`) or were stopped.
+    /// Everything is delivered.
     Finished {
-        /// All sources ended by themselves.
+        /// True if all sources ended by themselves, false if they were stopped.
         all: bool,
     },
-    /// A component or the engine failed for good; the text names it and the cause.
+    /// A component or the engine failed for good. The text names it and the cause.
     Failed(String),
-    /// The drain deadline went by; the text names what wasn't done yet.
+    /// The drain deadline passed. The text names the unfinished work.
     NotClean(String),
-    /// A task panicked or was lost: everything goes back to the newest complete checkpoint.
+    /// A task panicked or was lost. All tasks go back to the newest complete checkpoint.
     RollBack {
         /// The number of the task.
         task: usize,
-        /// What happened, naming the task.
+        /// The cause, with the name of the task.
         cause: String,
-        /// The hash of the tuple that it was working on.
+        /// The hash of the tuple that the task was processing.
         tuple: Option<u64>,
     },
-    /// The last epoch is complete, and tasks may start in other numbers.
+    /// The last epoch is complete, and tasks may be started in other numbers.
     Rebalance,
 }

@@ -1,5 +1,5 @@
-//! The coordinator's state machine: events and the time in, actions out. It does no I/O and reads
-//! no clock.
+//! The coordinator's state machine. It takes events and the time, and returns actions. It does no
+//! I/O and reads no clock.
 //!
 //! ```text
 //! Running ──all sources ended──▶ Draining(finish) ──last epoch complete──▶ Committing ──▶ Ended
@@ -9,11 +9,11 @@
 //! ```
 //!
 //! A machine lives from one start of all tasks to their end. After `Rebalance` and `RollBack` the
-//! engine starts all of them anew from the newest complete checkpoint, with a machine of its own.
+//! engine starts all tasks again from the newest complete checkpoint, with a new machine.
 //!
 //! An epoch: `Inject` → every task reports → `Save` → `Saved` → `Commit` for each sink task that
-//! has closed promises. One epoch at a time, and one commit at a time for each sink task; no epoch
-//! waits for a commit.
+//! has closed promises. There is one epoch at a time, and one commit at a time for each sink task.
+//! No epoch waits for a commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,113 +32,113 @@ use crate::metrics::Phase;
 use crate::protocol::{FromTask, Report};
 use crate::topology::Checkpoint;
 
-/// What the machine has to know of a task.
+/// The role of a task, as far as the machine is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskRole {
-    /// It is told to send barriers, and reports cursors.
+    /// Sends barriers on request, and reports cursors.
     Spout,
-    /// It reports state.
+    /// Reports state.
     Bolt,
-    /// It reports promises, and is told to commit them.
+    /// Reports promises, and commits them on request.
     Sink,
 }
 
-/// The topology's own numbers.
+/// The topology's settings.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// When and whether epochs are made durable.
+    /// The interval at which epochs are made durable, if they are.
     pub checkpoint: Checkpoint,
-    /// How old a file of the lake gets at most.
+    /// The largest age of an open file of the lake.
     pub micro_batch_age: Duration,
-    /// When a folder of the lake closes.
+    /// The interval after which a partition of the lake closes.
     pub partition_every: Duration,
-    /// How long a drain may take after `Stop`, and commits after the last epoch.
+    /// The time limit of a drain after `Stop`, and of the commits after the last epoch.
     pub drain_deadline: Duration,
-    /// True if bolts emit what they hold back when all sources have ended.
+    /// True if bolts emit the tuples that they hold back when all sources have ended.
     pub flushes: bool,
-    /// The bounds of the sink tasks that have one.
+    /// The bounds of those sink tasks that have one.
     pub outboxes: BTreeMap<usize, Outbox>,
 }
 
-/// How soon a sink that has left some of what it was offered is offered it again.
+/// The interval after which promises that a commit left are offered to the sink again.
 const OFFER_AGAIN: Duration = Duration::from_secs(1);
 
-/// How often barriers are due under `checkpoint: Off`, so that files are published soon after they
+/// The interval of barriers under `checkpoint: Off`, so that files are published soon after they
 /// close.
 const EVERY_WHEN_OFF: Duration = Duration::from_secs(1);
 
-/// What a machine goes on from.
+/// The state from which a machine continues.
 #[derive(Clone, Debug, Default)]
 pub struct Resumed {
-    /// The newest complete epoch; 0 if there is none.
+    /// The newest complete epoch; 0 before the first.
     pub epoch: u64,
-    /// The boundary of the partition that was open in it.
+    /// The boundary of the partition that was open at that epoch.
     pub boundary: Option<OffsetDateTime>,
-    /// Closed promises to deliver, by sink task.
+    /// The closed promises to deliver, by sink task.
     pub promises: BTreeMap<usize, Vec<Promise>>,
 }
 
-/// How much a sink task may have promised and not delivered.
+/// The bound on the data that a sink task has promised and not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbox {
-    /// From here on the spouts upstream pause, in bytes.
+    /// The bytes from which the spouts upstream pause.
     pub bytes_max: u64,
-    /// Those spouts, by their tasks' numbers.
+    /// The numbers of the tasks of these spouts.
     pub upstream: BTreeSet<usize>,
-    /// The end of all sources awaits its readers without a deadline.
+    /// True if the end of all sources waits for the sink's readers without a deadline.
     pub waits_for_readers: bool,
 }
 
-/// An epoch whose barrier is on its way.
+/// An epoch in progress.
 struct Epoch {
     mark: Arc<Mark>,
     missing: BTreeSet<usize>,
     changes: Changes,
-    /// All tasks have reported, and the store was asked to save.
+    /// True if all tasks have reported, and the store was asked to save.
     saving: bool,
 }
 
 /// The coordinator's state.
 pub struct Machine {
     policy: Policy,
-    /// Component and number of each task, for messages.
+    /// The component and the number of each task, for messages.
     names: Vec<String>,
     roles: Vec<TaskRole>,
     phase: Phase,
-    /// Sources that still run.
+    /// The sources that are still running.
     running: BTreeSet<usize>,
     epoch: Option<Epoch>,
     last_epoch: u64,
     complete: Option<(u64, Duration)>,
-    /// How long the newest complete epoch took, from its barrier to its end.
+    /// The duration of the newest complete epoch, from its barrier to its completion.
     took: Option<Duration>,
-    /// True if the last barrier was sent; nothing follows it.
+    /// True if the last barrier was sent. No barrier follows it.
     last_sent: bool,
     boundary: OffsetDateTime,
     started_at: Duration,
     emitted: u64,
     emitted_at_barrier: u64,
-    /// Something happened that only a further barrier makes durable.
+    /// True if something changed that only a further barrier makes durable.
     dirty: bool,
     stopping: bool,
     deadline: Option<Duration>,
     rebalancing: bool,
-    /// The barrier that all sources' own end brought about was sent.
+    /// True if the last barrier was sent because all sources ended by themselves.
     finishing: bool,
     deliveries: Deliveries,
     outboxes: BTreeMap<usize, Outbox>,
     /// The sink tasks whose outbox is full.
     full: BTreeSet<usize>,
-    /// The spouts that pause, for that or since the topology is inactive.
+    /// The paused spouts: upstream of a full outbox, or all if the topology is inactive.
     paused: BTreeSet<usize>,
-    /// Somebody asked that nothing is emitted for now.
+    /// True if a user paused all spouts.
     is_inactive: bool,
     ended: bool,
 }
 
 impl Machine {
-    /// Of a topology that is about to start at `wall` (UTC) and `now` (monotonic), and goes on from
-    /// `resumed`. `tasks` are the names and roles of all tasks, by their numbers.
+    /// Creates the machine of a topology that starts at `wall` (UTC) and `now` (monotonic), and
+    /// continues from `resumed`. `tasks` are the names and roles of all tasks, by number.
     pub fn new(
         mut policy: Policy,
         tasks: Vec<(String, TaskRole)>,
@@ -181,7 +181,7 @@ impl Machine {
         }
     }
 
-    /// Takes an event, and says what to do.
+    /// Handles an event, and returns the actions to perform.
     pub fn handle(&mut self, event: Event, wall: OffsetDateTime, now: Duration) -> Vec<Action> {
         if self.ended {
             return Vec::new();
@@ -209,21 +209,21 @@ impl Machine {
         actions
     }
 
-    /// Begins inactive: spouts are told so before they are started.
+    /// Makes the machine begin inactive: spouts are paused before they are started.
     pub fn begin_inactive(&mut self) {
         self.is_inactive = true;
     }
 
-    /// True if spouts emit nothing for now, since somebody asked for that.
+    /// Returns true if a user paused all spouts.
     pub fn is_inactive(&self) -> bool {
         self.is_inactive
     }
 
-    /// When to send the next `Tick`, at the latest, on the monotonic clock.
+    /// Returns the latest monotonic time for the next `Tick`.
     pub fn next_tick(&self, wall: OffsetDateTime, now: Duration) -> Duration {
         let age = self.oldest_open().map(|since| later(since, self.policy.micro_batch_age) - wall);
         let rollover = later(self.boundary, self.policy.partition_every) - wall;
-        // What is due waits for the epoch in progress: its end is an event, and needs no timer.
+        // A due barrier waits for the epoch in progress, whose end is an event and needs no timer.
         let is_open =
             self.epoch.is_none() && !self.last_sent && !self.stopping && !self.rebalancing;
         let wall_waits = age
@@ -235,26 +235,26 @@ impl Machine {
         let waits = [self.started_at + self.every(), now + self.every().min(offered_again)];
         let next =
             wall_waits.chain(waits.into_iter().filter(|at| *at > now)).chain(self.deadline).min();
-        // A due barrier that waits for the epoch in progress must not make the timer spin.
+        // A due barrier that waits for the epoch mustn't make the timer fire continuously.
         next.unwrap_or(now + self.every()).max(now + Duration::from_millis(1))
     }
 
-    /// What the topology is doing.
+    /// Returns the phase of the topology.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// The boundary of the open partition, and when the next one begins.
+    /// Returns the boundary of the open partition, and the time at which the next one begins.
     pub fn partition(&self) -> (OffsetDateTime, OffsetDateTime) {
         (self.boundary, later(self.boundary, self.policy.partition_every))
     }
 
-    /// The newest complete epoch, and when it was completed on the monotonic clock.
+    /// Returns the newest complete epoch, and the monotonic time at which it was completed.
     pub fn complete(&self) -> Option<(u64, Duration)> {
         self.complete
     }
 
-    /// How long the newest complete epoch took; `None` before the first of this start.
+    /// Returns the duration of the newest epoch that was completed since the start, if any.
     pub fn took(&self) -> Option<Duration> {
         self.took
     }
@@ -281,7 +281,6 @@ impl Machine {
                 let cursors =
                     cursors.into_iter().map(|(split, cursor)| ((name.clone(), split), cursor));
                 self.epoch_of(epoch).changes.cursors.extend(cursors);
-                let name = self.component(task).to_owned();
                 let times = times.into_iter().map(|(split, time)| ((name.clone(), split), time));
                 self.epoch_of(epoch).changes.split_times.extend(times);
                 self.reported(task, actions);
@@ -290,7 +289,8 @@ impl Machine {
                 let name = self.component(task).to_owned();
                 let epoch = self.epoch_of(epoch);
                 if watermark != EventTime::UNKNOWN {
-                    // Where a sender is idle, tasks may differ by what they read first.
+                    // The tasks of a bolt may report different times while a sender is idle,
+                    // because each reads its channels in its own order.
                     let newest = epoch.changes.watermarks.entry(name.clone()).or_insert(watermark);
                     *newest = watermark.max(*newest);
                 }
@@ -323,16 +323,16 @@ impl Machine {
             }
             Report::Lost => {
                 let Some(name) = self.names.get(task) else {
-                    let cause = "the thread that writes checkpoints is gone, and didn't say why";
+                    let cause = "the thread that writes checkpoints ended without a report";
                     return self.end(Outcome::Failed(cause.into()), actions);
                 };
-                let cause = format!("{name} is gone, and didn't say why");
+                let cause = format!("{name} ended without a report");
                 self.end(Outcome::RollBack { task, cause, tuple: None }, actions);
             }
         }
     }
 
-    /// The component that a task belongs to.
+    /// Returns the component to which a task belongs.
     fn component(&self, task: usize) -> &str {
         component_of(&self.names[task])
     }
@@ -372,7 +372,7 @@ impl Machine {
             forgotten.into_iter().map(|(task, segments)| Action::Forget { task, segments }),
         );
         if epoch.mark.barrier.last && self.rebalancing {
-            // What isn't delivered yet is in the checkpoint, and the next tasks deliver it.
+            // Undelivered promises are in the checkpoint, and the next tasks deliver them.
             return self.end(Outcome::Rebalance, actions);
         }
         if epoch.mark.barrier.last {
@@ -386,8 +386,8 @@ impl Machine {
         actions.extend(begun.into_iter().map(|(task, promises)| Action::Commit { task, promises }));
     }
 
-    /// Spouts upstream of a full outbox pause until it is half empty: it drains in the meantime.
-    /// All spouts of an inactive topology pause.
+    /// Pauses the spouts upstream of a full outbox until the outbox is half empty. Pauses all
+    /// spouts of an inactive topology.
     fn watch_outboxes(&mut self, actions: &mut Vec<Action>) {
         let mut paused = BTreeSet::new();
         if self.is_inactive {
@@ -415,7 +415,7 @@ impl Machine {
             return;
         }
         if self.phase == Phase::Committing {
-            // The deadline of an end that came by itself may have been put off, or lifted.
+            // The deadline of an end that came by itself may have been extended or removed.
             self.stopping = self.finishing;
             self.deadline = Some(now + self.policy.drain_deadline);
             return;
@@ -426,21 +426,21 @@ impl Machine {
     }
 
     fn rebalance(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        // An end that has begun goes first: there is nothing to share out any more.
+        // An end in progress comes before a rebalance, because there is no further work to divide.
         if !self.stopping && !self.last_sent && !self.rebalancing {
             self.rebalancing = true;
             self.drain(now, actions);
         }
     }
 
-    /// The end of all sources awaits deliveries for as long as they go on.
+    /// Extends the deadline of an end that came by itself, because a delivery has succeeded.
     fn delivered(&mut self, now: Duration) {
         if self.phase == Phase::Committing && self.finishing && !self.stopping {
             self.deadline = Some(now + self.policy.drain_deadline);
         }
     }
 
-    /// Returns true if the end of all sources has come, and only readers are waited for.
+    /// Returns true if all sources have ended by themselves, and only readers are waited for.
     fn awaits_readers(&self) -> bool {
         let waits =
             |task: &usize| self.outboxes.get(task).is_some_and(|outbox| outbox.waits_for_readers);
@@ -456,7 +456,7 @@ impl Machine {
         actions.push(Action::StopSources);
     }
 
-    /// What follows from the state, whatever event brought it about.
+    /// Performs all steps that the present state allows, whichever event led to the state.
     fn go_on(&mut self, wall: OffsetDateTime, now: Duration, actions: &mut Vec<Action>) {
         if self.ended {
             return;
@@ -478,8 +478,7 @@ impl Machine {
             self.deadline = None;
         }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
-            // Tasks that can't drain in time start anew from the newest checkpoint, which loses
-            // nothing.
+            // Tasks that can't drain in time restart from the newest checkpoint, losing nothing.
             let waiting = self.not_done();
             self.end(
                 if self.rebalancing { Outcome::Rebalance } else { Outcome::NotClean(waiting) },
@@ -539,7 +538,7 @@ impl Machine {
         actions.push(Action::Inject(mark));
     }
 
-    /// What a drain still waits for, and when it is given up; `None` while there is none.
+    /// Returns the work that a drain waits for and its deadline, if there is a drain.
     pub fn drain_awaits(&self) -> Option<(String, Duration)> {
         let deadline = self.deadline.filter(|_| !self.ended)?;
         Some((self.waits_for(), deadline))
@@ -564,7 +563,7 @@ impl Machine {
         }
     }
 
-    /// What a drain that is given up was waiting for.
+    /// Returns the unfinished work of a drain that is given up.
     fn not_done(&self) -> String {
         if self.phase == Phase::Committing {
             let tasks = self.list(self.deliveries.not_done());

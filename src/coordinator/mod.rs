@@ -1,4 +1,4 @@
-//! WHEN things happen: a pure state machine, and the thin actor around it.
+//! Decides when things happen (WHEN): a pure state machine, and the actor around it.
 
 mod actor;
 mod boundary;

@@ -12,24 +12,24 @@ use crate::fault::point;
 use crate::panics::{caught, message};
 use crate::protocol::Alive;
 
-/// How often the store is looked at while there is nothing to save. It costs two calls of the
-/// system.
+/// The interval at which the store is checked while there is nothing to save. A check takes two
+/// system calls.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What the thread reports.
+/// A report of the thread.
 pub enum Said {
     /// This epoch is durable.
     Saved(u64),
-    /// It isn't yet: the disk is full. It is tried again.
+    /// The epoch isn't durable yet, because the disk is full. Saving is tried again.
     Waits(String),
-    /// It can't be saved.
+    /// The epoch can't be saved.
     Failed(String),
 }
 
-/// Starts the thread. It ends when the sender is dropped; `alive` is gone with it.
+/// Starts the thread, which ends when the sender is dropped, and then drops `alive`.
 ///
 /// # Errors
-/// If there is no thread to be had.
+/// If the operating system can't create a thread.
 pub(crate) fn start(
     store: Arc<dyn StateStore>,
     report: impl Fn(Said) + Send + 'static,
@@ -42,7 +42,8 @@ pub(crate) fn start(
             match epochs.recv_timeout(CHECK_EVERY) {
                 Ok(changes) => report(save(&*store, &changes, &report)),
                 Err(RecvTimeoutError::Disconnected) => break,
-                // Where nothing flows, a state that was deleted would never be missed.
+                // Without this check, a topology without data would never notice that its state was
+                // deleted.
                 Err(RecvTimeoutError::Timeout) => {
                     if let Err(error) = store.check()
                         && error.kind() == Kind::Fatal
@@ -66,12 +67,12 @@ fn save(store: &dyn StateStore, changes: &Changes, report: &impl Fn(Said)) -> Sa
     loop {
         let saved = point("coordinator.save")
             .map_err(|cause| Error::file("can't save the checkpoint", cause));
-        // The database is a library's: whatever it meets on the disk, the topology ends with its
-        // reason.
+        // The database is a library. If it panics over something on the disk, the topology ends
+        // with that reason.
         let save = || saved.and_then(|()| store.save(changes));
         let saved = caught(save).unwrap_or_else(|panic| {
             let said = message(panic.as_ref());
-            Err(Error::fatal(format!("can't save the checkpoint: the database gave up: {said}")))
+            Err(Error::fatal(format!("can't save the checkpoint: the database panicked: {said}")))
         });
         match saved {
             Ok(()) => return Said::Saved(changes.epoch),

@@ -1,4 +1,4 @@
-//! What must hold of the machine, without actors, clocks or disks.
+//! Tests of the machine, without actors, clocks or disks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const AGE: u64 = 60;
 const HOUR: u64 = 3600;
 const DEADLINE: u64 = 30;
 
-/// The tasks of most tests.
+/// The number of each task in most tests.
 const SPOUT: usize = 0;
 const BOLT: usize = 1;
 const LAKE: usize = 2;
@@ -65,7 +65,7 @@ impl Rig {
         }
     }
 
-    /// What follows, but for the news of complete epochs.
+    /// Handles an event. Returns the actions, except the news of complete epochs.
     fn happens(&mut self, event: Event) -> Vec<Action> {
         let mut actions = self.machine.handle(event, self.wall, self.now);
         actions.retain(|action| !matches!(action, Action::Complete(_)));
@@ -83,7 +83,7 @@ impl Rig {
         self.happens(Event::Task(FromTask { task, report }))
     }
 
-    /// Posts are emitted, and the next barrier is due.
+    /// Emits posts, and returns the next barrier.
     fn next_barrier(&mut self) -> Arc<Mark> {
         self.emitted += 1;
         let actions = self.tick_after(EVERY);
@@ -101,7 +101,7 @@ impl Rig {
         self.reports(task, Report::Prepared { epoch, prepared })
     }
 
-    /// All tasks pass a barrier; gives what the last report leads to.
+    /// Reports that all tasks passed a barrier. Returns the actions after the last report.
     fn all_report(&mut self, epoch: u64, lake: &[Promise], slow: &[Promise]) -> Vec<Action> {
         assert_eq!(
             self.reports(SPOUT, Report::Cursors { epoch, cursors: vec![], times: vec![] }),
@@ -118,7 +118,7 @@ impl Rig {
         self.prepares(SLOW, epoch, slow, None)
     }
 
-    /// An epoch is reported and saved; gives what follows from that.
+    /// Reports and saves an epoch. Returns the actions that follow.
     fn completes(&mut self, epoch: u64, lake: &[Promise], slow: &[Promise]) -> Vec<Action> {
         let actions = self.all_report(epoch, lake, slow);
         assert!(
@@ -151,7 +151,7 @@ fn closed(segment: &str) -> Promise {
     promise(segment, true)
 }
 
-/// A commit that has delivered these segments.
+/// Returns the report of a commit that has delivered these segments.
 fn delivered(segments: &[&str]) -> Report {
     Report::Committed { segments: segments.iter().map(|segment| (*segment).to_owned()).collect() }
 }
@@ -270,7 +270,7 @@ fn a_slow_commit_delays_no_later_epoch_and_its_promises_are_carried_until_it_is_
     let after = [forget(LAKE, &["a/0"]), commit(LAKE, &[closed("a/1")])];
     assert_eq!(rig.happens(Event::Saved { epoch: 2 }), after);
     assert_eq!(rig.reports(LAKE, delivered(&["a/1"])), []);
-    // What the sink no longer repeats is still carried: it isn't committed yet.
+    // A promise that the sink doesn't repeat is still carried, because it isn't committed yet.
     rig.next_barrier();
     let actions = rig.all_report(3, &[], &[]);
     let [Action::Save(changes)] = &actions[..] else { panic!("{actions:?}") };
@@ -330,10 +330,11 @@ fn a_segment_that_a_prepare_promised_beside_its_commit_is_not_forgotten_while_it
     assert_eq!(rig.completes(1, &[], &[closed("s/0")]), [commit(SLOW, &[closed("s/0")])]);
     rig.next_barrier();
     assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), []);
-    // It was prepared before the commit was done, and is reported after it.
+    // The promise was prepared before the commit was done, and is reported after it.
     let actions = rig.all_report(2, &[], &[closed("s/0")]);
+    let promised = [closed("s/0")];
     assert!(
-        matches!(&actions[..], [Action::Save(changes)] if changes.promises["slow"] == [closed("s/0")])
+        matches!(&actions[..], [Action::Save(changes)] if changes.promises["slow"] == promised)
     );
     assert_eq!(rig.happens(Event::Saved { epoch: 2 }), [commit(SLOW, &[closed("s/0")])]);
     assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), []);
@@ -387,7 +388,7 @@ fn a_drain_takes_the_time_that_it_is_told() {
     assert!(matches!(&rig.tick_after(1)[..], [Action::End(Outcome::NotClean(_))]));
 }
 
-/// How the run ends when the drain deadline goes by.
+/// Returns the message of a run whose drain deadline passes.
 fn late(rig: &mut Rig) -> String {
     assert_eq!(rig.tick_after(DEADLINE - 1), []);
     match &rig.tick_after(1)[..] {
@@ -434,7 +435,7 @@ fn the_end_of_all_sources_awaits_deliveries_for_as_long_as_they_go_on() {
     let late = "commits of slow[0] were not done within the drain deadline";
     assert_eq!(rig.tick_after(1), [Action::End(Outcome::NotClean(late.into()))]);
 
-    // After a stop the deadline stands.
+    // After a stop the deadline isn't extended.
     let mut rig = Rig::new();
     rig.happens(Event::Stop);
     rig.reports(SPOUT, Report::SourceStopped);

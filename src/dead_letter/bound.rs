@@ -121,8 +121,8 @@ impl LetterBound {
             let first = self.lost == 1;
             return Kept::No(first.then(|| {
                 format!(
-                    "dead letters come faster than can be kept ({per_s} a second, {at_once} at once): \
-                     from here on they are counted only"
+                    "dead letters come faster than can be kept ({per_s} a second, {at_once} at \
+                     once): from here on they are only counted"
                 )
             }));
         }

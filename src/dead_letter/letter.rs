@@ -169,7 +169,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_of_all_types_come_back_as_they_were(values in prop::collection::vec(any_value(), 0..6)) {
+        fn values_of_all_types_come_back_as_they_were(
+            values in prop::collection::vec(any_value(), 0..6),
+        ) {
             let back = sent(&values).1;
             prop_assert_eq!(back, values);
         }
@@ -178,7 +180,9 @@ mod tests {
         fn raw_bytes_come_back_as_they_were(raw in any::<Vec<u8>>(), cut in any::<bool>()) {
             let letter = DeadLetter { raw: raw.clone().into(), error: "no".into(), cut };
             let letter = Letter::read(&letter.to_json("in", OffsetDateTime::UNIX_EPOCH)).unwrap();
-            let Refused::Raw { bytes, cut: was_cut } = letter.refused else { panic!("no tuple was sent") };
+            let Refused::Raw { bytes, cut: was_cut } = letter.refused else {
+                panic!("no tuple was sent")
+            };
             prop_assert_eq!((bytes.to_vec(), was_cut), (raw, cut));
         }
     }

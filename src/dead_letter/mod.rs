@@ -130,7 +130,12 @@ mod tests {
             serde_json::from_slice(&letter(b"[\"x\"").to_json("in", now)).unwrap();
         assert_eq!(
             text,
-            json!({"dead": {"component": "in", "error": "a:1: no", "time": "1970-01-01T00:00:00Z", "raw": "[\"x\""}})
+            json!({"dead": {
+                "component": "in",
+                "error": "a:1: no",
+                "time": "1970-01-01T00:00:00Z",
+                "raw": "[\"x\""
+            }})
         );
         let bytes: serde_json::Value =
             serde_json::from_slice(&letter(b"\xff\x00").to_json("in", now)).unwrap();

@@ -1,5 +1,5 @@
-//! The actors of bolts: one that shares an executor with others, and one with a thread of its own.
-//! Both are thin: they give their task a turn when it is woken, and do as it says next.
+//! The actors of bolts: one that shares an executor with other tasks, and one with a thread of its
+//! own. Both contain little logic: they give a woken task a turn and act on the result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,51 +15,51 @@ use crate::flow::{Need, TaskHandle, WakeUp};
 use crate::panics::caught;
 use crate::protocol::{Control, Report, Reporter};
 
-/// Another turn is due: the task's own message to itself.
+/// The task's message to itself: another turn is due.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Turn;
 
-/// A wait is over.
+/// The message that a wait is over.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct TimeOver;
 
-/// A task and what its actor knows of it.
-pub(crate) struct Shell {
+/// A task, and the state that its actor keeps about it.
+pub(crate) struct TaskShell {
     task: Option<BoltTask>,
     handle: Arc<TaskHandle>,
     reporter: Reporter,
-    /// A turn or a pause is pending: a wake has nothing to add to it.
+    /// True if a turn or a pause is pending, so that a wake has no effect.
     pending: bool,
 }
 
-/// What an actor does after a turn.
-enum After {
+/// The action of an actor after a turn.
+enum AfterTurn {
     Turn,
     Wait(Duration),
     Nothing,
 }
 
-impl Shell {
-    /// Of a task that hasn't had its first turn.
+impl TaskShell {
+    /// Creates the actor's state for a task that hasn't had its first turn.
     pub(crate) fn new(task: BoltTask, handle: Arc<TaskHandle>) -> Self {
         let reporter = task.reporter.clone();
         Self { task: Some(task), handle, reporter, pending: false }
     }
 
-    fn woken(&mut self) -> After {
-        // What woke it may have been the end of a wait, and not somebody who took its need.
+    fn woken(&mut self) -> AfterTurn {
+        // The end of a wait, and not a sender that cleared the need, may have woken the task.
         self.handle.is_awake();
-        if self.pending { After::Nothing } else { self.turn() }
+        if self.pending { AfterTurn::Nothing } else { self.turn() }
     }
 
-    fn due(&mut self) -> After {
+    fn due(&mut self) -> AfterTurn {
         self.pending = false;
         self.turn()
     }
 
-    fn time_over(&mut self) -> After {
+    fn time_over(&mut self) -> AfterTurn {
         if let Some(task) = &mut self.task {
             task.flush();
         }
@@ -67,32 +67,32 @@ impl Shell {
         self.woken()
     }
 
-    fn turn(&mut self) -> After {
-        let Some(task) = &mut self.task else { return After::Nothing };
+    fn turn(&mut self) -> AfterTurn {
+        let Some(task) = &mut self.task else { return AfterTurn::Nothing };
         let next = match caught(|| task.turn()) {
             Ok(next) => next,
             Err(panic) => {
                 let (message, tuple) = (panic_message(panic.as_ref()), task.panicked_on);
                 self.reporter.send(Report::Panicked { message, tuple });
                 self.task = None;
-                return After::Nothing;
+                return AfterTurn::Nothing;
             }
         };
         let after = match next {
-            Next::Turn => After::Turn,
+            Next::Turn => AfterTurn::Turn,
             Next::Sleep(need) if self.handle.sleep_unless(need, || task.finds(need)) => {
-                After::Nothing
+                AfterTurn::Nothing
             }
             Next::SleepAtMost(time)
                 if self.handle.sleep_unless(Need::Input, || task.finds(Need::Input)) =>
             {
-                return After::Wait(time);
+                return AfterTurn::Wait(time);
             }
-            Next::Sleep(_) | Next::SleepAtMost(_) => After::Turn,
-            Next::Pause(time) => After::Wait(time),
-            Next::End => After::Nothing,
+            Next::Sleep(_) | Next::SleepAtMost(_) => AfterTurn::Turn,
+            Next::Pause(time) => AfterTurn::Wait(time),
+            Next::End => AfterTurn::Nothing,
         };
-        self.pending = !matches!(after, After::Nothing);
+        self.pending = !matches!(after, AfterTurn::Nothing);
         after
     }
 
@@ -104,7 +104,7 @@ impl Shell {
         self.watched(|task| task.forget(segments));
     }
 
-    /// Does something with the task, and reports a panic.
+    /// Runs `work` on the task, and reports a panic.
     fn watched(&mut self, work: impl FnOnce(&mut BoltTask)) {
         let Some(task) = &mut self.task else { return };
         if let Err(panic) = caught(|| work(task)) {
@@ -118,26 +118,26 @@ impl Shell {
 pub(crate) use crate::panics::message as panic_message;
 
 /// A bolt's task that shares an executor with others.
-pub(crate) struct BoltActor(pub Shell);
+pub(crate) struct BoltActor(pub TaskShell);
 
 impl BoltActor {
-    fn after(after: After, ctx: &mut Context<Self>) {
+    fn after(after: AfterTurn, ctx: &mut Context<Self>) {
         match after {
-            // A real yield: whatever else is ready on this executor goes first.
-            After::Turn => {
+            // A real yield: everything else that is ready on this executor runs first.
+            AfterTurn::Turn => {
                 let turn = wrap_future::<_, Self>(tokio::task::yield_now());
                 ctx.spawn(turn.map(|(), actor, ctx| {
                     let after = actor.0.due();
                     Self::after(after, ctx);
                 }));
             }
-            After::Wait(time) => {
+            AfterTurn::Wait(time) => {
                 ctx.run_later(time, |actor, ctx| {
                     let after = actor.0.time_over();
                     Self::after(after, ctx);
                 });
             }
-            After::Nothing => {}
+            AfterTurn::Nothing => {}
         }
     }
 }
@@ -178,29 +178,29 @@ impl Handler<Control> for BoltActor {
     }
 }
 
-/// A bolt's task that blocks, on a thread of its own.
+/// A bolt's task that blocks and therefore has a thread of its own.
 pub(crate) struct BlockingActor {
-    shell: Shell,
-    /// An executor that can wait while this thread blocks.
+    shell: TaskShell,
+    /// An executor for the timers of this task, whose own thread may block.
     timers: ArbiterHandle,
 }
 
 impl BlockingActor {
-    /// Its waits run on the executor `timers`.
-    pub(crate) fn new(shell: Shell, timers: ArbiterHandle) -> Self {
+    /// Creates the actor; its waits run on the executor `timers`.
+    pub(crate) fn new(shell: TaskShell, timers: ArbiterHandle) -> Self {
         Self { shell, timers }
     }
 
-    fn after(&self, after: After, me: Addr<Self>) {
+    fn after(&self, after: AfterTurn, me: Addr<Self>) {
         match after {
-            After::Turn => me.do_send(Turn),
-            After::Wait(time) => {
+            AfterTurn::Turn => me.do_send(Turn),
+            AfterTurn::Wait(time) => {
                 self.timers.spawn(async move {
                     tokio::time::sleep(time).await;
                     me.do_send(TimeOver);
                 });
             }
-            After::Nothing => {}
+            AfterTurn::Nothing => {}
         }
     }
 }
@@ -247,8 +247,8 @@ impl Handler<Control> for BlockingActor {
             }
             Control::Commit(promises) => self.shell.commit(promises),
             Control::Forget(segments) => self.shell.forget(segments),
-            // The thread ends with the last address; stopping the actor would only start another
-            // one.
+            // The thread ends when the last address is dropped. Stopping the actor would only start
+            // another.
             Control::Shutdown => self.shell.task = None,
             Control::Inject(_)
             | Control::StopSource

@@ -1,4 +1,4 @@
-//! Jobs that wait for a disk or a server, on threads beside the task's.
+//! Runs jobs that wait for a disk or a server, on threads beside the task's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,20 +13,20 @@ use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::panics::caught;
 use crate::protocol::{Alive, Meter, Report, Reporter, log};
 
-/// One thread that runs a task's jobs one after the other. At most three are ever queued: the
-/// coordinator has one epoch at a time, one commit for each sink task, and forgets only what a
-/// commit has delivered.
+/// A thread that runs a task's jobs one after the other. At most three are queued: the coordinator
+/// handles one epoch at a time, has one commit in progress for each sink task, and forgets only
+/// segments that a commit has delivered.
 pub(crate) struct JobThread {
     queue: Sender<Box<dyn FnOnce() + Send>>,
     stopped: Arc<AtomicBool>,
     meter: Arc<Meter>,
     reporter: Reporter,
-    /// What its jobs are, for people: `commit`.
+    /// The kind of its jobs, for people: `commit`.
     part: &'static str,
 }
 
 impl JobThread {
-    /// Starts the thread; it ends once this is dropped and the running job has ended.
+    /// Starts the thread, which ends after this value is dropped and the running job is done.
     pub(crate) fn start(
         part: &'static str,
         name: &str,
@@ -49,8 +49,8 @@ impl JobThread {
         Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter, reporter, part })
     }
 
-    /// Runs a job until it succeeds or fails for good, and reports what `done` makes of its result,
-    /// if anything.
+    /// Runs a job until it succeeds or fails for good. Passes the result to `done` and sends the
+    /// report that `done` returns, if any.
     pub(crate) fn run<T: 'static>(
         &self,
         mut job: Job<T>,
@@ -71,7 +71,7 @@ impl JobThread {
                 reporter.send(report);
             }
         });
-        // The thread ends only after this sender is dropped.
+        // The thread ends only after this sender is dropped, so sending can't fail.
         let _ = self.queue.send(work);
     }
 }
@@ -82,8 +82,8 @@ impl Drop for JobThread {
     }
 }
 
-/// Transient errors are tried again for as long as it takes: what was promised is never given up.
-/// None if the task is gone.
+/// Repeats a job after each transient error without limit: a promise is never given up. Returns
+/// `None` if the task is gone.
 fn until_done<T>(
     job: &mut Job<T>,
     stopped: &AtomicBool,
@@ -113,7 +113,7 @@ fn until_done<T>(
     None
 }
 
-/// Runs a job on a thread, or at once where the sink doesn't block.
+/// Runs a job on a thread, or immediately if the sink doesn't block.
 pub(crate) fn run_job<T: 'static>(
     thread: Option<&JobThread>,
     mut job: Job<T>,

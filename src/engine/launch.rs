@@ -1,4 +1,4 @@
-//! From tasks that are ready to actors that run.
+//! Starts the actors of tasks that are ready.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -6,23 +6,23 @@ use std::thread;
 use actix::{Actor, Arbiter, SyncArbiter};
 use tracing::Span;
 
-use super::bolt_actor::{BlockingActor, BoltActor, Shell};
+use super::bolt_actor::{BlockingActor, BoltActor, TaskShell};
 use super::spout_actor::SpoutActor;
 use super::wiring::{Ready, ReadyKind};
 use crate::clock::SharedClock;
 use crate::coordinator::{TaskLine, TaskRole};
 use crate::protocol::{Report, log};
 
-/// The threads that tasks run on.
+/// The threads on which tasks run.
 pub(crate) struct Executors {
     lanes: Vec<Arbiter>,
-    /// The coordinator's, which no task can hold up.
+    /// The coordinator's executor, which no task can block.
     pub control: Arbiter,
     clock: SharedClock,
 }
 
 impl Executors {
-    /// One for each core, and the coordinator's.
+    /// Starts one executor for each core, and the coordinator's.
     pub(crate) fn start(clock: SharedClock) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let executor = || {
@@ -68,7 +68,7 @@ impl Executors {
             }
             ReadyKind::Bolt { task, blocks, sink } => {
                 let role = if sink { TaskRole::Sink } else { TaskRole::Bolt };
-                let shell = Shell::new(*task, Arc::clone(&handle));
+                let shell = TaskShell::new(*task, Arc::clone(&handle));
                 let mailbox = if blocks {
                     let (shell, timers) = (Mutex::new(Some(shell)), self.control.handle());
                     let span = Span::current();

@@ -1,5 +1,5 @@
-//! HOW a topology runs: actors, channels, the emitter, groupings, barriers. With the coordinator's
-//! thin actor this is the only code that knows actix actors and channels.
+//! Runs a topology (HOW): actors, channels, the emitter, groupings, barriers. Apart from the
+//! coordinator's thin actor, no other code uses actix actors and channels.
 //!
 //! ```text
 //! SpoutActor ─ Port ─ Emitter ══ channel ══▶ Inbox ─ BoltTask ─ Emitter ══ channel ══▶ …

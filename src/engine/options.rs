@@ -5,39 +5,40 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::again::Before;
+use super::again::UnchangedState;
 use crate::checkpoint::StateStore;
 use crate::clock::{SharedClock, SystemClock};
 use crate::dead_letter::LetterLimits;
 use crate::sink::SinkConfig;
 
-/// How a topology is run.
+/// The options with which a topology runs.
 pub struct RunOptions {
-    /// The clock that it runs by.
+    /// The clock of the run.
     pub clock: SharedClock,
-    /// Where its checkpoints are kept; not used under `checkpoint: Off`.
+    /// The store of its checkpoints; unused under `checkpoint: Off`.
     pub store: Arc<dyn StateStore>,
-    /// The folder for spools, and for dead letters where there is no lake.
+    /// The folder for spools, and for dead letters if the topology has no lake.
     pub state: PathBuf,
-    /// What belongs to the state, for a person who lists states: the topology's file.
+    /// The path of the topology's file, which is saved for people who list states.
     pub about: String,
-    /// How long a drain may take before it is given up.
+    /// The time after which a drain is given up.
     pub drain_deadline: Duration,
-    /// Components that go on without the state that the store has of them.
+    /// Components whose saved state is discarded.
     pub drop_state: BTreeSet<String>,
     /// The bound on the dead letters of each task of a bolt or sink.
     pub letters: LetterLimits,
     /// True if spouts emit nothing until [`Running::set_inactive`](super::Running::set_inactive).
     pub inactive: bool,
-    /// The sink that takes dead letters; `None` for the lake of dead letters.
+    /// The sink for dead letters; `None` for the lake of dead letters.
     pub dead_letters: Option<Arc<dyn SinkConfig>>,
-    /// It sends dead letters again, and leaves this as it was.
-    pub(super) again: Option<Before>,
+    /// Set in a run that sends dead letters again: the part of the checkpoint that this run must
+    /// not change.
+    pub(super) again: Option<UnchangedState>,
 }
 
 impl RunOptions {
-    /// By the system's clock, from the newest checkpoint of `store`, with the rest in the folder
-    /// `state`.
+    /// Creates options for a run by the system's clock, from the newest checkpoint of `store`, with
+    /// all other files in the folder `state`.
     pub fn new(store: Arc<dyn StateStore>, state: impl Into<PathBuf>) -> Self {
         let (clock, state) = (SystemClock::shared(), state.into());
         let about = String::new();
@@ -56,5 +57,5 @@ impl RunOptions {
     }
 }
 
-/// How long a drain may take unless it is told otherwise.
+/// The time after which a drain is given up by default.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);

@@ -1,9 +1,9 @@
-//! What components may know of the topology that they are part of.
+//! Describes a topology to its own components.
 
 use crate::component::{ComponentOutline, InputOutline, TopologyOutline};
 use crate::topology::{ComponentSpec, Grouping, InputSpec, Plan, Topology};
 
-/// The outline of a topology, without its hidden components.
+/// Returns the outline of a topology, without its hidden components.
 pub(crate) fn outline(topology: &Topology, plan: &Plan) -> TopologyOutline {
     let mut components = Vec::new();
     for (number, spec) in topology.components.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What happens to a tuple that failed: decided purely.
+//! Decides how to handle a tuple that failed. Pure.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use crate::bolt::{AfterFailure, LateFailures};
 use crate::error::{Kind, NO_ROOM_RETRY};
 use crate::topology::{AfterRetries, OnError};
 
-/// The wait before the first retry; each further one waits twice as long, up to [`BACKOFF_MAX`].
+/// The wait before the first retry. Each further wait is twice as long, up to [`BACKOFF_MAX`].
 pub(crate) const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 
 /// The longest wait between two retries.
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-/// What happens to a tuple that failed.
+/// The decision about a tuple that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// It is tried again after a wait, and that counts as an attempt.
+    /// The tuple is tried again after a wait, and the attempt is counted.
     Retry(Duration),
-    /// It is tried again after a wait, for as long as it takes.
+    /// The tuple is tried again after a wait, without a limit on attempts.
     Wait(Duration),
-    /// It goes to the dead letters.
+    /// The tuple goes to the dead letters.
     DeadLetter,
     /// The topology stops.
     Stop,
@@ -27,8 +27,8 @@ pub(crate) enum Decision {
     RollBack,
 }
 
-/// Decides for a tuple that failed with this kind of error after `retries` retries. `jitter` is a
-/// random number from 0 to 1: a wait is between half of its nominal length and the whole.
+/// Decides about a tuple that failed with this kind of error after `retries` retries. `jitter` is a
+/// random number from 0 to 1. A wait lasts between half of its nominal length and all of it.
 pub(crate) fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) -> Decision {
     match (kind, on_error) {
         (Kind::NoRoom, _) => Decision::Wait(NO_ROOM_RETRY),
@@ -44,7 +44,7 @@ pub(crate) fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) 
     }
 }
 
-/// Returns the same decisions for tuples that fail after `execute` took them.
+/// Returns the decisions for tuples that fail after `execute` returned, by the same rules.
 pub(crate) fn late_failures(on_error: &OnError) -> LateFailures {
     let on_error = on_error.clone();
     LateFailures::new(move |kind, retries| match decide(&on_error, kind, retries, rand::random()) {
@@ -54,8 +54,8 @@ pub(crate) fn late_failures(on_error: &OnError) -> LateFailures {
     })
 }
 
-/// Exponential backoff with jitter ("equal jitter" in M. Brooker, "Exponential Backoff And Jitter",
-/// 2015).
+/// Returns the exponential backoff with jitter ("equal jitter" in M. Brooker, "Exponential Backoff
+/// And Jitter", 2015).
 pub(crate) fn backoff(retries: u32, jitter: f64) -> Duration {
     let nominal = BACKOFF_FIRST.saturating_mul(1 << retries.min(16)).min(BACKOFF_MAX);
     nominal.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)

@@ -1,9 +1,9 @@
-//! Rows that the outside refuses when a sink delivers them: each becomes one dead letter, however
-//! often the commit is repeated.
+//! Writes the rows that a database or service refuses as dead letters: one for each row, even if
+//! the commit is repeated.
 //!
-//! The letters of one segment are one file, in a partition of the dead letters' lake whose name is
-//! made from the segment's. The file is put before the coordinator learns of the commit. So a
-//! commit that is repeated after a crash finds the file, and makes no second one.
+//! The letters of a segment are one file, in a partition of the dead letters' lake whose name is
+//! derived from the segment's. The file is written before the coordinator learns of the commit. A
+//! commit that is repeated after a crash finds the file and doesn't write a second one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::sink::{RefusedRow, RefusedRows};
 use crate::tuple::Tuple;
 use crate::value::encode;
 
-/// Makes dead letters of the rows that the outside of one sink refuses.
+/// A writer of dead letters for the rows that one sink couldn't deliver.
 #[derive(Clone)]
 pub(crate) struct RefusedRowsWriter {
     dead_letters: PathBuf,
@@ -34,8 +34,8 @@ pub(crate) struct RefusedRowsWriter {
 }
 
 impl RefusedRowsWriter {
-    /// A writer for one sink, with its inputs. `dead_root` is the folder that holds the lake of
-    /// dead letters.
+    /// Creates the writer for a sink and its inputs. `dead_root` is the folder that contains the
+    /// lake of dead letters.
     pub(crate) fn new(dead_root: &Path, component: &str, inputs: &[TaskInput]) -> Self {
         Self {
             dead_letters: dead_root.join(DEAD),
@@ -44,10 +44,12 @@ impl RefusedRowsWriter {
         }
     }
 
-    /// Makes one dead letter of each row, and returns how many are new. It can be repeated.
+    /// Writes a dead letter for each row, and returns the number of new ones. Repeated calls write
+    /// nothing twice.
     ///
     /// # Errors
-    /// If the letters can't be written, or the segment had other refused rows at an earlier commit.
+    /// If the letters can't be written, or if an earlier commit of the segment had other refused
+    /// rows.
     pub(crate) fn write(&self, refused: &[RefusedRows]) -> Result<u64> {
         let store = LocalStore::new(&self.dead_letters);
         let mut rows = 0;
@@ -59,7 +61,7 @@ impl RefusedRowsWriter {
         Ok(rows)
     }
 
-    /// True if the letters of the segment are new.
+    /// Returns true if the letters of the segment are new.
     fn write_segment(&self, store: &LocalStore, refused: &RefusedRows) -> Result<bool> {
         let segment = self.letters_segment(refused);
         if Replaced::default().has(store, &segment)? {
@@ -85,7 +87,7 @@ impl RefusedRowsWriter {
         )))
     }
 
-    /// The file of a segment's letters: the same at each repetition.
+    /// Returns the file of a segment's letters. It is the same at each repetition.
     fn letters_segment(&self, refused: &RefusedRows) -> Segment {
         let id =
             Uuid::from_u128(xxh3_128(format!("{}/{}", self.component, refused.segment).as_bytes()));
@@ -112,11 +114,11 @@ impl RefusedRowsWriter {
         let input =
             self.inputs.get(row.input).filter(|input| input.fields.len() == row.values.len());
         let Some(TaskInput { from, fields }) = input else {
-            // The topology's file was changed between the promise and the commit, and has other
-            // inputs now.
+            // The topology's file was changed between the promise and the commit, so the inputs
+            // differ.
             let mut raw = Vec::new();
             encode(&row.values, &mut raw);
-            let error = format!("{}; its input isn't in the topology any more", row.error);
+            let error = format!("{}; its input is no longer in the topology", row.error);
             return DeadLetter { raw: raw.into(), error, cut: false }.to_json(&self.component, at);
         };
         let tuple = Tuple::new(&row.values, row.input);

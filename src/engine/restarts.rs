@@ -1,5 +1,5 @@
-//! How often a topology goes back to its newest checkpoint after a panic, and what becomes of the
-//! tuple that caused it.
+//! Decides when a topology goes back to its newest checkpoint after a panic, and when the tuple
+//! that caused the panic is no longer executed.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -8,38 +8,38 @@ use super::policy::{BACKOFF_MAX, backoff};
 use super::wiring::Poison;
 use crate::topology::{self, AfterRetries, ComponentSpec, OnError};
 
-/// What follows from a panic.
+/// The decision after a panic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// All tasks start anew, after this wait.
+    /// All tasks are started again after this wait.
     Again(Duration),
-    /// The topology stops; the text says why.
+    /// The topology stops for the reason in this text.
     Stop(String),
 }
 
 /// The panics of a run so far.
 pub(crate) struct Restarts {
     limit: topology::Restarts,
-    /// When those came that count, on the monotonic clock.
+    /// The monotonic times of the panics that count towards the limit.
     counted: VecDeque<Duration>,
-    /// How often each tuple made a component panic, by component and hash.
+    /// The number of panics that each tuple caused, by component and hash.
     tuples: HashMap<(String, u64), u32>,
     poison: Poison,
 }
 
 impl Restarts {
-    /// Of a run that has begun.
+    /// Creates an empty record for a new run.
     pub(crate) fn new(limit: topology::Restarts) -> Self {
         Self { limit, counted: VecDeque::new(), tuples: HashMap::new(), poison: Poison::new() }
     }
 
-    /// Tuples that are not to be executed any more.
+    /// Returns the tuples that are no longer executed.
     pub(crate) fn poison(&self) -> &Poison {
         &self.poison
     }
 
-    /// A task of this component panicked or was lost, at this monotonic time, over a tuple with
-    /// this hash.
+    /// Decides after a task of this component panicked or was lost, at this monotonic time, over a
+    /// tuple with this hash.
     pub(crate) fn panicked(
         &mut self,
         spec: &ComponentSpec,
@@ -67,7 +67,7 @@ impl Restarts {
         Verdict::Again(backoff(before, rand::random()).min(BACKOFF_MAX))
     }
 
-    /// Counts a panic over a tuple, and gives how many there were.
+    /// Counts a panic over a tuple, and returns the number so far.
     fn met(&mut self, spec: &ComponentSpec, tuple: u64) -> u32 {
         let times = self.tuples.entry((spec.id.clone(), tuple)).or_default();
         *times += 1;
@@ -75,7 +75,7 @@ impl Restarts {
     }
 }
 
-/// How often a tuple is tried again.
+/// Returns the number of retries of a tuple.
 fn retries(on_error: &OnError) -> u32 {
     match on_error {
         OnError::Retry { times, .. } => *times,

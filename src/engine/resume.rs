@@ -1,6 +1,6 @@
-//! Where tasks go on from: what earlier tasks promised is recovered and shared out, and the state
-//! of bolts is read back. A start, a restart after a crash, a roll-back and a rebalance all come
-//! through here.
+//! Prepares the state from which tasks continue: recovers the promises of earlier tasks and
+//! distributes them, and restores the state of bolts. Used for a start, a restart after a crash, a
+//! roll-back and a rebalance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -16,23 +16,23 @@ use crate::keys::{KEY_GROUPS, SHARED_GROUP, task_of_group};
 use crate::registry::Config;
 use crate::topology::{ComponentSpec, Plan, Topology};
 
-/// What a topology is resumed from, once what was left is recovered.
+/// The checkpoint and the recovered promises from which a topology continues.
 pub(crate) struct Resume {
     /// The newest complete checkpoint.
     pub saved: Saved,
-    /// Places of earlier tasks that hold something to deliver, by sink.
+    /// The places of earlier tasks that hold undelivered data, by sink.
     places: BTreeMap<String, BTreeSet<String>>,
-    /// Closed promises to deliver, by sink.
+    /// The closed promises that are still to be delivered, by sink.
     promises: BTreeMap<String, Vec<Promise>>,
     dropped: BTreeSet<String>,
 }
 
-/// Reads the checkpoint, and recovers what earlier tasks left. It changes nothing that it couldn't
-/// do again after a crash.
+/// Reads the checkpoint, and recovers the data that earlier tasks left. Every step can be repeated
+/// after a crash.
 ///
 /// # Errors
-/// If the checkpoint can't be read, what was promised is gone, or state would be dropped that isn't
-/// among `drop`.
+/// If the checkpoint can't be read, promised data is missing, or the state of a component that
+/// isn't in `drop` would be discarded.
 pub(crate) fn recover(
     topology: &Topology,
     store: &dyn StateStore,
@@ -63,8 +63,8 @@ impl Resume {
             && !root.is_dir()
         {
             return Err(Error::fatal(format!(
-                "the lake \"{}\" is gone, but the state has written to it up to epoch {}: put it back, or start anew \
-                 with --fresh",
+                "the lake \"{}\" is gone, but this state has written to it up to epoch {}: \
+                 put it back, or start from the beginning with --fresh",
                 root.display(),
                 self.saved.epoch
             )));
@@ -84,13 +84,14 @@ impl Resume {
         Ok(())
     }
 
-    /// What the coordinator goes on from: promises are shared out evenly among the tasks of their
-    /// sink.
+    /// Returns the state from which the coordinator continues. Promises are distributed evenly over
+    /// the tasks of their sink.
     pub(crate) fn resumed(&mut self, topology: &Topology, plan: &Plan) -> Resumed {
         let mut shared: BTreeMap<usize, Vec<Promise>> = BTreeMap::new();
         for (component, spec) in topology.components.iter().enumerate() {
             let tasks = plan.tasks_of(component);
-            // All promises of a place stay together, since a place's files are delivered in order.
+            // All promises of a place stay together, because the files of a place are delivered in
+            // order.
             let mut by_place: BTreeMap<String, Vec<Promise>> = BTreeMap::new();
             for promise in self.promises.remove(&spec.id).unwrap_or_default() {
                 by_place.entry(promise.place.clone()).or_default().push(promise);
@@ -102,7 +103,7 @@ impl Resume {
         Resumed { epoch: self.saved.epoch, boundary: self.saved.boundary, promises: shared }
     }
 
-    /// What is saved before the tasks start; `places` are those of the tasks to come.
+    /// Returns the record to save before the tasks start. `places` are the places of the new tasks.
     pub(crate) fn started(
         &self,
         topology: &Topology,
@@ -122,8 +123,8 @@ impl Resume {
     }
 }
 
-/// Which key groups' state a task keeps; if that belongs to the task and not to keys, the one group
-/// that stands for it.
+/// Returns the key groups whose state a task keeps. If the state belongs to the task and not to
+/// keys, the range is the one group that stands for the task, which is also the second value.
 pub(crate) fn groups(
     topology: &Topology,
     spec: &ComponentSpec,
@@ -137,7 +138,7 @@ pub(crate) fn groups(
     (group..group + 1, Some(group))
 }
 
-/// The key groups that a task owns: those that [`task_of_group`] gives it.
+/// Returns the key groups that [`task_of_group`] assigns to a task.
 fn groups_of_task(task: usize, tasks: usize) -> Range<u16> {
     let first = |task: usize| {
         (0..KEY_GROUPS).find(|group| task_of_group(*group, tasks) >= task).unwrap_or(KEY_GROUPS)
@@ -145,10 +146,10 @@ fn groups_of_task(task: usize, tasks: usize) -> Range<u16> {
     first(task)..first(task + 1)
 }
 
-/// Gives bolts back their state, several at once.
+/// Restores the state of bolts, several in parallel.
 ///
 /// # Errors
-/// If it can't be read, or isn't what the bolt wrote.
+/// If the state can't be read, or a bolt doesn't accept it.
 pub(crate) fn restore(
     store: &dyn StateStore,
     bolts: Vec<(&ComponentSpec, Range<u16>, &mut Box<dyn Bolt>)>,

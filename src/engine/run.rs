@@ -1,4 +1,4 @@
-//! Starting a topology, watching it, and waiting for its end.
+//! Starts a topology, watches it, and waits for its end.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -34,21 +34,21 @@ use crate::topology::{
     Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology, check_shares, nearest_name,
 };
 
-/// How long a component may be in one call before it is said to hang.
+/// The time in a single call after which a component is reported as hanging.
 pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 /// Numbers of tasks, by component.
 pub(crate) type Hints = BTreeMap<String, NonZeroU16>;
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All sources ended, or the drain after [`Running::stop`] was complete.
+    /// All sources ended, or the drain that [`Running::stop`] began is complete.
     Finished,
-    /// A component or the engine failed for good; the text names the component, the task and the
+    /// A component or the engine failed for good. The text names the component, the task and the
     /// cause.
     Failed(String),
-    /// The drain deadline went by; the text names what wasn't done yet.
+    /// The drain deadline passed. The text names the unfinished work.
     NotClean(String),
 }
 
@@ -56,18 +56,18 @@ pub enum Exit {
 pub struct Running {
     name: String,
     durable: bool,
-    /// Not kept open: whoever runs the topology may open it again as soon as that has ended.
+    /// A weak reference, so that the store can be opened again as soon as the topology has ended.
     store: Weak<dyn StateStore>,
     clock: SharedClock,
     started_at: Duration,
-    current: Mutex<Option<Current>>,
-    /// What components counted before their tasks were started anew.
+    current: Mutex<Option<CurrentTasks>>,
+    /// The counts of tasks that have ended since the start of the run.
     totals: Mutex<BTreeMap<String, Totals>>,
     stop_asked: AtomicBool,
     inactive: AtomicBool,
-    /// How long a drain may take, if it was told otherwise.
+    /// The time limit of the drain, if it differs from the options.
     drain_within: Mutex<Option<Duration>>,
-    asked: Mutex<Option<Asked>>,
+    asked: Mutex<Option<RebalanceRequest>>,
     messages: Arc<Messages>,
     taps: Taps,
     exit: Mutex<Option<Exit>>,
@@ -75,8 +75,8 @@ pub struct Running {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The tasks of one start.
-struct Current {
+/// The tasks since the last start or restart.
+struct CurrentTasks {
     components: Vec<ComponentSpec>,
     plan: Plan,
     meters: Vec<Arc<Meter>>,
@@ -99,27 +99,28 @@ struct Totals {
     busy: Duration,
 }
 
-/// A rebalance that somebody waits for.
-pub(crate) struct Asked {
-    /// The numbers of tasks that are to change.
+/// A rebalance that a caller waits for.
+pub(crate) struct RebalanceRequest {
+    /// The new numbers of tasks.
     pub hints: Hints,
     at: Duration,
     reply: Sender<Result<Duration>>,
 }
 
-impl Asked {
-    /// It was done at this monotonic time, or couldn't be.
+impl RebalanceRequest {
+    /// Sends the result to the caller: the monotonic time at which the rebalance was done, or an
+    /// error.
     pub(crate) fn done(self, result: Result<Duration>) {
-        // Whoever asked may have gone.
+        // The caller may have gone away.
         let _ = self.reply.send(result.map(|now| now.saturating_sub(self.at)));
     }
 }
 
-/// Starts a topology on threads of its own, from the newest checkpoint of its store.
+/// Starts a topology on its own threads, from the newest checkpoint of its store.
 ///
 /// # Errors
-/// If a component can't be made (a missing file, a folder that can't be written), or the topology
-/// doesn't fit to what the store holds.
+/// If a component can't be created (a missing file, a read-only folder), or the topology doesn't
+/// match the state in the store.
 pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let dead_root = dead_letter_root(&topology, &options);
     let dead_letters =
@@ -171,19 +172,20 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     Ok(running)
 }
 
-/// Runs the supervisor. A panic in it or in a library below it, such as one that gets no more open
-/// files, is how the topology ended.
+/// Runs the supervisor. If the supervisor or a library below it panics, for example because no more
+/// files can be opened, the topology counts as failed.
 fn supervise(supervisor: Supervisor, started: Sender<Result<()>>) {
     let (running, told) = (Arc::clone(&supervisor.running), started.clone());
     if let Err(panic) = caught(|| System::new().block_on(supervisor.run(started))) {
         let what = format!("the engine panicked: {}", crate::panics::message(panic.as_ref()));
-        // Once it has started, nobody listens here any more.
+        // After the start nobody listens to this channel.
         let _ = told.try_send(Err(Error::fatal(what.clone())));
         running.has_ended(Exit::Failed(what));
     }
 }
 
-/// The dead letters go beside the data of the first lake, or with the state.
+/// Returns the folder for dead letters: beside the data of the first lake, or in the state's
+/// folder.
 pub(super) fn dead_letter_root(topology: &Topology, options: &RunOptions) -> PathBuf {
     let lakes = topology.components.iter().filter_map(|spec| match &spec.config {
         Config::Sink(config) => config.lake_root().map(|root| (&spec.id, root)),
@@ -192,18 +194,19 @@ pub(super) fn dead_letter_root(topology: &Topology, options: &RunOptions) -> Pat
     lakes.min_by_key(|(id, _)| *id).map_or_else(|| options.state.clone(), |(_, root)| root)
 }
 
-/// None of these is ever left half-changed, so a panic elsewhere doesn't matter.
+/// Locks a mutex. A panic on another thread doesn't matter, because no value is ever left half
+/// changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the outside sees of a topology and asks of it.
+/// The methods by which callers watch and control a topology.
 impl Running {
-    /// The topology at this moment.
+    /// Returns the present state of the topology.
     pub fn status(&self) -> Status {
         let current = lock(&self.current);
         let current =
-            current.as_ref().expect("whoever has a running topology, has it after its start");
+            current.as_ref().expect("a running topology is only returned after its start");
         let control = lock(&current.control).clone();
         let now = self.clock.monotonic();
         let shown =
@@ -228,24 +231,24 @@ impl Running {
         }
     }
 
-    /// What happened behind the message with this number (0 for all that are kept) that a person
-    /// should know: roll-backs and their causes, what components say.
+    /// Returns the messages after this number (0 for all that are kept): roll-backs with their
+    /// causes, and messages of components.
     pub fn messages(&self, after: u64) -> Vec<Message> {
         self.messages.after(after)
     }
 
-    /// How much its log has.
+    /// Returns the level of the log.
     pub fn log_level(&self) -> LogLevel {
         self.messages.level()
     }
 
-    /// Changes how much its log has, from here on.
+    /// Changes the level of the log.
     pub fn set_log_level(&self, level: LogLevel) {
         log::set_level(&self.messages, level);
     }
 
-    /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at
-    /// once.
+    /// Begins a graceful drain and returns immediately: spouts stop, tuples in flight are
+    /// processed, files close.
     pub fn stop(&self) {
         self.stop_asked.store(true, Ordering::SeqCst);
         if let Some(current) = &*lock(&self.current) {
@@ -253,7 +256,7 @@ impl Running {
         }
     }
 
-    /// The same with another time for the drain than the options say.
+    /// Begins a graceful drain as [`stop`](Self::stop) does, with another deadline.
     pub fn stop_within(&self, deadline: Duration) {
         *lock(&self.drain_within) = Some(deadline);
         if let Some(current) = &*lock(&self.current) {
@@ -262,7 +265,8 @@ impl Running {
         self.stop();
     }
 
-    /// Lets spouts emit nothing (true), or go on (false): also a replay pauses. Checkpoints go on.
+    /// Pauses the spouts, including replays (true), or lets them continue (false). Checkpoints
+    /// continue either way.
     pub fn set_inactive(&self, is_inactive: bool) {
         self.inactive.store(is_inactive, Ordering::SeqCst);
         if let Some(current) = &*lock(&self.current) {
@@ -270,22 +274,21 @@ impl Running {
         }
     }
 
-    /// True if spouts emit nothing for now, since somebody asked for that.
+    /// Returns true if the spouts are paused.
     pub fn is_inactive(&self) -> bool {
         self.inactive.load(Ordering::SeqCst)
     }
 
-    /// Returns true if somebody asked for the end.
+    /// Returns true if a user asked the topology to stop.
     pub fn stop_asked(&self) -> bool {
         self.stop_asked.load(Ordering::SeqCst)
     }
 
-    /// Changes the numbers of tasks at a checkpoint, in place, and waits for that. Gives the time
-    /// in which nothing flowed.
+    /// Changes the numbers of tasks at a checkpoint, and waits until the new tasks run. Returns the
+    /// time during which no tuples flowed.
     ///
     /// # Errors
-    /// If a component isn't there or can't have that many tasks, or if the topology ended
-    /// meanwhile.
+    /// If a component doesn't exist or can't have that many tasks, or if the topology ends first.
     pub fn rebalance(&self, hints: Hints) -> Result<Duration> {
         self.check_hints(&hints)?;
         let (reply, done) = bounded(1);
@@ -299,7 +302,7 @@ impl Running {
             if lock(&self.exit).is_some() {
                 return Err(Error::fatal("the topology has ended"));
             }
-            *asked = Some(Asked { hints, at: self.clock.monotonic(), reply });
+            *asked = Some(RebalanceRequest { hints, at: self.clock.monotonic(), reply });
             if let Some(current) = &*lock(&self.current) {
                 current.coordinator.do_send(Rebalance);
             }
@@ -309,10 +312,10 @@ impl Running {
         })
     }
 
-    /// Begins to copy tuples as they pass.
+    /// Opens a tap, which copies tuples as they pass.
     ///
     /// # Errors
-    /// If there is no such component or stream, or nobody takes it.
+    /// If the component or stream doesn't exist, or no bolt takes the stream as input.
     pub fn tap(&self, wanted: &TapWanted) -> Result<(Tap, Vec<TapSource>)> {
         let current = lock(&self.current);
         let components =
@@ -320,12 +323,13 @@ impl Running {
         self.taps.open(components, wanted)
     }
 
-    /// Waits for the end, but no longer than `timeout`; after the end, says again how it ended.
+    /// Waits for the end, at most for `timeout`. After the end, each call returns the same result.
     pub fn wait(&self, timeout: Duration) -> Option<Exit> {
         let exit = lock(&self.exit);
         let waited = self.ended.wait_timeout_while(exit, timeout, |exit| exit.is_none());
         let exit = waited.unwrap_or_else(PoisonError::into_inner).0.clone();
-        // A task that hangs keeps its executor for ever: only a clean end is waited for.
+        // A hanging task never releases its executor, so this function waits for threads only after
+        // a clean end.
         if exit == Some(Exit::Finished)
             && let Some(thread) = lock(&self.thread).take()
         {
@@ -348,7 +352,12 @@ impl Running {
             .try_for_each(|(id, hint)| check_hint(components, id, *hint).map_err(Error::fatal))
     }
 
-    fn component(&self, current: &Current, index: usize, spec: &ComponentSpec) -> ComponentStatus {
+    fn component(
+        &self,
+        current: &CurrentTasks,
+        index: usize,
+        spec: &ComponentSpec,
+    ) -> ComponentStatus {
         let meters = &current.meters[current.plan.tasks_of(index)];
         let totals = lock(&self.totals).get(&spec.id).copied().unwrap_or_default().plus(meters);
         let mut executes = Meter::no_executes();
@@ -403,9 +412,10 @@ impl Running {
     }
 }
 
-/// What the supervisor tells.
+/// The methods by which the supervisor reports.
 impl Running {
-    /// Tasks were started. What was asked for while there were none is told them now.
+    /// Records that tasks were started, and passes on all requests that came while no tasks were
+    /// running.
     pub(super) fn launched(
         &self,
         topology: &Topology,
@@ -415,9 +425,14 @@ impl Running {
         coordinator: Addr<CoordinatorActor>,
     ) {
         let components = topology.components.clone();
-        *lock(&self.current) =
-            Some(Current { components, plan, meters, control, coordinator: coordinator.clone() });
-        // It may have changed since the machine was made.
+        *lock(&self.current) = Some(CurrentTasks {
+            components,
+            plan,
+            meters,
+            control,
+            coordinator: coordinator.clone(),
+        });
+        // The setting may have changed since the machine was created.
         coordinator.do_send(SetInactive(self.is_inactive()));
         if let Some(deadline) = *lock(&self.drain_within) {
             coordinator.do_send(DrainWithin(deadline));
@@ -429,7 +444,7 @@ impl Running {
         }
     }
 
-    /// The tasks are gone: what they counted is kept.
+    /// Keeps the counts of tasks that have ended.
     pub(super) fn keep_totals(&self) {
         let mut current = lock(&self.current);
         let Some(current) = &mut *current else { return };
@@ -439,60 +454,61 @@ impl Running {
             let meters = &current.meters[current.plan.tasks_of(index)];
             *total = total.plus(meters);
         }
-        // Counted now, and not once more.
+        // The meters are replaced, so that their counts aren't added twice.
         current.meters.fill_with(Arc::default);
     }
 
-    /// Something that a person should know.
+    /// Reports a message for people.
     pub(super) fn say(&self, message: String) {
         self.messages.say(message);
     }
 
-    /// Something that fails and is tried again.
+    /// Reports a failure that is being retried.
     pub(super) fn warn(&self, message: String) {
         self.messages.warn(message);
     }
 
-    /// Where tasks say such things.
+    /// Returns the messages, to which tasks also report.
     pub(super) fn said(&self) -> &Arc<Messages> {
         &self.messages
     }
 
-    /// Whoever watches what passes.
+    /// Returns the open taps.
     pub(super) fn taps(&self) -> &Taps {
         &self.taps
     }
 
-    /// The rebalance that somebody waits for.
-    pub(super) fn rebalance_asked(&self) -> Option<Asked> {
+    /// Returns the rebalance that a caller waits for, if any.
+    pub(super) fn rebalance_asked(&self) -> Option<RebalanceRequest> {
         lock(&self.asked).take()
     }
 
-    /// The component of a task that runs.
+    /// Returns the component of a running task.
     pub(super) fn component_of(&self, task: usize) -> ComponentSpec {
         let current = lock(&self.current);
-        let Current { components, plan, .. } =
+        let CurrentTasks { components, plan, .. } =
             current.as_ref().expect("tasks report after they were launched");
         components[plan.tasks[task].component].clone()
     }
 
-    /// It is over.
+    /// Records the end of the topology.
     pub(super) fn has_ended(&self, exit: Exit) {
-        // In this order: whoever asks from now on sees the end, whoever asked before is dropped.
+        // The order matters: later callers see the end, and earlier callers get an error when their
+        // request is dropped.
         *lock(&self.exit) = Some(exit);
         lock(&self.asked).take();
         self.ended.notify_all();
     }
 }
 
-impl Current {
-    /// The event time of the newest post of all sources.
+impl CurrentTasks {
+    /// Returns the event time of the newest post of all sources.
     fn newest(&self) -> EventTime {
         let newest = self.meters.iter().map(|meter| meter.newest());
         newest.max().unwrap_or(EventTime::UNKNOWN)
     }
 
-    /// Tasks that don't return: `count[0] for 12 s`.
+    /// Returns the tasks that are stuck in a call: `count[0] for 12 s`.
     fn hangs(&self, now: Duration) -> Vec<String> {
         let tasks = self.plan.tasks.iter().zip(&self.meters);
         let hung = tasks.filter_map(|(task, meter)| {
@@ -510,14 +526,14 @@ impl Current {
     }
 }
 
-/// The least watermark of the tasks that have one.
+/// Returns the lowest watermark of all tasks that have one.
 fn least_watermark(meters: &[Arc<Meter>]) -> EventTime {
     let known = meters.iter().map(|meter| meter.watermark());
     let known = known.filter(|time| *time != EventTime::UNKNOWN);
     known.min().unwrap_or(EventTime::UNKNOWN)
 }
 
-/// The date of a time whose year has four digits, as others can read it.
+/// Returns the date of a time whose year has four digits, the form that other programs can read.
 fn printable_date(time: EventTime) -> Option<OffsetDateTime> {
     let date: Option<OffsetDateTime> = time.into();
     date.filter(|date| (0..=9999).contains(&date.year()))
@@ -543,7 +559,7 @@ impl Totals {
     }
 }
 
-/// Returns true if a component can have this many tasks.
+/// Checks that a component can have this many tasks.
 fn check_hint(components: &[ComponentSpec], id: &str, hint: NonZeroU16) -> Result<(), String> {
     let visible = || components.iter().filter(|spec| !spec.id.starts_with('_'));
     let Some(spec) = visible().find(|spec| spec.id == id) else {

@@ -1,5 +1,5 @@
-//! The actor of a spout's task: it runs the source's loop beside itself, and sends barriers between
-//! two emits.
+//! The actor of a spout's task. It runs the source's loop as a separate future, and sends barriers
+//! between two emits.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -20,12 +20,12 @@ use crate::panics::caught;
 use crate::protocol::{Alive, Control, Doing, Messages, Meter, Report, Reporter};
 use crate::spout::Spout;
 
-/// The bounds of how often splits are looked at for silence. More often costs a wake each time,
-/// more seldom makes windows later where a source is silent.
+/// The bounds of the interval at which splits are checked for silence. A shorter interval costs
+/// more wakes; a longer one delays windows while a source is silent.
 const IDLE_CHECK_EVERY_MIN: Duration = Duration::from_millis(10);
 const IDLE_CHECK_EVERY_MAX: Duration = Duration::from_secs(1);
 
-/// How a source's loop came to its end.
+/// The message with the result of a source's loop.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct LoopEnded(Exit);
@@ -39,7 +39,7 @@ enum Exit {
 pub(crate) struct SpoutActor {
     port: Rc<RefCell<Port>>,
     handle: Arc<TaskHandle>,
-    /// Until it is started; none if it couldn't be built.
+    /// The source before its start; `None` if it couldn't be built.
     source: Option<(Box<dyn Spout>, SpoutOutput)>,
     running: Option<JoinHandle<()>>,
     in_engine: Rc<Cell<bool>>,
@@ -51,8 +51,8 @@ pub(crate) struct SpoutActor {
 }
 
 impl SpoutActor {
-    /// Of a source that hasn't been started. `arities` are those of its streams, the hidden one
-    /// last.
+    /// Creates the actor of a source that hasn't been started. `arities` are those of its streams,
+    /// the hidden stream last.
     pub(crate) fn new(
         (component, messages): (String, Arc<Messages>),
         source: Option<Box<dyn Spout>>,
@@ -87,7 +87,7 @@ impl SpoutActor {
         }
     }
 
-    /// The loop, watched: while it waits for its source, what was gathered goes out.
+    /// Runs the source's loop. Sends gathered tuples whenever the source waits.
     fn watched(
         &self,
         mut source: Box<dyn Spout>,
@@ -122,8 +122,8 @@ impl SpoutActor {
         })
     }
 
-    /// Tells the cursors of a barrier, once they lead to something that a power loss leaves. The
-    /// barrier itself is on its way meanwhile.
+    /// Reports the cursors of a barrier as soon as all data before them would survive a power loss.
+    /// The barrier itself is sent without this wait.
     fn tell(&self, cursors: Report) {
         let Some(secure) = self.port.borrow().secure() else { return self.reporter.send(cursors) };
         let reporter = self.reporter.clone();
@@ -135,8 +135,8 @@ impl SpoutActor {
         }));
     }
 
-    /// Says how far event time has come in the checkpoint, and from then on whether splits are
-    /// silent.
+    /// Reports the event time reached in the checkpoint, and then checks regularly for silent
+    /// splits.
     fn watch_event_time(&self, ctx: &mut Context<Self>) {
         let mut port = self.port.borrow_mut();
         port.tell_event_time(self.clock.monotonic());
@@ -217,7 +217,8 @@ impl Handler<Control> for SpoutActor {
                 self.tell(Report::Cursors { epoch: mark.barrier.epoch, cursors, times });
             }
             Control::StopSource => {
-                // What was pushed and not emitted lies behind the cursor, and is read again.
+                // Tuples that were pushed but not emitted come after the cursor, so they are read
+                // again.
                 if let Some(running) = self.running.take() {
                     running.abort();
                     self.port.borrow_mut().flush();

@@ -1,5 +1,5 @@
-//! Starts all tasks of a topology from the newest checkpoint, waits for how they end, and starts
-//! them anew: after a panic, and in other numbers.
+//! Starts all tasks of a topology from the newest checkpoint, waits for their outcome, and restarts
+//! them after a panic and for a rebalance.
 //!
 //! ```text
 //! recover ─▶ wire ─▶ launch ─▶ … outcome ─▶ tear down ─┬─▶ ended
@@ -16,7 +16,7 @@ use actix::Actor;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::again::Before;
+use super::again::UnchangedState;
 use super::launch::Executors;
 use super::outline::outline;
 use super::restarts::{Restarts, Verdict};
@@ -36,41 +36,42 @@ use crate::registry::Config;
 use crate::sink::outbox;
 use crate::topology::{Checkpoint, ComponentSpec, Plan, Topology};
 
-/// How long tasks may take to end before they count as hung.
+/// The time after which tasks that haven't ended count as hung.
 const TEAR_DOWN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The census's number for the thread that writes checkpoints.
+/// The number under which the census lists the thread that writes checkpoints.
 const SAVER: usize = usize::MAX;
 
-/// Keeps a topology running.
+/// A loop that keeps a topology running.
 pub(crate) struct Supervisor {
     /// The topology, with its hidden components.
     pub topology: Topology,
-    /// Where its checkpoints are.
+    /// The store of its checkpoints.
     pub store: Arc<dyn StateStore>,
-    /// Where its spools are.
+    /// The folder of its spools.
     pub state: PathBuf,
-    /// The folder that holds the lake of dead letters.
+    /// The folder that contains the lake of dead letters.
     pub dead_root: PathBuf,
-    /// What belongs to the state, for a person.
+    /// The path of the topology's file, which is saved for people.
     pub about: String,
     /// The clock.
     pub clock: SharedClock,
-    /// How long a drain may take.
+    /// The time after which a drain is given up.
     pub drain_deadline: Duration,
-    /// Components whose state is dropped at the first start.
+    /// Components whose state is discarded at the first start.
     pub drop_state: BTreeSet<String>,
     /// The bound on the dead letters of each task of a bolt or sink.
     pub letters: LetterLimits,
-    /// Its sources don't read, and so don't end either: what they left stays.
-    pub again: Option<Before>,
-    /// What the outside sees and asks for.
+    /// Set in a run that sends dead letters again: the sources don't read, so their saved positions
+    /// and ends must be kept.
+    pub again: Option<UnchangedState>,
+    /// The handle by which callers watch and control the topology.
     pub running: Arc<Running>,
-    /// Dropped at the end.
+    /// Dropped at the end, which tells other threads that the run is over.
     pub life: RunLife,
 }
 
-/// Tasks that run.
+/// The running tasks.
 struct Launched {
     tasks: Vec<TaskLine>,
     census: Census,
@@ -78,14 +79,14 @@ struct Launched {
 }
 
 impl Supervisor {
-    /// Runs until the topology has ended. `started` gets whether the first start succeeded.
+    /// Runs until the topology has ended. `started` receives the result of the first start.
     pub(crate) async fn run(mut self, started: crossbeam_channel::Sender<Result<()>>) {
         let executors = Executors::start(Arc::clone(&self.clock));
         let mut restarts = Restarts::new(self.topology.restarts);
         let first = self.launch(&executors, &restarts);
         let mut launched = match first {
             Ok(launched) => launched,
-            // Whoever started the topology waits for this.
+            // The caller of `start` waits for this result.
             Err(error) => return drop(started.send(Err(error))),
         };
         let _ = started.send(Ok(()));
@@ -98,7 +99,7 @@ impl Supervisor {
         self.running.has_ended(exit);
     }
 
-    /// Waits for an outcome; then the topology runs on, or has ended.
+    /// Waits for an outcome. Returns either new tasks or the end of the topology.
     async fn next(
         &mut self,
         launched: Launched,
@@ -134,7 +135,7 @@ impl Supervisor {
         self.launch_again(executors, restarts).await
     }
 
-    /// Everything is delivered.
+    /// Finishes a run in which everything is delivered.
     async fn finished(&self, all: bool) -> Exit {
         let for_good = |spec: &ComponentSpec| match &spec.config {
             Config::Spout(config) => config.ends_for_good(),
@@ -150,7 +151,8 @@ impl Supervisor {
         loop {
             match self.store.end(finished) {
                 Ok(()) => {
-                    // Nothing names what the outboxes still hold: all of it is delivered.
+                    // No checkpoint refers to the remaining segments of the outboxes, because all
+                    // rows are delivered.
                     let discarded =
                         places.iter().map(|place| outbox::discard(place)).find_map(Result::err);
                     if let Some(error) = discarded {
@@ -169,7 +171,8 @@ impl Supervisor {
         self.clock.sleep(NO_ROOM_RETRY).await;
     }
 
-    /// Bolts give out what they hold back only when the topology's own sources have ended.
+    /// Returns true if bolts should emit the tuples that they hold back: only when the topology's
+    /// own sources have ended.
     fn flushes(&self) -> bool {
         self.again.is_none_or(|before| before.finished.is_some())
     }
@@ -195,7 +198,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts all tasks anew, in the numbers that somebody asked for if they can be had.
+    /// Restarts all tasks, with the requested numbers of tasks if possible.
     async fn launch_again(
         &mut self,
         executors: &Executors,
@@ -228,11 +231,12 @@ impl Supervisor {
         }
     }
 
-    /// Sets parallelism hints, and gives those before.
+    /// Sets parallelism hints, and returns the previous ones.
     fn set_hints(&mut self, hints: &Hints) -> Hints {
         let mut before = Hints::new();
         for spec in &mut self.topology.components {
-            // A bolt in front of a sink has as many tasks as the sink, unless it is named itself.
+            // A bolt inserted for a sink has as many tasks as the sink, unless the request names
+            // the bolt.
             let of_sink = spec.in_front_of.as_ref().and_then(|sink| hints.get(sink));
             if let Some(hint) = hints.get(&spec.id).or(of_sink) {
                 before
@@ -340,7 +344,7 @@ fn policy(topology: &Topology, plan: &Plan, drain_deadline: Duration, flushes: b
     }
 }
 
-/// The tasks of all spouts whose tuples reach a component.
+/// Returns the tasks of all spouts whose tuples reach a component.
 fn spouts_upstream(topology: &Topology, plan: &Plan, component: usize) -> BTreeSet<usize> {
     let spec = &topology.components[component];
     if let Config::Spout(_) = spec.config {

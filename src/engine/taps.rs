@@ -1,4 +1,4 @@
-//! Who watches which component, over all starts of its tasks.
+//! Keeps the open taps of each component across restarts of its tasks.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,18 +9,18 @@ use crate::flow::{ComponentTap, Tap};
 use crate::topology::ComponentSpec;
 use crate::tuple::{Fields, StreamId};
 
-/// What somebody wants to see.
+/// The tuples that a tap should copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapWanted {
-    /// The component: what it emits; of a sink, what it takes.
+    /// The component. A tap shows the tuples that it emits, or for a sink the tuples that it takes.
     pub component: String,
-    /// One of its streams; all of them without it.
+    /// One of its streams; `None` for all of them.
     pub stream: Option<String>,
-    /// Each so-many-th tuple only.
+    /// Show only every nth tuple.
     pub every: u64,
 }
 
-/// A stream that is watched.
+/// A stream that a tap copies.
 #[derive(Clone, Debug)]
 pub struct TapSource {
     /// `component` or `component:stream`.
@@ -34,16 +34,16 @@ pub struct TapSource {
 pub(crate) struct Taps(Mutex<HashMap<String, Arc<ComponentTap>>>);
 
 impl Taps {
-    /// The taps of a component.
+    /// Returns the taps of a component.
     pub(crate) fn of(&self, id: &str) -> Arc<ComponentTap> {
         let mut taps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(taps.entry(id.to_owned()).or_default())
     }
 
-    /// Opens a tap on all streams that are wanted.
+    /// Opens a tap on all wanted streams.
     ///
     /// # Errors
-    /// If there is none.
+    /// If no stream matches.
     pub(crate) fn open(
         &self,
         components: &[ComponentSpec],
@@ -66,7 +66,7 @@ impl Taps {
     }
 }
 
-/// The streams that are wanted, each by the position of its component.
+/// Returns the wanted streams, each with the position of its component.
 fn streams_of(components: &[ComponentSpec], wanted: &TapWanted) -> Result<Vec<(usize, StreamId)>> {
     let visible = || components.iter().enumerate().filter(|(_, spec)| !spec.id.starts_with('_'));
     let Some((position, spec)) = visible().find(|(_, spec)| spec.id == wanted.component) else {

@@ -1,4 +1,5 @@
-//! The work of a bolt's task, without any actor: batches in, batches out, barriers passed on.
+//! The work of a bolt's task, without any actor: it takes batches, emits batches and passes
+//! barriers on.
 
 mod failures;
 
@@ -25,46 +26,51 @@ use crate::topology::OnError;
 use crate::tuple::{Fields, Tuple};
 use crate::value::Value;
 
-/// How many batches a task works on before others on its thread get their turn. More would gain
-/// nothing (a batch is far more work than a turn) and cost the others latency.
+/// The number of batches that a task processes before other tasks on its thread get their turn. A
+/// larger number would gain nothing, because a batch is far more work than a turn, and would cost
+/// the others latency.
 const BATCHES_PER_TURN_MAX: usize = 8;
 
-/// From so many tuples in a turn on, a task is busy: it looks for more a while before it sleeps.
-/// What trickles lets the machine rest.
+/// The number of tuples in a turn from which a task counts as busy. A busy task looks for more
+/// input for a while before it sleeps. With few tuples the task sleeps immediately, which saves CPU
+/// time.
 const BUSY_TUPLES: usize = 256;
 
-/// How often a busy task looks for more before it sleeps: about 50 µs, which is what a core of a
-/// virtual machine takes to wake up. More would take time from others on its executor.
+/// The number of times that a busy task looks for input before it sleeps: about 50 µs, the time
+/// that a core of a virtual machine takes to wake up. More would take time from other tasks on the
+/// executor.
 const LOOKS_BEFORE_SLEEP: u8 = 64;
 
-/// From so many retries of a tuple on, people are told: what passes sooner is no trouble.
+/// The number of retries of a tuple from which on its failure is reported. Failures that end sooner
+/// aren't worth a message.
 const RETRIES_UNTIL_SAID: u32 = 4;
 
-/// What fails where a sink is left with a part of what it was to deliver.
+/// The name of the failing operation in messages about data that a sink couldn't deliver
+/// completely.
 const DELIVERY: &str = "delivery";
 
-/// What fails where tuples are tried again.
+/// The name of the failing operation in messages about tuples that are tried again.
 const INPUT: &str = "a tuple";
 
-/// What runs in a bolt's task.
+/// The component that a bolt's task runs.
 pub(crate) enum Worker {
     /// A bolt.
     Bolt(Box<dyn Bolt>),
-    /// A sink, with the threads for what it prepares and what it commits; without them if it
-    /// doesn't block.
+    /// A sink, with its threads for preparing and committing, or without threads if it doesn't
+    /// block.
     Sink(Box<dyn Sink>, Option<SinkThreads>),
 }
 
-/// The threads of a blocking sink. Two, so that a commit that waits for a server delays no
-/// checkpoint.
+/// The threads of a blocking sink. There are two, so that a commit that waits for a server doesn't
+/// delay checkpoints.
 pub(crate) struct SinkThreads {
-    /// Syncs what the sink wrote.
+    /// Syncs the data that the sink wrote.
     pub prepare: JobThread,
-    /// Makes it visible.
+    /// Makes the data visible.
     pub commit: JobThread,
 }
 
-/// One input of a task: its fields, and where it comes from, for the dead letters.
+/// An input of a task: its fields, and its origin for dead letters.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskInput {
     /// `component` or `component:stream`.
@@ -81,17 +87,17 @@ pub(crate) struct BoltTask {
     pub worker: Worker,
     /// Its inputs.
     pub inputs: Vec<TaskInput>,
-    /// What happens to a tuple that fails.
+    /// The reaction to a tuple that fails.
     pub on_error: OnError,
-    /// How long tuples wait for their batch to fill up.
+    /// The longest time that tuples wait for their batch to fill up.
     pub linger: Option<Duration>,
-    /// Where tuples come from.
+    /// The inbox from which tuples are taken.
     pub inbox: Inbox,
-    /// Where they go.
+    /// The output to which tuples are emitted.
     pub output: Output,
-    /// Rung by the bolt's own threads.
+    /// The waker that the bolt's own threads use.
     pub waker: BoltWaker,
-    /// Makes dead letters of what the outside of a sink refuses.
+    /// The writer of dead letters for rows that a sink couldn't deliver.
     pub refused_rows: RefusedRowsWriter,
     /// The bound on its dead letters.
     pub letters: Letters,
@@ -99,30 +105,30 @@ pub(crate) struct BoltTask {
     pub meter: Arc<Meter>,
     /// The clock.
     pub clock: SharedClock,
-    /// The coordinator.
+    /// The line to the coordinator.
     pub reporter: Reporter,
-    /// What the task is in the middle of.
-    pub current: Option<Current>,
-    /// What the task looks for before it sleeps.
+    /// The work in progress.
+    pub current: Option<WorkInProgress>,
+    /// The looks for more input before the task sleeps.
     pub looks: Looks,
-    /// The watermark that waits for the next barrier.
+    /// The watermark that is held back until the next barrier.
     pub held: HeldWatermark,
-    /// All sources have ended, and with them event time.
+    /// True if all sources have ended, and event time with them.
     pub is_past_end: bool,
-    /// True if its configuration says that it has state.
+    /// True if the component's configuration says that it has state.
     pub keeps_state: bool,
-    /// The group that all of its state is kept in, where that belongs to the task and not to keys.
+    /// The key group that holds all of its state, if the state belongs to the task and not to keys.
     pub state_group: Option<u16>,
-    /// Tuples that made this component panic again and again, by hash: what it said.
+    /// Tuples that repeatedly made this component panic: the panic message by the tuple's hash.
     pub poison: Arc<HashMap<u64, String>>,
-    /// The hash of the tuple that made it panic.
+    /// The hash of the tuple over which the component panicked.
     pub panicked_on: Option<u64>,
-    /// Gone with the task.
+    /// Dropped with the task, which tells the census that the task has ended.
     pub _alive: Arc<Alive>,
 }
 
-/// What a task is in the middle of while it waits for another try.
-pub(crate) struct Current {
+/// The work in progress of a task, kept while the task waits for another attempt.
+pub(crate) struct WorkInProgress {
     work: Work,
     retries: u32,
 }
@@ -133,8 +139,8 @@ enum Work {
     Mark(Arc<Mark>, BarrierStep),
 }
 
-/// The next call of a bolt at a barrier. Each call has its emits to itself, and isn't repeated after
-/// it succeeded.
+/// The next call of a bolt at a barrier. The emits of each call are separate, and a call that
+/// succeeded isn't repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BarrierStep {
     End,
@@ -143,49 +149,49 @@ enum BarrierStep {
     Done,
 }
 
-/// Event time that a task has not passed on, since its bolt may have work under way. It goes out
-/// behind the next barrier.
+/// A watermark that a task hasn't passed on, because its bolt may still have work in progress. It
+/// is sent after the next barrier.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HeldWatermark {
     time: Option<EventTime>,
     is_idle: bool,
 }
 
-/// How a busy task looks for more, instead of going to sleep at once.
+/// The state of a busy task that looks for more input before it sleeps.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Looks {
-    /// What it looks for, while it does.
+    /// The need for which the task is looking, if it is.
     need: Option<Need>,
-    /// The number of looks that are left.
+    /// The remaining number of looks.
     left: u8,
-    /// The tuples of the current turn.
+    /// The number of tuples in the current turn.
     tuples: usize,
 }
 
-/// What a task wants after its turn.
+/// The task's request after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Another turn.
     Turn,
-    /// To be woken when something is there.
+    /// To be woken when the need is met.
     Sleep(Need),
-    /// To be woken when something is there, and after this time anyway.
+    /// To be woken when input arrives, or after this time.
     SleepAtMost(Duration),
     /// Another turn after this time, and none before.
     Pause(Duration),
-    /// Nothing: it failed for good, and has reported that.
+    /// Nothing: the task failed for good, and has reported the failure.
     End,
 }
 
-/// What became of one piece of work.
+/// The result of one piece of work.
 enum Step {
     Done,
-    Again(Current, Duration),
+    Again(WorkInProgress, Duration),
     Failed,
 }
 
 impl BoltTask {
-    /// Works for one turn, or looks whether there is work.
+    /// Works for one turn, or checks whether there is work.
     pub(crate) fn turn(&mut self) -> Next {
         if let Some(need) = self.looks.need.take()
             && !self.finds(need)
@@ -236,7 +242,8 @@ impl BoltTask {
         if let Next::Sleep(need) = next { self.look_again(need) } else { next }
     }
 
-    /// Another look for this, or sleep. A sender needs not wake a task that looks.
+    /// Asks for another turn to look for this need, or for sleep. A sender need not wake a task
+    /// that looks.
     fn look_again(&mut self, need: Need) -> Next {
         if self.looks.left == 0 {
             return Next::Sleep(need);
@@ -246,7 +253,7 @@ impl BoltTask {
         Next::Turn
     }
 
-    /// Returns true if a task that is about to sleep for this would find it after all.
+    /// Returns true if a task that is about to sleep for this need would find it met.
     pub(crate) fn finds(&self, need: Need) -> bool {
         match need {
             Need::Input => !self.inbox.is_empty() || self.waker.is_rung(),
@@ -277,7 +284,7 @@ impl BoltTask {
         Next::Turn
     }
 
-    fn receive(&mut self) -> Option<Current> {
+    fn receive(&mut self) -> Option<WorkInProgress> {
         let work = match self.inbox.receive() {
             Received::Batch { input, batch } => {
                 self.meter.add_received(batch.tuples);
@@ -291,10 +298,10 @@ impl BoltTask {
             }
             Received::Empty => return None,
         };
-        Some(Current { work, retries: 0 })
+        Some(WorkInProgress { work, retries: 0 })
     }
 
-    /// There is nothing to do: what was gathered goes out, unless it may linger.
+    /// Handles an empty inbox: gathered tuples are sent, unless they may linger.
     fn rest(&mut self) -> Next {
         self.waker.answer();
         let idle = match &mut self.worker {
@@ -303,7 +310,7 @@ impl BoltTask {
                 let idle = bolt.idle(&mut self.output);
                 self.output.end_call(idle)
             }
-            // What the outside doesn't take for now is written again before the next barrier.
+            // Data that can't be written for now is written again before the next barrier.
             Worker::Sink(sink, _) => sink.idle().or_else(|error| match error.kind() {
                 Kind::Fatal => Err(error),
                 _ => Ok(()),
@@ -324,12 +331,12 @@ impl BoltTask {
         Next::Sleep(if self.output.emitter.is_blocked() { Need::Room } else { Need::Input })
     }
 
-    /// The linger time is over.
+    /// Sends gathered tuples when the linger time is over.
     pub(crate) fn flush(&mut self) {
         self.output.emitter.flush();
     }
 
-    fn step(&mut self, mut current: Current) -> Step {
+    fn step(&mut self, mut current: WorkInProgress) -> Step {
         loop {
             let result = match &mut current.work {
                 Work::Tuples { input, batch, next } => self.execute_watched(*input, batch, next),
@@ -371,7 +378,7 @@ impl BoltTask {
         }
     }
 
-    /// Executes the tuples of a batch; remembers the one that makes the component panic.
+    /// Executes the tuples of a batch, and remembers a tuple that makes the component panic.
     fn execute_watched(&mut self, input: usize, batch: &Batch, next: &mut usize) -> Result<()> {
         if !self.poison.is_empty() {
             return self.execute_but_poison(input, batch, next);
@@ -386,14 +393,14 @@ impl BoltTask {
         }
     }
 
-    /// Looks at every tuple before it is executed, and sends those that are known to make the
-    /// component panic to the dead letters.
+    /// Executes the tuples of a batch, but sends those that are known to make the component panic
+    /// to the dead letters.
     fn execute_but_poison(&mut self, input: usize, batch: &Batch, next: &mut usize) -> Result<()> {
         while *next < batch.tuples {
             let hash = stable_hash(self.values(input, batch, *next));
             if let Some(said) = self.poison.get(&hash) {
                 let error = Error::rejected(format!(
-                    "the component panicked on it again and again: {said}"
+                    "the component panicked on this tuple repeatedly: {said}"
                 ));
                 self.bury(input, batch, *next, &error);
                 *next += 1;
@@ -406,14 +413,14 @@ impl BoltTask {
         Ok(())
     }
 
-    /// The values of a tuple of a batch.
+    /// Returns the values of a tuple of a batch.
     fn values<'a>(&self, input: usize, batch: &'a Batch, at: usize) -> &'a [Value] {
         let arity = self.inputs[input].fields.len();
         &batch.values[at * arity..(at + 1) * arity]
     }
 
-    /// Executes the tuples of a batch from `next` to `end`; after an error `next` is the one that
-    /// failed.
+    /// Executes the tuples of a batch from `next` to `end`. After an error, `next` is the tuple
+    /// that failed.
     fn execute_until(
         &mut self,
         end: usize,
@@ -422,7 +429,8 @@ impl BoltTask {
         next: &mut usize,
     ) -> Result<()> {
         let arity = self.inputs[input].fields.len();
-        // One execution of each batch is timed: a clock read costs as much as a small bolt.
+        // One execution of each batch is timed, because reading the clock takes as long as a small
+        // bolt.
         let timed = *next;
         while *next < end {
             let time = batch.times.get(*next).copied().unwrap_or(EventTime::UNKNOWN);
@@ -454,8 +462,8 @@ impl BoltTask {
         }
     }
 
-    /// No tuple older than this comes any more: the bolt emits what waited for that, and the
-    /// watermark goes on.
+    /// Handles a watermark: no older tuple will arrive. The bolt emits results that waited for this
+    /// time, and the watermark is passed on.
     fn pass_watermark(&mut self, watermark: Watermark) -> Result<()> {
         let Worker::Bolt(bolt) = &mut self.worker else { return Ok(()) };
         if let Watermark::At(time) = watermark {
@@ -465,7 +473,7 @@ impl BoltTask {
             self.settle_late();
         }
         match watermark {
-            // A bolt isn't asked, and may have answers to earlier tuples under way.
+            // The bolt isn't called, and may still have answers to earlier tuples in progress.
             Watermark::Idle => self.held.is_idle = true,
             Watermark::At(time) if std::mem::take(&mut self.output.holds_watermark) => {
                 self.held = HeldWatermark { time: Some(time), is_idle: false };
@@ -478,7 +486,7 @@ impl BoltTask {
         Ok(())
     }
 
-    /// Sends what was kept back until a barrier.
+    /// Sends the watermark that was held back until a barrier.
     fn pass_held_watermark(&mut self) {
         self.output.holds_watermark = false;
         let HeldWatermark { time, is_idle } = std::mem::take(&mut self.held);
@@ -490,8 +498,8 @@ impl BoltTask {
         }
     }
 
-    /// Everything before the barrier was received: what it changed is reported, and the barrier
-    /// goes on.
+    /// Handles a barrier after everything before it was received: reports the changes of state, and
+    /// passes the barrier on.
     fn pass(&mut self, mark: &Arc<Mark>, step: &mut BarrierStep) -> Result<()> {
         let epoch = mark.barrier.epoch;
         if mark.finish {
@@ -515,7 +523,8 @@ impl BoltTask {
                 if let Some(group) = self.state_group {
                     changes.iter_mut().for_each(|change| change.key_group = group);
                 }
-                // With the barrier the bolt has ended the work that kept a watermark back.
+                // At the barrier the bolt has finished the work for which a watermark was held
+                // back.
                 self.pass_held_watermark();
                 self.reporter.send(Report::State { epoch, changes, watermark: self.inbox.time() });
             }
@@ -535,7 +544,7 @@ impl BoltTask {
         Ok(())
     }
 
-    /// The checkpoint with these promises is complete.
+    /// Commits these promises, whose checkpoint is complete.
     pub(crate) fn commit(&mut self, promises: Vec<Promise>) {
         let Worker::Sink(sink, threads) = &mut self.worker else { return };
         let mut deliver = sink.commit(promises);
@@ -543,7 +552,7 @@ impl BoltTask {
         let counts = sink.counts();
         let job: Job<Vec<String>> = Box::new(move || {
             let delivered = deliver()?;
-            // Behind the last barrier there is no turn any more.
+            // After the last barrier the task gets no more turns.
             if let Some(counts) = &counts {
                 show_counts(counts, &meter);
             }
@@ -556,7 +565,7 @@ impl BoltTask {
         run_job(thread, job, &self.reporter, |segments| Some(Report::Committed { segments }));
     }
 
-    /// No checkpoint names these delivered segments any more.
+    /// Forgets these delivered segments, which no checkpoint refers to.
     pub(crate) fn forget(&mut self, segments: Vec<String>) {
         let Worker::Sink(sink, threads) = &mut self.worker else { return };
         let job = sink.forgotten(segments);
@@ -569,7 +578,7 @@ fn show_counts(counts: &SinkCounts, meter: &Meter) {
     meter.set_dropped(counts.dropped());
 }
 
-/// Makes one call of a bolt at a barrier, and returns the step behind it.
+/// Makes one call of a bolt at a barrier, and returns the following step.
 fn barrier_step(
     bolt: &mut dyn Bolt,
     step: BarrierStep,

@@ -1,4 +1,4 @@
-//! What becomes of the state when a topology has changed: components keep theirs by their id.
+//! Decides which state survives a change of the topology: components keep their state by id.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,14 +16,14 @@ use crate::flow::Grouping;
 use crate::registry::Config;
 use crate::topology::{ComponentSpec, Topology};
 
-/// What becomes of one component's state.
+/// The fate of a component's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes on with what it had.
+    /// The component continues with its state.
     Survives,
-    /// It wasn't there before.
+    /// The component is new.
     New,
-    /// What it had means nothing any more; the text says why.
+    /// The state is unusable for the reason in this text.
     Dropped(String),
 }
 
@@ -37,8 +37,8 @@ impl fmt::Display for Fate {
     }
 }
 
-/// All components as far as their state depends on what they are. The hidden spout that sends dead
-/// letters again comes and goes, and its cursors stay.
+/// Returns the properties of all components on which their state depends. The hidden spout that
+/// sends dead letters again is left out: it isn't in every run, and its cursors stay.
 pub fn kept(topology: &Topology) -> BTreeMap<String, Kept> {
     let of = |spec: &ComponentSpec| {
         let run = format!("{:016x}", xxh3_64(spec.explained.as_bytes()));
@@ -48,8 +48,8 @@ pub fn kept(topology: &Topology) -> BTreeMap<String, Kept> {
     topology.components.iter().filter(|spec| spec.id != AGAIN).map(of).collect()
 }
 
-/// How a bolt's state is laid out: by key, where another number of tasks can share it out, or by
-/// task.
+/// Returns the layout of a bolt's state: by key, so that another number of tasks can divide it, or
+/// by task.
 fn shape(topology: &Topology, spec: &ComponentSpec) -> String {
     match state_key(topology, spec) {
         Some(key) => format!("kept by {}", key.join(", ")),
@@ -60,7 +60,8 @@ fn shape(topology: &Topology, spec: &ComponentSpec) -> String {
     }
 }
 
-/// The fields that a bolt's state is kept by, if whatever has the same key comes to the same task.
+/// Returns the fields that are the key of a bolt's state, if all tuples with the same key come to
+/// the same task.
 pub fn state_key(topology: &Topology, spec: &ComponentSpec) -> Option<Vec<String>> {
     let Config::Bolt(config) = &spec.config else { return None };
     let key = config.state_key()?;
@@ -79,13 +80,13 @@ pub fn state_key(topology: &Topology, spec: &ComponentSpec) -> Option<Vec<String
     (grouped || spec.parallelism_hint.get() == 1).then_some(key)
 }
 
-/// What becomes of each component, of the old topology or the new.
+/// Returns the fate of each component of the old or the new topology.
 pub fn fates(old: &BTreeMap<String, Kept>, new: &BTreeMap<String, Kept>) -> BTreeMap<String, Fate> {
     let ids: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let fate = |id: &String| match (old.get(id), new.get(id)) {
         (None, _) => Fate::New,
         (Some(old), None) => {
-            Fate::Dropped(format!("there is no {} \"{id}\" any more", old.type_name))
+            Fate::Dropped(format!("the topology has no {} \"{id}\" now", old.type_name))
         }
         (Some(old), Some(new)) if old.type_name != new.type_name => {
             Fate::Dropped(format!("it was a {}, and is a {}", old.type_name, new.type_name))
@@ -98,7 +99,7 @@ pub fn fates(old: &BTreeMap<String, Kept>, new: &BTreeMap<String, Kept>) -> BTre
     ids.into_iter().map(|id| (id.clone(), fate(id))).collect()
 }
 
-/// What becomes of one component when a topology changes.
+/// The change of a component between two topologies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ComponentChange {
     /// Its id.
@@ -106,14 +107,14 @@ pub struct ComponentChange {
     /// `survives`, `new`, or `dropped`.
     #[schema(value_type = String)]
     pub fate: Cow<'static, str>,
-    /// Why it is dropped.
+    /// The reason, if the state is dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// What else changed: `parallelism_hint 1 → 4`.
+    /// Other changes: `parallelism_hint 1 → 4`.
     pub changes: Vec<String>,
 }
 
-/// What becomes of the state of each component, and what else changes.
+/// Returns the fate of each component's state, and other changes.
 pub fn compare(old: &Topology, new: &Topology) -> Vec<ComponentChange> {
     let (specs_old, specs_new) = (by_id(old), by_id(new));
     let row = |(id, fate): (String, Fate)| {
@@ -145,11 +146,11 @@ fn changes(old: &ComponentSpec, new: &ComponentSpec) -> Vec<String> {
     changes
 }
 
-/// The components whose state has to go, each of which must be among those that somebody asked to
-/// `drop`.
+/// Returns the components whose state must be discarded. Each of them must be in `drop`.
 ///
 /// # Errors
-/// If state would be dropped that nobody asked for, or somebody asked for what isn't there.
+/// If a component isn't in `drop` but its state must be discarded, or if `drop` names a component
+/// without state.
 pub fn dropped(
     store: &dyn StateStore,
     saved: &Saved,
@@ -171,14 +172,15 @@ pub fn dropped(
             && keeps_something(store, saved, &id)?
         {
             refused.push(format!(
-                "component \"{id}\": {why}; to go on without its state, add --drop-state {id}"
+                "component \"{id}\": {why}; to discard its state and continue, add \
+                 --drop-state {id}"
             ));
         }
     }
     if refused.is_empty() { Ok(drop.clone()) } else { Err(Error::fatal(refused.join("; "))) }
 }
 
-/// The components whose configuration is another one than in the last run, by id.
+/// Returns the ids of components whose configuration differs from that of the last run.
 pub fn changed(old: &BTreeMap<String, Kept>, new: &BTreeMap<String, Kept>) -> Vec<String> {
     let mut changed = Vec::new();
     for (id, new) in new {

@@ -1,4 +1,4 @@
-//! From a plan to tasks that are ready to start: channels, emitters, inboxes, and the components
+//! Turns a plan into tasks that are ready to start: channels, emitters, inboxes, and the components
 //! themselves.
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,93 +35,94 @@ use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
 
 /// A task that is ready to start.
 pub(crate) struct Ready {
-    /// The number of the executor that it belongs to, before the modulo.
+    /// The task's number among those of its component. Its executor is this number modulo the
+    /// number of executors.
     pub lane: usize,
     /// Its counters.
     pub meter: Arc<Meter>,
-    /// How others wake it.
+    /// The handle by which others wake it.
     pub handle: Arc<TaskHandle>,
-    /// What it runs.
+    /// The kind of its component.
     pub kind: ReadyKind,
 }
 
-/// What a task runs.
+/// The component of a task.
 pub(crate) enum ReadyKind {
-    /// A spout, which is built on its executor, since it need not be `Send`.
+    /// A spout. Since it need not be `Send`, it is built on its executor.
     Spout {
         /// Its configuration.
         config: Arc<dyn SpoutConfig>,
-        /// What it is made with.
+        /// The context with which it is built.
         context: Box<SpoutContext>,
-        /// What people should know.
+        /// The messages for people.
         messages: Arc<Messages>,
-        /// Where its tuples go.
+        /// The port to which it emits.
         port: Box<Port>,
-        /// The numbers of fields of its streams, the hidden one last.
+        /// The numbers of fields of its streams, the hidden stream last.
         arities: Vec<usize>,
-        /// How long its tuples wait for their batch to fill up.
+        /// The longest time that its tuples wait for their batch to fill up.
         linger: Option<std::time::Duration>,
         /// Its line to the coordinator.
         reporter: Reporter,
-        /// Gone with the task.
+        /// Dropped with the task, which tells the census that the task has ended.
         alive: Arc<Alive>,
     },
     /// A bolt or sink.
     Bolt {
         /// The task.
         task: Box<BoltTask>,
-        /// It needs a thread of its own.
+        /// True if it needs a thread of its own.
         blocks: bool,
-        /// It is a sink.
+        /// True if it is a sink.
         sink: bool,
     },
 }
 
-/// Tuples that made a component panic again and again: by component and hash, what it said.
+/// Tuples that repeatedly made a component panic: the panic message by component and hash.
 pub(crate) type Poison = HashMap<String, HashMap<u64, String>>;
 
-/// What all tasks of a start share.
+/// The values that all tasks of a start share.
 pub(crate) struct Shared<'a> {
     /// The clock.
     pub clock: &'a SharedClock,
     /// The coordinator.
     pub coordinator: Recipient<FromTask>,
-    /// The boundary of the partition to begin with.
+    /// The time at which the first partition begins.
     pub boundary: time::OffsetDateTime,
-    /// A name that no other start has.
+    /// A name that is unique to this start.
     pub run: &'a str,
-    /// Where splits go on.
+    /// The cursors from which splits continue.
     pub cursors: &'a BTreeMap<(String, String), Cursor>,
     /// The event time of the newest post of each split.
     pub split_times: &'a BTreeMap<(String, String), EventTime>,
-    /// How far event time had come, by bolt.
+    /// The event time that each bolt had reached.
     pub watermarks: &'a BTreeMap<String, EventTime>,
-    /// When the checkpoint with these was made.
+    /// The time at which the checkpoint with these values was made.
     pub saved_at: Option<time::OffsetDateTime>,
-    /// Where the state of bolts is.
+    /// The store with the state of bolts.
     pub store: &'a dyn StateStore,
-    /// Where spools are kept.
+    /// The folder of the spools.
     pub state: &'a Path,
-    /// The folder that holds the lake of dead letters.
+    /// The folder that contains the lake of dead letters.
     pub dead_root: &'a Path,
-    /// What isn't to be executed.
+    /// The tuples that must not be executed.
     pub poison: &'a Poison,
     /// The bound on the dead letters of each task of a bolt or sink.
     pub letters: LetterLimits,
-    /// What people should know.
+    /// The messages for people.
     pub messages: &'a Arc<Messages>,
-    /// What components may know of the topology.
+    /// The description of the topology for its components.
     pub outline: Arc<TopologyOutline>,
-    /// Tells when the topology has ended.
+    /// A watch that tells when the topology has ended.
     pub run_watch: RunWatch,
-    /// Whoever watches what passes.
+    /// The open taps.
     pub taps: &'a Taps,
 }
 
-/// The places of all sink tasks to come; see [`SinkConfig::place`].
+/// Returns the places of all sink tasks of this plan; see [`SinkConfig::place`].
 ///
 /// # Errors
-/// If one has none.
+/// If a sink can't name the place of a task.
 pub(crate) fn places(
     topology: &Topology,
     plan: &Plan,
@@ -141,10 +142,10 @@ pub(crate) fn places(
     Ok(places)
 }
 
-/// Makes all tasks of a topology, with the state that they go on from.
+/// Creates all tasks of a topology, with the state from which they continue.
 ///
 /// # Errors
-/// If a component can't be made; the text names it.
+/// If a component can't be created; the text names the component.
 pub(crate) fn wire(
     topology: &Topology,
     plan: &Plan,
@@ -215,13 +216,13 @@ fn make(
         .collect()
 }
 
-/// True if a bolt of the topology asks for the event time of its tuples.
+/// Returns true if a bolt of the topology uses the event time of its tuples.
 fn uses_event_time(topology: &Topology) -> bool {
-    let asks = |spec: &ComponentSpec| matches!(&spec.config, Config::Bolt(config) if config.uses_event_time());
-    topology.components.iter().any(asks)
+    let mut configs = topology.components.iter().map(|spec| &spec.config);
+    configs.any(|config| matches!(config, Config::Bolt(bolt) if bolt.uses_event_time()))
 }
 
-/// Names the component in an error.
+/// Adds the component to an error.
 pub(crate) fn of_component(spec: &ComponentSpec, error: Error) -> Error {
     Error::fatal(format!("component \"{}\"", spec.id)).because(error)
 }
@@ -240,18 +241,18 @@ fn splits_of(
     config.splits_after(&cursors).map_err(|error| of_component(spec, error))
 }
 
-/// Split *j* belongs to task *j* mod *n*.
+/// Returns the splits of a task: split *j* belongs to task *j* mod *n*.
 fn share_of(splits: &[String], task: usize, tasks: usize) -> impl Iterator<Item = &String> {
     splits.iter().skip(task).step_by(tasks)
 }
 
-/// Every stream of a component has the number of its declaration; the hidden one to the dead
-/// letters comes behind them.
+/// Returns the number of fields of each stream, in the order of declaration. The hidden stream to
+/// the dead letters comes last.
 fn arities(spec: &ComponentSpec) -> Vec<usize> {
     spec.streams.iter().map(|(_, fields)| fields.len()).chain([1]).collect()
 }
 
-/// A stream as an input names it, `component` or `component:stream`, and its fields.
+/// Returns a stream as an input names it, `component` or `component:stream`, and its fields.
 pub(crate) fn stream_of(topology: &Topology, from: usize, stream: StreamId) -> (String, Fields) {
     let from = &topology.components[from];
     let declared = from.streams.iter().nth(stream.0).map(|(name, fields)| (name, fields.clone()));
@@ -259,7 +260,7 @@ pub(crate) fn stream_of(topology: &Topology, from: usize, stream: StreamId) -> (
     (if name == DEFAULT_STREAM { from.id.clone() } else { format!("{}:{name}", from.id) }, fields)
 }
 
-/// Makes the component of one task.
+/// A builder of the component of one task.
 struct Maker<'a> {
     topology: &'a Topology,
     spec: &'a ComponentSpec,
@@ -268,13 +269,13 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// A split, where it goes on.
+    /// Returns a split with the cursor from which it continues.
     fn split(&self, id: &str) -> Split {
         let saved = self.saved_cursor(id).or_else(|| self.former_cursor(id));
         Split { id: id.to_owned(), cursor: saved.cloned().unwrap_or(Cursor::Start) }
     }
 
-    /// The event time of the splits of a spout's task, where a bolt asks for it.
+    /// Returns the clock of the splits of a spout's task, if a bolt uses event time.
     fn split_clock(&self, order: Option<EventTimeOrder>, splits: &[Split]) -> Option<SplitClock> {
         if !uses_event_time(self.topology) {
             return None;
@@ -288,7 +289,7 @@ impl Maker<'_> {
         Some(SplitClock::new(order, newest, self.shared.clock.monotonic()))
     }
 
-    /// The cursors of the component, by split.
+    /// Returns the cursors of the component, by split.
     fn cursors(&self) -> BTreeMap<String, Cursor> {
         let of_component =
             self.shared.cursors.iter().filter(|((component, _), _)| *component == self.spec.id);
@@ -299,8 +300,8 @@ impl Maker<'_> {
         self.shared.cursors.get(&(self.spec.id.clone(), split.to_owned()))
     }
 
-    /// The cursor that an earlier version kept under another name, if no split of the component has
-    /// a name of today yet.
+    /// Returns the cursor that an earlier version kept under another name, if no split of the
+    /// component has a current name yet.
     fn former_cursor(&self, split: &str) -> Option<&Cursor> {
         let Config::Spout(config) = &self.spec.config else { return None };
         let former = config.former_split(split)?;
@@ -424,7 +425,7 @@ impl Maker<'_> {
         Ok(ReadyKind::Bolt { task: Box::new(task), blocks, sink })
     }
 
-    /// What the task's component tells people, under the task's name.
+    /// Returns the channel on which the component reports messages under the task's name.
     fn voice(&self) -> Voice {
         Voice::new(format!("{}[{}]", self.spec.id, self.index), self.shared.messages)
     }
@@ -457,7 +458,7 @@ impl Maker<'_> {
     }
 }
 
-/// All channels of a topology, on their way to the tasks at their ends.
+/// All channels of a topology, before they are moved into the tasks at their ends.
 struct Wires<'a> {
     topology: &'a Topology,
     plan: &'a Plan,
@@ -511,7 +512,7 @@ impl<'a> Wires<'a> {
         }
     }
 
-    /// An edge from one task to each task of a bolt.
+    /// Creates an edge from one task to each task of a bolt.
     fn edges(&mut self, from: usize, component: usize, input: usize) -> Vec<EdgeSender> {
         let (plan, handles) = (self.plan, self.handles);
         plan.tasks_of(component)

@@ -1,4 +1,4 @@
-//! What goes through a channel: batches of tuples, and barriers between them.
+//! The items that go through a channel: batches of tuples, and barriers between them.
 
 use std::sync::Arc;
 
@@ -6,26 +6,27 @@ use crate::epoch::Mark;
 use crate::event_time::{EventTime, Watermark};
 use crate::value::Value;
 
-/// The tuples that one task sends another in one go: a matter of speed only, never of meaning. The
-/// values of all tuples stand one after the other, so that a tuple needs no allocation of its own.
+/// The tuples that one task sends to another at once. Batches affect only speed, never results. The
+/// values of all tuples are stored one after the other, so that a tuple needs no allocation of its
+/// own.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The values of the first tuple, of the second …
+    /// The values of the first tuple, then of the second, and so on.
     pub values: Vec<Value>,
-    /// How many tuples there are.
+    /// The number of tuples.
     pub tuples: usize,
-    /// What the values weigh, in bytes; see [`Value::weight`].
+    /// The weight of the values in bytes; see [`Value::weight`].
     pub bytes: usize,
-    /// The event time of each tuple; empty where no bolt of the topology asks for it.
+    /// The event time of each tuple; empty if no bolt of the topology uses event time.
     pub times: Vec<EventTime>,
 }
 
-/// One thing in a channel.
+/// An item in a channel.
 #[derive(Debug)]
 pub enum Item {
     /// Tuples.
     Batch(Batch),
-    /// How far event time has come.
+    /// The event time that the sender has reached.
     Watermark(Watermark),
     /// The end of an epoch.
     Mark(Arc<Mark>),

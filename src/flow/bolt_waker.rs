@@ -1,4 +1,4 @@
-//! The way for a bolt's own threads to get its task's attention.
+//! Wakes a bolt's task from the bolt's own threads.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,24 +6,24 @@ use std::sync::{Arc, Weak};
 
 use crate::flow::{Need, TaskHandle};
 
-/// Wakes the task of a bolt that has something to emit without having got a tuple: an answer of a
-/// child process or a server. The task then calls [`Bolt::idle`](crate::bolt::Bolt::idle), once it
-/// has worked off what is in its inboxes. It can be cloned, and called from any thread; after the
-/// task's end it does nothing.
+/// A handle that wakes the task of a bolt when the bolt has something to emit without having
+/// received a tuple, such as an answer of a child process or a server. The task then calls
+/// [`Bolt::idle`](crate::bolt::Bolt::idle), after it has processed the tuples in its inboxes. The
+/// handle can be cloned and used from any thread. After the task's end it does nothing.
 #[derive(Clone, Default)]
 pub struct BoltWaker {
-    // Weak: a thread that outlives its task must not keep the task's mailbox open.
+    // Weak, so that a thread that outlives its task doesn't keep the task's mailbox open.
     task: Weak<TaskHandle>,
     rung: Arc<AtomicBool>,
 }
 
 impl BoltWaker {
-    /// The waker of one task.
+    /// Creates the waker of a task.
     pub(crate) fn of_task(task: &Arc<TaskHandle>) -> Self {
         Self { task: Arc::downgrade(task), rung: Arc::default() }
     }
 
-    /// Has `idle` called soon. Calls in quick succession count as one.
+    /// Makes the task call `idle` soon. Calls in quick succession count as one.
     pub fn wake(&self) {
         self.rung.store(true, Ordering::SeqCst);
         if let Some(task) = self.task.upgrade() {
@@ -31,12 +31,14 @@ impl BoltWaker {
         }
     }
 
-    /// True if it was called since the task last answered. A task looks here before it sleeps.
+    /// Returns true if `wake` was called since the last [`answer`](Self::answer). A task checks
+    /// this before it sleeps.
     pub(crate) fn is_rung(&self) -> bool {
         self.rung.load(Ordering::SeqCst)
     }
 
-    /// The task calls `idle` right after this, and so sees whatever was there before the wake.
+    /// Clears the wake. The task calls `idle` right afterwards, and so sees everything that
+    /// happened before the wake.
     pub(crate) fn answer(&self) {
         self.rung.store(false, Ordering::SeqCst);
     }

@@ -1,5 +1,4 @@
-//! The edge between two tasks: a bounded channel, held outside the actors, and the wake that goes
-//! with it in each direction.
+//! The edge between two tasks: a bounded channel outside the actors, with a wake in each direction.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,29 +8,29 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use super::wake::Wake;
 use crate::flow::{Item, Need};
 
-/// Tells a task to look at its channels once more.
+/// Tells a task to check its channels again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct WakeUp;
 
-/// What other tasks know of a task: how to wake it.
+/// The handle by which other tasks wake a task.
 pub struct TaskHandle {
     wake: Wake,
     mailbox: OnceLock<Recipient<WakeUp>>,
 }
 
 impl TaskHandle {
-    /// Of a task whose actor isn't started yet.
+    /// Creates the handle of a task whose actor isn't started yet.
     pub fn new() -> Arc<Self> {
         Arc::new(Self { wake: Wake::new(), mailbox: OnceLock::new() })
     }
 
-    /// Names the actor. The first one stays.
+    /// Sets the actor's mailbox. Only the first call has an effect.
     pub fn bind(&self, mailbox: Recipient<WakeUp>) {
         let _ = self.mailbox.set(mailbox);
     }
 
-    /// Something was provided: wakes the task if it sleeps for that.
+    /// Wakes the task if it sleeps for `what`, which was provided.
     pub fn provided(&self, what: Need) {
         if self.wake.claim(what)
             && let Some(mailbox) = self.mailbox.get()
@@ -40,13 +39,13 @@ impl TaskHandle {
         }
     }
 
-    /// The task is awake: it needs no wake until it sleeps again.
+    /// Marks the task as awake: it needs no wake until it sleeps again.
     pub fn is_awake(&self) {
         self.wake.take_back();
     }
 
-    /// Goes to sleep unless `found` sees what is needed. True if the task sleeps, or a wake is on
-    /// its way; false if it should go on at once.
+    /// Lets the task sleep unless `found` finds the need met. Returns true if the task sleeps or a
+    /// wake is on its way, false if the task should continue immediately.
     pub fn sleep_unless(&self, need: Need, found: impl FnOnce() -> bool) -> bool {
         self.wake.will_sleep(need);
         !(found() && self.wake.take_back())
@@ -57,8 +56,8 @@ impl TaskHandle {
 pub struct EdgeSender {
     channel: Sender<Item>,
     to: Arc<TaskHandle>,
-    /// A sender that found the channel full goes on once no more than this many items are left, so
-    /// that two tasks on two cores hand over several batches for each wake.
+    /// A sender that found the channel full continues when no more than this many items are left,
+    /// so that two tasks on two cores hand over several batches for each wake.
     low: usize,
 }
 
@@ -69,7 +68,7 @@ pub struct EdgeReceiver {
     low: usize,
 }
 
-/// An edge for `capacity` items between two tasks.
+/// Creates an edge for `capacity` items between two tasks.
 pub fn edge(
     capacity: usize,
     from: &Arc<TaskHandle>,
@@ -84,8 +83,8 @@ pub fn edge(
 }
 
 impl EdgeSender {
-    /// Sends, and wakes the receiver if it sleeps; gives the item back if there is no room. An item
-    /// for a task that is gone is dropped: its topology is about to stop.
+    /// Sends an item, and wakes the receiver if it sleeps. Returns the item if there is no room. An
+    /// item for a task that is gone is dropped, because its topology is about to stop.
     pub fn send(&self, item: Item) -> Option<Item> {
         match self.channel.try_send(item) {
             Ok(()) => {
@@ -97,20 +96,20 @@ impl EdgeSender {
         }
     }
 
-    /// How many items wait in the channel; `None` if it is full. Only this end makes it fuller.
+    /// Returns the number of items in the channel; `None` if it is full. Only this end adds items.
     pub fn room(&self) -> Option<usize> {
         let waiting = self.channel.len();
         self.channel.capacity().is_none_or(|capacity| waiting < capacity).then_some(waiting)
     }
 
-    /// Returns true if it is worth going on after the channel was full.
+    /// Returns true if enough room has been made to continue after the channel was full.
     pub fn has_drained(&self) -> bool {
         self.channel.len() <= self.low
     }
 }
 
 impl EdgeReceiver {
-    /// The next item, if there is one; wakes a sender that waits for the room.
+    /// Returns the next item, if any, and wakes a sender that waits for room.
     pub fn receive(&self) -> Option<Item> {
         match self.channel.try_recv() {
             Ok(item) => {
@@ -123,12 +122,12 @@ impl EdgeReceiver {
         }
     }
 
-    /// Returns true if there is nothing to receive.
+    /// Returns true if the channel is empty.
     pub fn is_empty(&self) -> bool {
         self.channel.is_empty()
     }
 
-    /// How full the channel is, 0 to 1.
+    /// Returns the fill level of the channel, 0 to 1.
     pub fn fill(&self) -> f64 {
         self.channel.len() as f64 / self.channel.capacity().unwrap_or(1) as f64
     }

@@ -1,5 +1,5 @@
-//! Where a task's tuples go: each is put into the batch that is being gathered for its destination,
-//! and batches are sent when they are full, or when the task has nothing more to do.
+//! Sends a task's tuples. Each tuple is added to the batch that is being gathered for its
+//! destination. Batches are sent when they are full, or when the task has nothing else to do.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use crate::flow::{Batch, ComponentTap, EdgeSender, EmitterTask, Grouping, Item, 
 use crate::tuple::StreamId;
 use crate::value::Value;
 
-/// One stream of a component, as one of its tasks emits it.
+/// A stream of a component, as one of its tasks emits it.
 struct StreamOut {
     arity: usize,
     routes: Vec<Route>,
 }
 
-/// One bolt that takes a stream: its tasks are the destinations from `first` on.
+/// A bolt that takes a stream. Its tasks are the destinations from `first` on.
 struct Route {
     router: Router,
-    /// The values of a tuple have no say in where it goes.
+    /// True if the choice of the task doesn't depend on a tuple's values.
     free: bool,
     first: usize,
     tasks: usize,
@@ -28,8 +28,8 @@ struct Route {
 }
 
 impl Route {
-    /// Puts a tuple straight into the batch of its destination. If it has another number of values
-    /// than the stream declares, it isn't put there, and that number is given back.
+    /// Adds a tuple directly to the batch of its destination. If the number of values differs from
+    /// that of the stream's fields, the tuple isn't added, and the number is returned as an error.
     #[inline]
     fn append(
         &mut self,
@@ -61,19 +61,21 @@ impl Route {
     }
 }
 
-/// One task that takes tuples from here.
+/// A task that takes tuples from this emitter.
 struct Destination {
     edge: EdgeSender,
     arity: usize,
     gathering: Batch,
-    /// Tuples and bytes of `gathering` that are committed; the rest can be taken back.
+    /// The numbers of tuples and bytes in `gathering` that are committed. The rest can be rolled
+    /// back.
     committed: (usize, usize),
-    /// It holds uncommitted tuples, and so is listed in `touched`.
+    /// True if the destination holds uncommitted tuples, so that it is listed in `touched`.
     touched: bool,
-    /// The stream whose tuples are all seen here and at its like, each once.
+    /// The stream that a tap reads at this destination. The tapped destinations of a stream
+    /// together get each tuple exactly once.
     tapped: Option<StreamId>,
-    /// What found no room: at most what one input batch (or one emit of a spout) made, and
-    /// barriers.
+    /// Items that found no room: barriers, and at most the batches made from one input batch (or
+    /// from one emit of a spout).
     waiting: VecDeque<Item>,
     batch_tuples: usize,
     batch_bytes: usize,
@@ -84,7 +86,7 @@ impl Destination {
         self.gathering.tuples >= self.batch_tuples || self.gathering.bytes >= self.batch_bytes
     }
 
-    /// How many batches wait on the edge; `None` if it has no room for a further one.
+    /// Returns the number of batches waiting on the edge; `None` if it has no room for another.
     fn room(&self) -> Option<usize> {
         if self.waiting.is_empty() { self.edge.room() } else { None }
     }
@@ -95,23 +97,23 @@ pub struct Emitter {
     streams: Vec<StreamOut>,
     destinations: Vec<Destination>,
     batch_tuples: usize,
-    /// Destinations that got tuples since the last commit.
+    /// The destinations that got tuples since the last commit.
     touched: Vec<u32>,
-    /// Destinations that hold something that found no room.
+    /// The destinations that hold items for which there was no room.
     blocked: Vec<u32>,
     scratch: Vec<Value>,
     emitted: u64,
     uncommitted: u64,
-    /// The event time of what is emitted next; `None` where no bolt of the topology asks for it.
+    /// The event time of the following tuples; `None` if no bolt of the topology uses event time.
     time: Option<EventTime>,
-    /// Whoever watches the component.
+    /// The open taps of the component.
     tap: Option<Arc<ComponentTap>>,
     fault: Option<String>,
 }
 
 impl Emitter {
-    /// Of a component whose streams have these numbers of fields; `timed` if its tuples have event
-    /// times.
+    /// Creates the emitter of a component whose streams have these numbers of fields. `timed` is
+    /// true if tuples have event times.
     pub fn new(arities: impl IntoIterator<Item = usize>, batch_tuples: usize, timed: bool) -> Self {
         Self {
             streams: arities
@@ -131,15 +133,15 @@ impl Emitter {
         }
     }
 
-    /// Shows what passes to whoever watches the component.
+    /// Sets the taps of the component.
     #[must_use]
     pub fn with_tap(mut self, tap: Arc<ComponentTap>) -> Self {
         self.tap = Some(tap);
         self
     }
 
-    /// Adds a bolt that takes a stream, with one edge for each of its tasks and the bytes that a
-    /// batch on such an edge may weigh.
+    /// Adds a bolt that takes a stream, with one edge for each of its tasks, and the largest size
+    /// of a batch on such an edge in bytes.
     pub fn add_route(
         &mut self,
         stream: StreamId,
@@ -153,7 +155,7 @@ impl Emitter {
         let router = Router::new(grouping.clone(), tasks, emitter);
         let arity = self.streams[stream.0].arity;
         let is_first = self.streams[stream.0].routes.is_empty();
-        // Each tuple is shown once: of those who take the same stream, the first one's is.
+        // Each tuple is shown once: of the bolts that take a stream, only the first is tapped.
         let is_tapped = |task| is_first && (task == 0 || !matches!(grouping, Grouping::All));
         let free = router.is_free();
         self.streams[stream.0].routes.push(Route { free, router, first, tasks, first_task });
@@ -170,17 +172,17 @@ impl Emitter {
         }));
     }
 
-    /// True if somebody takes this stream.
+    /// Returns true if a bolt takes this stream.
     pub fn is_taken(&self, stream: StreamId) -> bool {
         self.streams.get(stream.0).is_some_and(|out| !out.routes.is_empty())
     }
 
-    /// True if tuples have event times.
+    /// Returns true if tuples have event times.
     pub fn is_timed(&self) -> bool {
         self.time.is_some()
     }
 
-    /// Gives what is emitted from here on this event time, in a topology whose tuples have one.
+    /// Sets the event time of the following tuples, in a topology whose tuples have one.
     #[inline]
     pub fn set_time(&mut self, time: EventTime) {
         if let Some(own) = &mut self.time {
@@ -188,7 +190,7 @@ impl Emitter {
         }
     }
 
-    /// Emits a tuple; it can be taken back until the next [`commit`](Self::commit).
+    /// Emits a tuple, which can be rolled back until the next [`commit`](Self::commit).
     #[inline]
     pub fn emit(
         &mut self,
@@ -230,8 +232,8 @@ impl Emitter {
         self.scratch = scratch;
     }
 
-    /// Emits a tuple like [`emit`](Self::emit), and adds the numbers of the tasks that get it, as
-    /// they stand in the plan.
+    /// Emits a tuple as [`emit`](Self::emit) does, and adds the numbers in the plan of the tasks
+    /// that get it.
     pub fn emit_told(
         &mut self,
         stream: StreamId,
@@ -246,8 +248,8 @@ impl Emitter {
         self.scratch = scratch;
     }
 
-    /// The destination of a tuple of one value on a stream that declares one field, and that one
-    /// bolt takes by it.
+    /// Returns the destination of a one-value tuple, if its stream declares one field and only one
+    /// bolt takes the stream, grouped by that field.
     #[inline]
     fn destination_of_only_value(&self, stream: StreamId, value: &Value) -> Option<usize> {
         let out = self.streams.get(stream.0).filter(|out| out.arity == 1)?;
@@ -303,9 +305,9 @@ impl Emitter {
         }
     }
 
-    /// Emits and commits `tuples` tuples of a stream whose values stand one after the other in
-    /// `values`, and their event times, where they have any, in `times`: what a spout does, which
-    /// takes nothing back.
+    /// Emits and commits `tuples` tuples of a stream, whose values are stored one after the other
+    /// in `values`, and their event times, if any, in `times`. Used for spouts, which never roll
+    /// back.
     pub fn emit_all(
         &mut self,
         stream: StreamId,
@@ -331,7 +333,7 @@ impl Emitter {
         }
     }
 
-    /// Fills one batch after the other: the choice of the destination is free between batches.
+    /// Fills one batch after the other. The destination may change only between batches.
     fn fill_batches(
         &mut self,
         stream: StreamId,
@@ -384,10 +386,11 @@ impl Emitter {
         });
     }
 
-    /// What was emitted since the last commit stays, and full batches go out.
+    /// Commits the tuples emitted since the last commit, and sends full batches.
     ///
     /// # Errors
-    /// If the component emitted what it hasn't declared; nothing of it goes out.
+    /// If the component emitted a tuple that doesn't match its declaration. Then none of the tuples
+    /// is sent.
     #[inline]
     pub fn commit(&mut self) -> Result<(), String> {
         if self.fault.is_some() {
@@ -411,7 +414,7 @@ impl Emitter {
         }
     }
 
-    /// What was emitted since the last commit was never emitted.
+    /// Discards the tuples emitted since the last commit.
     pub fn roll_back(&mut self) {
         self.uncommitted = 0;
         for index in self.touched.drain(..) {
@@ -430,7 +433,7 @@ impl Emitter {
         }
     }
 
-    /// Sends a barrier to every destination, behind all that was emitted before it.
+    /// Sends a barrier to every destination, after all tuples emitted before it.
     pub fn broadcast(&mut self, mark: &Arc<Mark>) {
         self.flush();
         for index in 0..self.destinations.len() {
@@ -438,7 +441,7 @@ impl Emitter {
         }
     }
 
-    /// Tells every destination how far event time has come, behind all that was emitted before.
+    /// Sends the event time to every destination, after all tuples emitted before it.
     pub fn broadcast_watermark(&mut self, watermark: Watermark) {
         self.flush();
         for index in 0..self.destinations.len() {
@@ -446,7 +449,8 @@ impl Emitter {
         }
     }
 
-    /// Sends what found no room, as far as there is room now. True if nothing is left over.
+    /// Sends the items that found no room, as far as there is room now. Returns true if none is
+    /// left.
     pub fn drain(&mut self) -> bool {
         let destinations = &mut self.destinations;
         self.blocked.retain(|index| {
@@ -462,22 +466,22 @@ impl Emitter {
         self.blocked.is_empty()
     }
 
-    /// Returns true if something found no room: then the task must not make more.
+    /// Returns true if some items found no room, so that the task must not emit more.
     pub fn is_blocked(&self) -> bool {
         !self.blocked.is_empty()
     }
 
-    /// Returns true if one of the channels that had no room is worth another try.
+    /// Returns true if one of the full channels has drained far enough for another attempt.
     pub fn has_drained(&self) -> bool {
         self.blocked.iter().any(|index| self.destinations[*index as usize].edge.has_drained())
     }
 
-    /// Returns true if a batch was begun and not sent yet.
+    /// Returns true if a batch was begun and isn't sent yet.
     pub fn is_gathering(&self) -> bool {
         self.destinations.iter().any(|destination| destination.gathering.tuples > 0)
     }
 
-    /// How many tuples were emitted so far, each counted once.
+    /// Returns the number of emitted tuples, each counted once.
     pub fn emitted(&self) -> u64 {
         self.emitted
     }
@@ -509,7 +513,7 @@ impl Emitter {
     }
 }
 
-/// Counts a tuple at its destination.
+/// A view of a destination that counts tuples.
 struct Touch<'a> {
     first: usize,
     weight: usize,
@@ -518,7 +522,7 @@ struct Touch<'a> {
 }
 
 impl Touch<'_> {
-    /// The values of the batch that the tuple's values come behind.
+    /// Returns the values of the batch, to which the tuple's values are appended.
     #[inline]
     fn values<'d>(
         &mut self,
@@ -537,7 +541,7 @@ impl Touch<'_> {
     }
 }
 
-/// What the values of a tuple weigh, in bytes.
+/// Returns the weight of a tuple's values in bytes.
 #[inline]
 fn weigh(values: &[Value]) -> usize {
     values.iter().map(Value::weight).sum()

@@ -1,21 +1,22 @@
-//! Which task gets a tuple.
+//! Chooses the task that gets a tuple.
 
 use crate::keys::{key_group, stable_hash, task_of_group};
 use crate::value::Value;
 
-/// How a stream's tuples are shared out among a bolt's tasks. Keys are positions of fields.
+/// The rule by which a stream's tuples are distributed over a bolt's tasks. Keys are positions of
+/// fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grouping {
     /// Evenly.
     Shuffle,
-    /// To the nearest tasks, and to others while those have no room. The task on the same executor
-    /// is the only nearest one, unless fewer tasks emit than take: then the tasks that take are
-    /// divided among those that emit, and the one for which the least waits gets the next batch.
+    /// To the nearest tasks, and to others while the nearest ones have no room. The nearest task is
+    /// the one on the same executor. If fewer tasks emit than take, the tasks that take are divided
+    /// among those that emit, and the next batch goes to the one with the fewest waiting batches.
     LocalOrShuffle,
-    /// The same key to the same task.
+    /// Tuples with the same key go to the same task.
     Fields(Vec<usize>),
-    /// The same key to the less loaded of two tasks (Nasir et al., "The power of both choices",
-    /// ICDE 2015).
+    /// Tuples with the same key go to the less loaded of two tasks (Nasir et al., "The power of
+    /// both choices", ICDE 2015).
     PartialKey(Vec<usize>),
     /// To every task.
     All,
@@ -26,7 +27,7 @@ pub enum Grouping {
 }
 
 impl Grouping {
-    /// The name in RON.
+    /// Returns the name in RON.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Shuffle => "Shuffle",
@@ -40,18 +41,18 @@ impl Grouping {
     }
 }
 
-/// Shares one stream out among the tasks of one bolt.
+/// A distributor of one stream over the tasks of one bolt.
 pub struct Router {
     grouping: Grouping,
     tasks: usize,
     emitter: EmitterTask,
-    /// The task that the next tuple or batch goes to.
+    /// The task for the next tuple or batch.
     next: usize,
-    /// For `PartialKey`: how many tuples each task got from here.
+    /// For `PartialKey`: the number of tuples sent to each task.
     sent: Vec<u64>,
 }
 
-/// The task that emits, among those of its component.
+/// The emitting task, as one of its component's tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmitterTask {
     /// Its number.
@@ -60,29 +61,30 @@ pub struct EmitterTask {
     pub of: usize,
 }
 
-/// Where one tuple goes.
+/// The destination of a tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// To one task.
     One(usize),
     /// To all tasks.
     All,
-    /// Nowhere: the stream is taken by direct grouping, and the emitter named no task of this bolt.
+    /// To no task: the stream is taken by direct grouping, and the emitter named no task of this
+    /// bolt.
     Nowhere,
 }
 
 impl Router {
-    /// For a bolt of `tasks` tasks.
+    /// Creates the router for a bolt with `tasks` tasks.
     pub fn new(grouping: Grouping, tasks: usize, emitter: EmitterTask) -> Self {
         let sent =
             if matches!(grouping, Grouping::PartialKey(_)) { vec![0; tasks] } else { Vec::new() };
-        // Tasks of different emitters begin with different targets, so that few tuples are even
-        // too.
+        // Emitters begin with different tasks, so that even a few tuples are distributed evenly.
         Self { grouping, tasks, emitter, next: emitter.index % tasks, sent }
     }
 
-    /// Chooses for one tuple. `room` tells how many batches wait for a task, or `None` if a further
-    /// one would find no room; `gathering` whether a batch for it has been begun.
+    /// Chooses the destination of a tuple. `room` returns the number of batches that wait for a
+    /// task, or `None` if there is no room for another. `gathering` returns true if a batch for the
+    /// task has been begun.
     #[inline]
     pub fn choose(
         &mut self,
@@ -120,8 +122,8 @@ impl Router {
         }
     }
 
-    /// The task for a tuple of one value that is its key, if it goes by its key to one of several
-    /// tasks.
+    /// Returns the task for a one-value tuple whose value is the key, if the tuple is grouped by
+    /// key and there are several tasks.
     #[inline]
     pub fn task_of_only_value(&self, value: &Value) -> Option<usize> {
         match &self.grouping {
@@ -132,8 +134,8 @@ impl Router {
         }
     }
 
-    /// Whether the values of a tuple have no say in where it goes, so that whole batches can be
-    /// shared out by [`choose_batch`](Self::choose_batch).
+    /// Returns true if the choice of the task doesn't depend on a tuple's values, so that
+    /// [`choose_batch`](Self::choose_batch) can distribute whole batches.
     pub fn is_free(&self) -> bool {
         match self.grouping {
             Grouping::Global | Grouping::LocalOrShuffle => true,
@@ -142,8 +144,8 @@ impl Router {
         }
     }
 
-    /// Chooses for the next tuple where the values have no say: a batch is filled up where it was
-    /// begun, and between batches the choice is free.
+    /// Chooses the task for the next tuple when the values don't matter. A batch that was begun is
+    /// filled first; the task may change only between batches.
     pub fn choose_batch(
         &mut self,
         room: impl Fn(usize) -> Option<usize>,
@@ -158,12 +160,12 @@ impl Router {
         self.next
     }
 
-    /// The nearest task for which the least waits; or the next other one that has room; or, without
-    /// room anywhere, the task on the same executor.
+    /// Returns the nearest task with the fewest waiting batches; else the next other task with
+    /// room; else, if there is no room anywhere, the task on the same executor.
     fn nearest(&self, room: impl Fn(usize) -> Option<usize>) -> usize {
         let local = self.emitter.index % self.tasks;
         let near = if self.emitter.of < self.tasks {
-            // In turns where equally little waits.
+            // Tasks with equally few waiting batches take turns.
             let order = |task: usize| Some((room(task)?, task <= self.next, task));
             let near = (local..self.tasks).step_by(self.emitter.of);
             near.filter_map(order).min().map(|(_, _, task)| task)
@@ -177,7 +179,7 @@ impl Router {
     fn less_loaded(&mut self, hash: u64) -> usize {
         let tasks = self.tasks as u64;
         let first = (hash % tasks) as usize;
-        // The second choice is another task, drawn from bits that the first one didn't use.
+        // The second choice is a different task, from hash bits that the first choice didn't use.
         let second = (first + 1 + ((hash >> 32) % (tasks - 1)) as usize) % self.tasks;
         let task = if self.sent[first] <= self.sent[second] { first } else { second };
         self.sent[task] += 1;
@@ -252,7 +254,8 @@ mod tests {
         }
     }
 
-    /// The tasks that get ten batches, if of each task a number of batches waits, at most four.
+    /// Returns the tasks that get ten batches, given the numbers of batches waiting for each task,
+    /// of which four find room.
     fn ten_batches(emitter: EmitterTask, mut waiting: Vec<usize>) -> Vec<usize> {
         let mut router = Router::new(Grouping::LocalOrShuffle, waiting.len(), emitter);
         let mut tasks = Vec::new();
@@ -283,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_hash_of_a_key_never_changes() {
-        // State that is saved today must find its task tomorrow.
+        // State that is saved today must belong to the same task in later versions.
         let keys: [&[Value]; 4] = [
             &[Value::from("storm")],
             &[Value::Int(-1)],

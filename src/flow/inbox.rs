@@ -1,5 +1,5 @@
-//! Where a task's tuples come from: its channels in turn, the alignment of barriers, and event time
-//! over all channels.
+//! Receives a task's tuples: takes the channels in turn, aligns barriers, and computes the event
+//! time over all channels.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ struct Channel {
     edge: EdgeReceiver,
     /// The position of the input among the bolt's inputs.
     input: usize,
-    /// Its barrier has come, and others' haven't: it isn't read until they have.
+    /// True if the channel's barrier has come and others are missing. The channel isn't read until
+    /// they have come.
     held: bool,
 }
 
-/// All inputs of a task.
+/// The inputs of a task.
 pub struct Inbox {
     channels: Vec<Channel>,
     next: usize,
@@ -24,7 +25,7 @@ pub struct Inbox {
     clock: InputClock,
 }
 
-/// What an inbox gives.
+/// A result of [`Inbox::receive`].
 pub enum Received {
     /// Tuples of an input.
     Batch {
@@ -33,16 +34,16 @@ pub enum Received {
         /// The tuples.
         batch: Batch,
     },
-    /// Event time has come further over all channels, or all of them are idle.
+    /// The event time over all channels has advanced, or all channels are idle.
     Watermark(Watermark),
-    /// The same barrier from all inputs: everything before it was received.
+    /// The same barrier has come from all inputs, so everything before it was received.
     Aligned(Arc<Mark>),
-    /// Nothing for now.
+    /// Nothing at the moment.
     Empty,
 }
 
 impl Inbox {
-    /// An inbox without channels, whose event time has come to `time` in an earlier run.
+    /// Creates an inbox without channels, whose event time had reached `time` in an earlier run.
     pub fn new(time: EventTime) -> Self {
         let clock = InputClock::new(time);
         Self { channels: Vec::new(), next: 0, held: 0, mark: None, clock }
@@ -54,7 +55,7 @@ impl Inbox {
         self.clock.add_channel();
     }
 
-    /// The next thing to work on, from the channels in turn.
+    /// Returns the next item to process, from the channels in turn.
     pub fn receive(&mut self) -> Received {
         if let Some(watermark) = self.clock.take_restored() {
             return Received::Watermark(watermark);
@@ -92,12 +93,12 @@ impl Inbox {
             && self.channels.iter().all(|channel| channel.held || channel.edge.is_empty())
     }
 
-    /// How full the fullest channel is, 0 to 1.
+    /// Returns the fill level of the fullest channel, 0 to 1.
     pub fn fill(&self) -> f64 {
         self.channels.iter().map(|channel| channel.edge.fill()).fold(0.0, f64::max)
     }
 
-    /// How far event time has come over all inputs.
+    /// Returns the event time over all inputs.
     pub fn time(&self) -> EventTime {
         self.clock.time()
     }

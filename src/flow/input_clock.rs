@@ -1,20 +1,21 @@
-//! Event time of a task that receives: the least watermark of all its channels.
+//! Computes the event time of a task that receives tuples: the lowest watermark of all its
+//! channels.
 
 use crate::event_time::{EventTime, Watermark};
 
 /// The event time over all channels of a task.
 pub struct InputClock {
-    /// How far the event time of each channel's sender has come.
+    /// The last watermark of each channel.
     channels: Vec<Watermark>,
-    /// How far event time has come over all channels, as it was last given; it never goes back.
+    /// The event time over all channels, as last returned. It never goes back.
     time: EventTime,
     given: Watermark,
-    /// The time of an earlier run, until it was given.
+    /// The event time of an earlier run, until it is taken.
     restored: Option<EventTime>,
 }
 
 impl InputClock {
-    /// A clock without channels, which has come to `time` in an earlier run.
+    /// Creates a clock without channels, which had reached `time` in an earlier run.
     pub fn new(time: EventTime) -> Self {
         Self {
             channels: Vec::new(),
@@ -24,28 +25,28 @@ impl InputClock {
         }
     }
 
-    /// Adds a channel, whose sender has said nothing yet.
+    /// Adds a channel from which no watermark has come yet.
     pub fn add_channel(&mut self) {
         self.channels.push(Watermark::At(EventTime::UNKNOWN));
     }
 
-    /// The time of an earlier run, once: a bolt gets it before anything else.
+    /// Returns the event time of an earlier run, once: a bolt gets it before anything else.
     pub fn take_restored(&mut self) -> Option<Watermark> {
         self.restored.take().map(Watermark::At)
     }
 
-    /// True if the time of an earlier run wasn't given yet.
+    /// Returns true if the event time of an earlier run hasn't been taken yet.
     pub fn has_restored(&self) -> bool {
         self.restored.is_some()
     }
 
-    /// How far event time has come over all channels.
+    /// Returns the event time over all channels.
     pub fn time(&self) -> EventTime {
         self.time
     }
 
-    /// Takes the watermark of a channel. Returns the least of all channels that aren't idle, if that
-    /// says something new.
+    /// Records the watermark of a channel. Returns the lowest one of all channels that aren't idle,
+    /// if it has changed.
     pub fn receive(&mut self, channel: usize, watermark: Watermark) -> Option<Watermark> {
         self.channels[channel] = watermark;
         let mut least = Watermark::Idle;

@@ -1,4 +1,4 @@
-//! The data plane: batches of tuples on their way from one task to another.
+//! The data plane, which moves batches of tuples from one task to another.
 //!
 //! ```text
 //! Port ─ Emitter ══ channel ══▶ Inbox ─ bolt ─ Output ─ Emitter ══ channel ══▶ …
@@ -17,7 +17,7 @@ mod spout_port;
 mod tap;
 mod wake;
 
-/// The atomics of the wake protocol, which its model checker replaces by its own.
+/// The atomics of the wake protocol. A model checker replaces them by its own.
 mod atomic {
     pub(crate) use std::sync::atomic::{AtomicU8, Ordering, fence};
 }

@@ -1,4 +1,4 @@
-//! Where a bolt emits to.
+//! The output to which a bolt emits.
 
 use bytes::Bytes;
 
@@ -8,26 +8,26 @@ use crate::flow::Emitter;
 use crate::tuple::StreamId;
 use crate::value::Value;
 
-/// Where a bolt emits to. What one `execute` emits goes out when it returns `Ok`.
+/// The output of a bolt. Tuples that a call of `execute` emits are sent when the call returns `Ok`.
 pub struct Output {
     pub(crate) emitter: Emitter,
-    /// The number of the hidden stream to the dead letters, behind the declared ones.
+    /// The number of the hidden stream to the dead letters, after the declared streams.
     pub(crate) dead: StreamId,
-    /// The bolt keeps back the watermark that it was called with.
+    /// True if the bolt keeps back the watermark of the present call.
     pub(crate) holds_watermark: bool,
-    /// Tuples of earlier calls that are to become dead letters.
+    /// Tuples of earlier calls that become dead letters.
     pub(crate) buried: Vec<BuriedTuple>,
-    /// The number of tuples of earlier calls that failed and that nobody has counted yet.
+    /// The number of failures of earlier calls' tuples that the task hasn't counted yet.
     pub(crate) late_failures: u64,
 }
 
-/// A tuple that an earlier call took, and that becomes a dead letter.
+/// A tuple of an earlier call that becomes a dead letter.
 pub(crate) struct BuriedTuple {
-    /// The position of the input that it came by.
+    /// The position of the tuple's input.
     pub input: usize,
     /// Its values.
     pub values: Box<[Value]>,
-    /// Why it failed.
+    /// The reason for the failure.
     pub error: Error,
 }
 
@@ -42,14 +42,14 @@ impl Output {
         self.emitter.emit(stream, None, values);
     }
 
-    /// True if a component of the topology takes this stream. A tuple that nobody takes is gone:
-    /// a bolt may ask before it makes many.
+    /// Returns true if a component of the topology takes this stream. Tuples of a stream that no
+    /// component takes are discarded, so a bolt may ask before it emits many.
     pub fn is_taken(&self, stream: StreamId) -> bool {
         self.emitter.is_taken(stream)
     }
 
-    /// Emits a tuple on a stream; of each bolt that takes it by direct grouping, only the task with
-    /// this number gets it.
+    /// Emits a tuple on a stream. Of each bolt that takes the stream by direct grouping, only the
+    /// task with this number gets the tuple.
     pub fn emit_direct(
         &mut self,
         stream: StreamId,
@@ -59,8 +59,8 @@ impl Output {
         self.emitter.emit(stream, Some(task), values);
     }
 
-    /// Emits a tuple like [`emit_to`](Self::emit_to) and [`emit_direct`](Self::emit_direct), and
-    /// adds the numbers of the tasks that get it, as they stand in the plan.
+    /// Emits a tuple as [`emit_to`](Self::emit_to) and [`emit_direct`](Self::emit_direct) do, and
+    /// adds the numbers in the plan of the tasks that get it.
     pub fn emit_told(
         &mut self,
         stream: StreamId,
@@ -71,44 +71,46 @@ impl Output {
         self.emitter.emit_told(stream, direct_to, values, tasks);
     }
 
-    /// Lets what this call has emitted so far go out, also if the call fails later: for a bolt
+    /// Sends the tuples that this call has emitted so far, even if the call fails later. For a bolt
     /// whose emits are answers to earlier tuples.
     ///
     /// # Errors
-    /// Fatal if it emitted what it hasn't declared.
+    /// A fatal error if the bolt emitted a tuple that doesn't match its declaration.
     pub fn keep(&mut self) -> Result<()> {
         self.emitter.commit().map_err(Error::fatal)
     }
 
-    /// True if something that was emitted found no room: a bolt that can wait with more should.
+    /// Returns true if some tuples found no room. A bolt that can wait before it emits more should
+    /// do so.
     pub fn is_blocked(&self) -> bool {
         self.emitter.is_blocked()
     }
 
-    /// Says that a tuple failed that an earlier call took, as a try that counts.
+    /// Counts a failed attempt for a tuple of an earlier call.
     pub fn count_late_failure(&mut self) {
         self.late_failures += 1;
     }
 
-    /// Sends a tuple that an earlier call took to the dead letters.
+    /// Sends a tuple of an earlier call to the dead letters.
     pub fn bury(&mut self, input: usize, values: Box<[Value]>, error: Error) {
         self.buried.push(BuriedTuple { input, values, error });
     }
 
-    /// Gives what this call emits from here on another event time than that of the tuple or the
-    /// watermark that the call is for.
+    /// Sets the event time of the following emits of this call, in place of that of the tuple or
+    /// watermark.
     pub fn set_time(&mut self, time: EventTime) {
         self.emitter.set_time(time);
     }
 
-    /// In a call of [`Bolt::watermark`](crate::bolt::Bolt::watermark): keeps that watermark back,
-    /// since answers to earlier tuples are still to come. It goes on with a later watermark that
-    /// isn't kept back, or behind the next [`Bolt::barrier`](crate::bolt::Bolt::barrier).
+    /// Keeps back the watermark of the present call of
+    /// [`Bolt::watermark`](crate::bolt::Bolt::watermark), because answers to earlier tuples are
+    /// still to come. It is sent with a later watermark that isn't kept back, or after the next
+    /// [`Bolt::barrier`](crate::bolt::Bolt::barrier).
     pub fn hold_watermark(&mut self) {
         self.holds_watermark = true;
     }
 
-    /// Ends a call of the bolt: what it emitted goes out, or is discarded if the call failed.
+    /// Ends a call of the bolt. Its tuples are sent, or discarded if the call failed.
     #[inline]
     pub(crate) fn end_call(&mut self, result: Result<()>) -> Result<()> {
         match result {

@@ -1,53 +1,55 @@
-//! Event time of a spout's task: the newest post of each split, and the watermark that follows from
-//! them.
+//! Computes the event time of a spout's task: the newest post of each split, and the watermark that
+//! follows.
 
 use std::time::Duration;
 
 use crate::event_time::{EventTime, EventTimeOrder, Watermark};
 
-/// A watermark goes out at most this often, unless event time has come further by [`STEP_MS`]. Each
-/// one sends batches that aren't full yet; a longer time makes windows of live topologies later.
+/// The shortest interval between two watermarks, unless event time has advanced by [`STEP_MS`].
+/// Each watermark sends batches that aren't full yet; a longer interval delays the windows of live
+/// topologies.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// A replay reads hours of event time between two watermarks that only the clock allows, and
-/// windows hold all that until the next one comes. So a watermark also goes out once event time has
-/// come so far.
+/// The advance in event time that sends a watermark before [`EVERY`] has passed. A replay reads
+/// hours of event time within that interval, and windows would hold all of it until the next
+/// watermark.
 const STEP_MS: i64 = 10_000;
 
-/// And this many emits have passed: else a sparse replay would send a watermark with each of them.
+/// The smallest number of emits between two such watermarks. Otherwise a sparse replay would send a
+/// watermark with each emit.
 const STEP_EMITS_MIN: u32 = 8;
 
 struct SplitTime {
     /// The event time of its newest post.
     newest: EventTime,
-    /// `newest` changed since the last barrier.
+    /// True if `newest` has changed since the last barrier.
     is_moved: bool,
-    /// Nothing comes from it any more in this run.
+    /// True if no more tuples come from the split in this run.
     has_ended: bool,
-    /// When it emitted last, on the monotonic clock.
+    /// The monotonic time of its last emit.
     emitted_at: Duration,
 }
 
 /// The event time of all splits of a spout's task.
 pub struct SplitClock {
-    /// `None` if its tuples have no event time.
+    /// The order of event times; `None` if tuples have no event time.
     order: Option<EventTimeOrder>,
     splits: Vec<SplitTime>,
-    /// The newest post that was emitted in this run.
+    /// The newest post emitted in this run.
     newest_of_run: EventTime,
-    /// The last watermark that went out, and when.
+    /// The last watermark sent, and its time.
     told: Watermark,
     told_at: Option<Duration>,
     emits: u32,
     /// The newest post of all splits.
     newest: EventTime,
-    /// The source has said that no older post comes.
+    /// The time below which no further post comes, as reported by the source.
     floor: EventTime,
 }
 
 impl SplitClock {
-    /// A clock of splits that had these newest posts in the last checkpoint, each with true if it
-    /// has ended. The source begins at `now`.
+    /// Creates a clock of splits with these newest posts of the last checkpoint, each with `true`
+    /// if the split has ended. The source begins at `now`.
     pub fn new(
         order: Option<EventTimeOrder>,
         splits: Vec<(EventTime, bool)>,
@@ -68,18 +70,18 @@ impl SplitClock {
         }
     }
 
-    /// Notes that no post older than `time` comes from any split.
+    /// Records that no post older than `time` comes from any split.
     pub fn raise_floor(&mut self, time: EventTime) {
         self.floor = self.floor.max(time);
     }
 
-    /// The silence after which a split is idle, if it can be.
+    /// Returns the silence after which a split is idle, if it can be idle.
     pub fn idle_timeout(&self) -> Option<Duration> {
         self.order?.idle_timeout
     }
 
-    /// Notes that a split has emitted tuples, of which `newest` has the newest time. Tuples without a
-    /// time, and places without tuples, don't end a split's silence.
+    /// Records that a split has emitted tuples, of which `newest` has the newest time. A split
+    /// stays silent if it emits tuples without a time, or a cursor without tuples.
     pub fn emitted(&mut self, split: usize, newest: EventTime, now: Duration) {
         if newest == EventTime::UNKNOWN {
             return;
@@ -94,12 +96,12 @@ impl SplitClock {
         self.emits = self.emits.saturating_add(1);
     }
 
-    /// The event time of the newest post of all splits.
+    /// Returns the event time of the newest post of all splits.
     pub fn newest(&self) -> EventTime {
         self.newest
     }
 
-    /// The last watermark that went out; unknown if this source doesn't hold event time back.
+    /// Returns the last watermark sent; unknown if this source doesn't hold event time back.
     pub fn watermark(&self) -> EventTime {
         match self.told {
             Watermark::At(time) => time,
@@ -107,24 +109,24 @@ impl SplitClock {
         }
     }
 
-    /// Notes that the topology holds the source up, which isn't silence.
+    /// Records that the topology holds the source up, which doesn't count as silence.
     pub fn held_up(&mut self, now: Duration) {
         for split in &mut self.splits {
             split.emitted_at = now;
         }
     }
 
-    /// Notes that nothing comes from a split any more in this run.
+    /// Records that no more tuples come from a split in this run.
     pub fn end(&mut self, split: usize) {
         self.splits[split].has_ended = true;
     }
 
-    /// Notes that nothing comes from any split any more in this run.
+    /// Records that no more tuples come from any split in this run.
     pub fn end_all(&mut self) {
         self.splits.iter_mut().for_each(|split| split.has_ended = true);
     }
 
-    /// The splits, by position, whose newest post is another one than at the last call.
+    /// Returns the splits, by position, whose newest post has changed since the last call.
     pub fn take_moved(&mut self) -> Vec<(usize, EventTime)> {
         let mut moved = Vec::new();
         for (number, split) in self.splits.iter_mut().enumerate() {
@@ -135,7 +137,7 @@ impl SplitClock {
         moved
     }
 
-    /// The watermark to send behind what was just emitted, if it is time for one.
+    /// Returns the watermark to send after an emit, if one is due.
     pub fn next_after_emit(&mut self, now: Duration) -> Option<Watermark> {
         let is_due = self.told_at.is_none_or(|at| now.saturating_sub(at) >= EVERY);
         if !is_due && self.emits < STEP_EMITS_MIN {
@@ -150,7 +152,7 @@ impl SplitClock {
         if is_due || step >= STEP_MS { self.next(now) } else { None }
     }
 
-    /// The watermark to send now, if it says something new: before each barrier, and after a
+    /// Returns the watermark to send now, if it has changed: before each barrier, and after a
     /// silence.
     pub fn next(&mut self, now: Duration) -> Option<Watermark> {
         let watermark = match (self.told, self.current(now)) {
@@ -177,7 +179,7 @@ impl SplitClock {
         }
         let newest = active.map(|split| split.newest);
         let time = if order.in_sequence {
-            // Another number of tasks may have read later splits in an earlier run, and not the
+            // With another number of tasks, an earlier run may have read later splits, and not the
             // rest of the split that comes next.
             Some(self.newest_of_run)
         } else {

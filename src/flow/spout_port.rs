@@ -1,5 +1,5 @@
-//! What a spout's loop and its actor share: the emitter and the cursors. The loop hands tuples over
-//! in one step without an await, so the actor may send a barrier at any moment between.
+//! The emitter and the cursors, which a spout's loop and its actor share. The loop hands tuples
+//! over in one step without an await, so the actor may send a barrier between any two steps.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -20,37 +20,37 @@ use crate::protocol::{Alive, Doing, Messages, Meter};
 use crate::tuple::StreamId;
 use crate::value::Value;
 
-/// Brings what was emitted where its cursors lead to, also after a power loss.
+/// Makes the data before the cursors of a barrier survive a power loss.
 pub type Secure = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// The part of a spout's task that both its loop and its actor use.
 pub struct Port {
-    /// Where the tuples go.
+    /// The emitter of its tuples.
     pub emitter: Emitter,
     /// The splits of this task, each with the cursor of the last emit.
     pub splits: Vec<Split>,
-    /// Which of them moved since the last barrier.
+    /// For each split, true if its cursor moved since the last barrier.
     moved: Vec<bool>,
-    /// The event time of the splits, where a bolt of the topology asks for it.
+    /// The event time of the splits, if a bolt of the topology uses it.
     pub split_clock: Option<SplitClock>,
     handle: Arc<TaskHandle>,
     meter: Arc<Meter>,
-    /// The loop, while it waits for room.
+    /// The waker of the loop, while it waits for room.
     loop_waits: Option<Waker>,
-    /// Nothing is emitted for now.
+    /// True if the spout is paused.
     paused: bool,
-    /// The splits may go on in a later run, behind their cursors.
+    /// True if a later run may continue the splits from their cursors.
     stays_open: bool,
     /// All cursors at the barrier of the epoch in progress.
     injected: Option<(u64, Vec<Cursor>)>,
-    /// The cursors of the newest complete epoch, for whoever wants to know.
+    /// The cursors of the newest complete epoch, for subscribers.
     complete: watch::Sender<Vec<Cursor>>,
-    /// What has to be done before cursors are told.
+    /// The action to take before cursors are reported.
     secure: Option<Secure>,
 }
 
 impl Port {
-    /// Of a task that has emitted nothing yet.
+    /// Creates the port of a task that has emitted nothing yet.
     pub fn new(
         emitter: Emitter,
         splits: Vec<Split>,
@@ -77,8 +77,8 @@ impl Port {
         }
     }
 
-    /// Says how far event time has come, if that is new: at the start, before a barrier, and while
-    /// the source is silent.
+    /// Sends the event time if it has changed: at the start, before a barrier, and while the source
+    /// is silent.
     pub fn tell_event_time(&mut self, now: Duration) {
         let is_held_up = self.paused || self.loop_waits.is_some();
         let Some(clock) = &mut self.split_clock else { return };
@@ -94,15 +94,15 @@ impl Port {
         }
     }
 
-    /// The event times that changed since the last barrier, by split.
+    /// Returns the event times that changed since the last barrier, by split.
     pub fn moved_times(&mut self) -> Vec<(String, EventTime)> {
         let moved = self.split_clock.as_mut().map(SplitClock::take_moved).unwrap_or_default();
         moved.into_iter().map(|(split, time)| (self.splits[split].id.clone(), time)).collect()
     }
 
-    /// Sends a barrier, and gives the cursors that changed since the last one.
+    /// Sends a barrier, and returns the cursors that changed since the last one.
     pub fn inject(&mut self, mark: &Arc<Mark>, now: Duration) -> Vec<(String, Cursor)> {
-        // What a checkpoint knows of event time is then what every bolt knows.
+        // Event time is sent first, so that the checkpoint and all bolts have the same event time.
         self.tell_event_time(now);
         self.emitter.broadcast(mark);
         if self.settle()
@@ -119,21 +119,21 @@ impl Port {
         changed.map(|(split, _)| (split.id.clone(), split.cursor.clone())).collect()
     }
 
-    /// What has to be done before the cursors of a barrier are told; it may block.
+    /// Returns the action to take before the cursors of a barrier are reported, which may block.
     pub fn secure(&self) -> Option<Secure> {
         self.secure.clone()
     }
 
-    /// An epoch is complete: what its cursors cover is never read again.
+    /// Records that an epoch is complete, so that posts before its cursors are never read again.
     pub fn completed(&mut self, epoch: u64) {
         if let Some((injected, cursors)) = self.injected.take() {
             assert_eq!(injected, epoch, "one epoch at a time");
-            // Nobody has to listen.
+            // There may be no subscribers.
             let _ = self.complete.send(cursors);
         }
     }
 
-    /// Holds the loop at its next emit, or lets it go on.
+    /// Stops the loop at its next emit, or lets it continue.
     pub fn pause(&mut self, paused: bool) {
         self.paused = paused;
         if !paused {
@@ -141,7 +141,7 @@ impl Port {
         }
     }
 
-    /// The source has ended: so has each of its splits, unless they stay open.
+    /// Records that the source has ended, and with it all its splits, unless they stay open.
     pub fn end(&mut self, now: Duration) {
         let ended = if self.stays_open { 0 } else { self.splits.len() };
         for (split, moved) in self.splits[..ended].iter_mut().zip(&mut self.moved) {
@@ -155,15 +155,16 @@ impl Port {
         self.flush();
     }
 
-    /// Sends what was gathered. The loop isn't waiting for room any more: it waits for its source,
-    /// or was stopped.
+    /// Sends gathered tuples. The loop isn't waiting for room: it waits for its source, or was
+    /// stopped.
     pub fn flush(&mut self) {
         self.loop_waits = None;
         self.emitter.flush();
         self.settle();
     }
 
-    /// Room was made: the loop goes on, or what a barrier left over goes out.
+    /// Handles a wake because there is room: the loop continues, or the items after a barrier are
+    /// sent.
     pub fn woken(&mut self) {
         match self.loop_waits.take() {
             Some(waker) => waker.wake(),
@@ -173,7 +174,8 @@ impl Port {
         }
     }
 
-    /// Sends what there is room for; if something is left, sees to it that room wakes the task.
+    /// Sends the items for which there is room. If some are left, arranges a wake when there is
+    /// more room.
     fn settle(&mut self) -> bool {
         while !self.emitter.drain() {
             if self.handle.sleep_unless(Need::Room, || self.emitter.has_drained()) {
@@ -194,7 +196,7 @@ impl Port {
     }
 }
 
-/// What a spout's loop talks to: the splits to read, and where the tuples go.
+/// The interface of a spout's loop: the splits to read, and the methods that emit tuples.
 pub struct SpoutOutput {
     port: Rc<RefCell<Port>>,
     splits: Vec<Split>,
@@ -204,23 +206,23 @@ pub struct SpoutOutput {
     messages: Arc<Messages>,
     meter: Arc<Meter>,
     clock: SharedClock,
-    /// Set while the loop waits for the engine and not for its source.
+    /// True while the loop waits for the engine and not for its source.
     in_engine: Rc<Cell<bool>>,
     staged: Vec<Value>,
-    /// The event time of each staged tuple, where a bolt of the topology asks for it.
+    /// The event time of each staged tuple, if a bolt of the topology uses event time.
     staged_times: Option<Vec<EventTime>>,
-    /// What the spout has said to be the event time of the next tuples.
+    /// The event time that the spout has set for the following tuples.
     time: Option<EventTime>,
-    /// Which streams the staged tuples are for: runs of tuples of one stream.
+    /// The streams of the staged tuples, as runs of tuples of one stream.
     staged_runs: Vec<(StreamId, usize)>,
     /// Cursors of other splits, for the next emit.
     staged_cursors: Vec<(usize, Cursor)>,
     dead_letters: usize,
-    /// True if there was one, whose reason was said.
+    /// True if there was a dead letter, whose reason was reported.
     has_dead_letters: bool,
     letters: Letters,
     fault: Option<String>,
-    /// Gone with the loop.
+    /// Dropped with the loop, which tells the census that the loop has ended.
     _alive: Arc<Alive>,
 }
 
@@ -263,55 +265,55 @@ impl SpoutOutput {
         }
     }
 
-    /// The splits that this task reads, each with the cursor to go on from.
+    /// Returns the splits that this task reads, each with the cursor from which to continue.
     pub fn splits(&self) -> &[Split] {
         &self.splits
     }
 
-    /// The cursors of all splits in the newest complete checkpoint, now and whenever that changes:
-    /// what lies before them is never read again, and may be trimmed.
+    /// Returns a receiver of the cursors of all splits in the newest complete checkpoint. Posts
+    /// before them are never read again, and may be trimmed.
     pub fn completed(&self) -> watch::Receiver<Vec<Cursor>> {
         self.port.borrow().complete.subscribe()
     }
 
-    /// When this source ends, its splits are not at their ends: they may go on behind their cursors
-    /// in a later run.
+    /// Declares that the end of this source isn't the end of its splits: a later run may continue
+    /// from their cursors.
     pub fn stay_open(&mut self) {
         self.port.borrow_mut().stays_open = true;
     }
 
-    /// For a source that is resumed from a log of its own: this is called, on a thread that may
-    /// block, whenever a barrier has passed, and no checkpoint covers what was emitted before it
-    /// has returned. A checkpoint survives a power loss, so the log has to do so too up to where
-    /// the cursors lead.
+    /// Sets an action for a source that is resumed from a log of its own. The action is called
+    /// after each barrier, on a thread that may block, and a checkpoint is complete only after it
+    /// has returned. A checkpoint survives a power loss, so the action must make the log durable up
+    /// to the cursors.
     pub fn secure_by(&mut self, secure: impl Fn() -> Result<()> + Send + Sync + 'static) {
         self.port.borrow_mut().secure = Some(Arc::new(secure));
     }
 
-    /// The number of fields of a stream.
+    /// Returns the number of fields of a stream.
     pub fn arity(&self, stream: StreamId) -> usize {
         self.arities.get(stream.0).copied().unwrap_or_default()
     }
 
-    /// The clock that the topology runs by.
+    /// Returns the clock of the topology.
     pub fn clock(&self) -> &SharedClock {
         &self.clock
     }
 
-    /// True if a bolt of the topology asks for event times. A spout of posts has nothing to do for
-    /// that, since the time of a tuple is that of the post that is its first value; another spout
-    /// says it by [`set_event_time`](Self::set_event_time).
+    /// Returns true if a bolt of the topology uses event times. A spout of posts need not do
+    /// anything, because the time of a tuple is that of the post that is its first value. Other
+    /// spouts call [`set_event_time`](Self::set_event_time).
     pub fn wants_event_time(&self) -> bool {
         self.staged_times.is_some()
     }
 
-    /// Says what the event time of the tuples is that are pushed from here on; `None` for that of
-    /// their posts.
+    /// Sets the event time of the tuples that are pushed from here on; `None` for that of their
+    /// posts.
     pub fn set_event_time(&mut self, time: Option<EventTime>) {
         self.time = time;
     }
 
-    /// Says how far event time has come, without waiting for a watermark to be due. With
+    /// Reports the event time immediately, without waiting for a watermark to be due. With
     /// `no_older_than`, no older post comes from any split of the task.
     pub fn tell_event_time(&mut self, no_older_than: Option<EventTime>) {
         let mut port = self.port.borrow_mut();
@@ -321,7 +323,8 @@ impl SpoutOutput {
         port.tell_event_time(self.clock.monotonic());
     }
 
-    /// Says that nothing comes from a split any more in this run: it doesn't hold event time back.
+    /// Declares that no more tuples come from a split in this run, so that the split doesn't hold
+    /// event time back.
     pub fn end_event_time(&mut self, split: usize) {
         if let Some(clock) = &mut self.port.borrow_mut().split_clock {
             clock.end(split);
@@ -356,11 +359,11 @@ impl SpoutOutput {
         }
     }
 
-    /// Adds a dead letter to the next [`emit`](Self::emit). Letters that come too fast are counted,
+    /// Adds a dead letter to the next [`emit`](Self::emit). Letters that come too fast are counted
     /// and not kept.
     pub fn push_dead_letter(&mut self, letter: &DeadLetter) {
         if !std::mem::replace(&mut self.has_dead_letters, true) {
-            self.say(&format!("dead letters begin, of which this is the first: {}", letter.error));
+            self.say(&format!("the first dead letter since the start: {}", letter.error));
         }
         self.dead_letters += 1;
         let mut letter = letter.clone();
@@ -373,25 +376,25 @@ impl SpoutOutput {
         }
     }
 
-    /// Says where another split stands with the next [`emit`](Self::emit), where tuples of several
-    /// splits are handed over as one.
+    /// Sets the cursor of another split at the next [`emit`](Self::emit), when tuples of several
+    /// splits are handed over together.
     pub fn advance(&mut self, split: usize, cursor: Cursor) {
         self.staged_cursors.push((split, cursor));
     }
 
-    /// Hands over everything that was pushed, as one: a checkpoint has all of it, with this cursor,
-    /// or nothing of it. Then waits until there is room for more. `split` is a position in
+    /// Hands over all pushed tuples together with this cursor, atomically: a checkpoint has all of
+    /// them or none. Then waits until there is room for more. `split` is a position in
     /// [`splits`](Self::splits). A good size is some hundred tuples, or about a mebibyte.
     ///
     /// # Errors
-    /// If a tuple had another number of values than its stream declares.
+    /// If the number of a tuple's values differs from that of its stream's fields.
     pub async fn emit(&mut self, split: usize, cursor: Cursor) -> Result<()> {
         if let Some(fault) = self.fault.take() {
             return Err(Error::fatal(fault));
         }
         self.in_engine.set(true);
         if self.port.borrow().paused {
-            // Of a topology that begins inactive, nothing goes out.
+            // While the topology begins inactive, nothing is sent.
             std::future::poll_fn(|cx| self.port.borrow_mut().poll_room(cx)).await;
         }
         self.hand_over(split, cursor);
@@ -401,13 +404,12 @@ impl SpoutOutput {
         Ok(())
     }
 
-    /// Hands over everything that was pushed and one tuple more, as [`emit`](Self::emit) does, and
-    /// adds the numbers of the tasks that get that tuple, as they stand in the plan. It doesn't wait
-    /// for room: an `emit` has to follow. `direct_to` is for bolts that take the stream by direct
-    /// grouping.
+    /// Hands over all pushed tuples and one more, as [`emit`](Self::emit) does, and adds the
+    /// numbers in the plan of the tasks that get the last one. This call doesn't wait for room, so
+    /// an `emit` must follow. `direct_to` is for bolts that take the stream by direct grouping.
     ///
     /// # Errors
-    /// If a tuple has another number of values than its stream declares.
+    /// If the number of a tuple's values differs from that of its stream's fields.
     pub fn emit_told(
         &mut self,
         stream: StreamId,
@@ -456,24 +458,24 @@ impl SpoutOutput {
         self.meter.add_dead_letters(std::mem::take(&mut self.dead_letters));
     }
 
-    /// Says something that a person should know, once.
+    /// Reports a message for people, once.
     pub fn say(&self, message: &str) {
         self.messages.say(format!("{}: {message}", self.component));
     }
 
-    /// The number of posts that came out of order so far.
+    /// Sets the number of posts that came out of order so far.
     pub fn set_out_of_order(&self, posts: u64) {
         self.meter.set_out_of_order(posts);
     }
 
-    /// Says in a word or two what the source is doing (`429 until 23:59:10`), for people who watch;
-    /// an empty text takes it back.
+    /// Sets a short text about the source's state (`429 until 23:59:10`), for people who watch. An
+    /// empty text removes it.
     pub fn set_state(&mut self, state: &str) {
         self.meter.set_says((!state.is_empty()).then(|| state.to_owned()));
     }
 
-    /// Says what of the source fails at the moment, by part with the cause, and whether anything
-    /// has ever worked; and how many attempts have failed since this was last said.
+    /// Reports the parts of the source that fail at present, each with the cause and with `true` if
+    /// it has ever worked, and the number of failed attempts since the last report.
     pub fn set_troubles(
         &mut self,
         troubles: BTreeMap<String, String>,
@@ -485,7 +487,7 @@ impl SpoutOutput {
     }
 }
 
-/// The event time of a tuple: that of the post that is its first value.
+/// Returns the event time of a tuple: that of the post that is its first value.
 fn time_of(values: &[Value]) -> EventTime {
     match values.first() {
         Some(Value::Post(post)) => post.created_at().map_or(EventTime::UNKNOWN, EventTime::from),

@@ -1,5 +1,6 @@
-//! Tuples as they pass, copied for whoever watches. A tap costs a component one look per batch while
-//! it is closed, and it never makes one wait: what finds no room is counted and not shown.
+//! Copies tuples for watchers as they pass. A closed tap costs one check per batch, and an open one
+//! never makes a component wait: tuples that find no room in the tap's queue are counted and not
+//! shown.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,18 +12,19 @@ use crate::flow::Batch;
 use crate::tuple::StreamId;
 use crate::value::Value;
 
-/// How many tuples wait for whoever watches. Each may hold on to the buffer that it was read in.
+/// The number of tuples that wait for a watcher. Each may keep the buffer alive in which it was
+/// read.
 const WAITING_MAX: usize = 256;
 
 /// A tuple that passed.
 pub struct TappedTuple {
-    /// The number of the stream, as the tap was opened with it.
+    /// The number that was given to the stream when the tap was opened.
     pub source: usize,
     /// Its values.
     pub values: Vec<Value>,
 }
 
-/// One end of a tap: where tuples of some streams are looked at.
+/// A tap before it is split into its receiving end and its counter.
 pub struct Tap {
     sender: Sender<TappedTuple>,
     missed: Arc<AtomicU64>,
@@ -44,7 +46,7 @@ impl Tap {
         component.add(OpenTap { stream, every, passed: 0, source, sender, missed });
     }
 
-    /// Where the tuples come, and how many found no room so far.
+    /// Returns the receiver of the tuples, and the number of tuples that found no room so far.
     pub fn split(self) -> (Receiver<TappedTuple>, Arc<AtomicU64>) {
         (self.receiver, self.missed)
     }
@@ -59,7 +61,7 @@ struct OpenTap {
     missed: Arc<AtomicU64>,
 }
 
-/// The taps on one component, which all its tasks share.
+/// The open taps on one component, which all its tasks share.
 #[derive(Default)]
 pub struct ComponentTap {
     is_open: AtomicBool,
@@ -67,25 +69,25 @@ pub struct ComponentTap {
 }
 
 impl ComponentTap {
-    /// True if somebody watches.
+    /// Returns true if a tap is open.
     #[inline]
     pub fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Relaxed)
     }
 
     fn add(&self, tap: OpenTap) {
-        // A tap is never left half-changed, so a panic elsewhere doesn't matter.
+        // A tap is never left half changed, so a panic elsewhere doesn't matter.
         self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(tap);
         self.is_open.store(true, Ordering::Relaxed);
     }
 
-    /// Shows a batch of a stream, whose tuples have so many values.
+    /// Offers a batch of a stream, whose tuples have `arity` values, to the open taps.
     #[cold]
     pub fn offer(&self, stream: StreamId, arity: usize, batch: &Batch) {
         let mut open = match self.open.try_lock() {
             Ok(open) => open,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Another task shows a batch just now, and nobody waits.
+            // Another task is showing a batch now, and tasks never wait for each other here.
             Err(TryLockError::WouldBlock) => return,
         };
         open.retain_mut(|tap| tap.stream != stream || tap.take(arity, batch));
@@ -96,7 +98,8 @@ impl ComponentTap {
 }
 
 impl OpenTap {
-    /// Copies of a batch what is wanted and finds room; false if nobody watches any more.
+    /// Copies the wanted tuples of a batch, as far as there is room. Returns false if the watcher
+    /// is gone.
     fn take(&mut self, arity: usize, batch: &Batch) -> bool {
         for tuple in 0..batch.tuples {
             self.passed += 1;

@@ -1,5 +1,5 @@
-//! The wake protocol: a task that finds nothing to do says what it needs, looks once more, and
-//! sleeps; whoever then provides that wakes it, exactly once.
+//! The wake protocol. A task with nothing to do declares its need, checks once more, and sleeps.
+//! The provider of that need then wakes the task, exactly once.
 //!
 //! ```text
 //! sleeper                          waker
@@ -9,14 +9,14 @@
 //! not empty? take the need back
 //! ```
 //!
-//! Both write first and read second, with a sequentially consistent fence between, so at least one
-//! of them sees the other's write: either the sleeper finds the item, or the waker finds the need.
-//! The swap makes it one wake. `tests/wake.rs` compiles this very file with loom's atomics, and
-//! explores the interleavings.
+//! Both write first and read second, with a sequentially consistent fence in between, so at least
+//! one of them sees the other's write: either the sleeper finds the item, or the waker finds the
+//! need. The swap ensures a single wake. `tests/wake.rs` compiles this very file with loom's
+//! atomics, and explores the interleavings.
 
 use super::atomic::{AtomicU8, Ordering, fence};
 
-/// What a sleeping task waits for.
+/// The event that a sleeping task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Need {
@@ -34,28 +34,28 @@ pub(crate) struct Wake {
 }
 
 impl Wake {
-    /// Of a task that is awake.
+    /// Creates the state of a task that is awake.
     pub(crate) fn new() -> Self {
         Self { need: AtomicU8::new(NOTHING) }
     }
 
-    /// The task is about to sleep. It must look for what it needs once more after this, and call
-    /// [`take_back`](Self::take_back) if it finds it.
+    /// Declares that the task is about to sleep. The task must then check its need once more, and
+    /// call [`take_back`](Self::take_back) if the need is met.
     pub(crate) fn will_sleep(&self, need: Need) {
         self.need.store(need as u8, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// The task found what it needs after all. False if a wake is on its way already: then the task
-    /// leaves the work to that.
+    /// Takes the need back, because the task found it met. Returns false if a wake is already on
+    /// its way; then the task leaves the work to that wake.
     pub(crate) fn take_back(&self) -> bool {
         self.need.swap(NOTHING, Ordering::Relaxed) != NOTHING
     }
 
-    /// Something was provided, before this call. True if the caller must send the wake.
+    /// Returns true if the caller, which has just provided something, must send the wake.
     pub(crate) fn claim(&self, provided: Need) -> bool {
         fence(Ordering::SeqCst);
-        // Looking first keeps the line shared between the cores while nobody sleeps.
+        // Reading first keeps the cache line shared between the cores while no task sleeps.
         self.need.load(Ordering::Relaxed) == provided as u8
             && self
                 .need

@@ -1,4 +1,4 @@
-//! Knowing when everything that belongs to a task is gone: its actor, its loop, its threads.
+//! Detects when everything that belongs to a task is gone: its actor, its loop, its threads.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use crate::clock::SharedClock;
 use crate::protocol::{FromTask, Report};
 
-/// Held by everything that works for a task. A task that is gone before the end was announced is
-/// lost.
+/// A token held by everything that works for a task. A task whose tokens are dropped before the end
+/// was announced counts as lost.
 pub struct Alive {
     task: usize,
     ending: Arc<AtomicBool>,
@@ -25,53 +25,54 @@ impl Drop for Alive {
         if !self.ending.load(Ordering::SeqCst) {
             self.coordinator.do_send(FromTask { task: self.task, report: Report::Lost });
         }
-        // Whoever counts may have given up.
+        // The receiver may have stopped waiting.
         let _ = self.gone.send(self.task);
     }
 }
 
 impl Alive {
-    /// Tells when the end of all tasks is announced.
+    /// Returns a flag that is set when the end of all tasks is announced.
     pub fn ending(&self) -> Ending {
         Ending(Arc::clone(&self.ending))
     }
 }
 
-/// Tells a task that waits inside of a call that all tasks are to end.
+/// A flag by which a task that waits inside a call learns that all tasks must end.
 #[derive(Clone, Debug, Default)]
 pub struct Ending(Arc<AtomicBool>);
 
 impl Ending {
-    /// True once the end was announced.
+    /// Returns true once the end was announced.
     pub fn is_announced(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-/// The life of a topology from its start to its end, over all starts of its tasks; dropped at the
+/// The life of a topology from its start to its end, across restarts of its tasks. Dropped at the
 /// end.
 #[derive(Debug, Default)]
 pub struct RunLife(Arc<()>);
 
 impl RunLife {
-    /// What is told to components.
+    /// Returns a watch on the end of the topology, for components.
     pub fn watch(&self) -> RunWatch {
         RunWatch(Arc::downgrade(&self.0))
     }
 }
 
-/// Tells a component's threads, which may outlive its tasks, when the topology has ended.
+/// A watch by which a component's threads, which may outlive its tasks, learn that the topology has
+/// ended.
 #[derive(Clone, Debug, Default)]
 pub struct RunWatch(Weak<()>);
 
 impl RunWatch {
-    /// True once the topology has ended.
+    /// Returns true once the topology has ended.
     pub fn has_ended(&self) -> bool {
         self.0.strong_count() == 0
     }
 }
 
-/// All tasks of one start.
+/// The tasks of one start.
 pub struct Census {
     ending: Arc<AtomicBool>,
     coordinator: Recipient<FromTask>,
@@ -81,28 +82,28 @@ pub struct Census {
 }
 
 impl Census {
-    /// Of nobody yet.
+    /// Creates a census without tasks.
     pub fn new(coordinator: Recipient<FromTask>) -> Self {
         let (gone, left) = mpsc::unbounded_channel();
         Self { ending: Arc::default(), coordinator, gone, left, alive: BTreeMap::new() }
     }
 
-    /// Counts a task in.
+    /// Adds a task, and returns its token.
     pub fn enter(&mut self, task: usize, name: String) -> Arc<Alive> {
         self.alive.insert(task, name);
         let (ending, gone) = (Arc::clone(&self.ending), self.gone.clone());
         Arc::new(Alive { task, ending, coordinator: self.coordinator.clone(), gone })
     }
 
-    /// From now on a task that is gone is none that was lost.
+    /// Marks shutdown: from here on, a task that disappears isn't reported as lost.
     pub fn announce_end(&self) {
         self.ending.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until all tasks are gone, but no longer than `timeout`.
+    /// Waits until all tasks are gone, at most for `timeout`.
     ///
     /// # Errors
-    /// The names of those that are still there.
+    /// If tasks remain after that time. The error has their names.
     pub async fn leave(
         mut self,
         clock: &SharedClock,

@@ -1,4 +1,5 @@
-//! What the coordinator tells tasks: ordinary actor messages, so that they never queue behind data.
+//! The messages from the coordinator to tasks. They are ordinary actor messages, so they never
+//! queue behind data.
 
 use std::sync::Arc;
 
@@ -6,23 +7,23 @@ use actix::Message;
 
 use crate::epoch::{Mark, Promise};
 
-/// What the coordinator tells a task.
+/// A message from the coordinator to a task.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub enum Control {
-    /// To a spout: begin to read. To a bolt: look at the inboxes.
+    /// To a spout: start reading. To a bolt: check the inboxes.
     Start,
-    /// To a spout: send this barrier, now.
+    /// To a spout: send this barrier now.
     Inject(Arc<Mark>),
-    /// To a spout: read no more.
+    /// To a spout: stop reading.
     StopSource,
     /// To a spout: this epoch is complete.
     Completed(u64),
-    /// To a spout: emit nothing for now (true), or go on (false).
+    /// To a spout: stop emitting (true), or continue (false).
     Pause(bool),
     /// To a sink: the checkpoint with these promises is complete.
     Commit(Vec<Promise>),
-    /// To a sink: no checkpoint names these delivered segments any more.
+    /// To a sink: no checkpoint refers to these delivered segments now.
     Forget(Vec<String>),
     /// To all: the topology has ended.
     Shutdown,

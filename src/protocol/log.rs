@@ -1,14 +1,14 @@
-//! The way of events (crate `tracing`) into the logs of topologies. Each thread of a topology is in
-//! a span of that topology, so an event on it comes into the topology's own log, if the log's level
-//! has it; from there whoever watches reads it, as every other message. Events outside of any
-//! topology go to the outlet of the process.
+//! Routes events (crate `tracing`) to the logs of topologies. Each thread of a topology is in a
+//! span of that topology. An event on such a thread goes to the topology's own log, if the log's
+//! level includes it, and watchers read it there like every other message. Events outside of all
+//! topologies go to the outlet of the process.
 //!
 //! ```text
 //! tracing::debug!(…) ─▶ LogLayer ─┬─ in a topology's span ─▶ its Messages ─▶ watchers
 //!                                 └─ outside ──────────────▶ the outlet
 //! ```
 //!
-//! Events of other crates are never told: what they say of requests may have secrets in it.
+//! Events of other crates are discarded, because their texts about requests may contain secrets.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -25,10 +25,10 @@ use tracing_subscriber::registry::LookupSpan;
 use super::Messages;
 use crate::log_level::LogLevel;
 
-/// The first part of the targets whose events are told: this crate's name.
+/// The first part of the targets whose events are logged: this crate's name.
 const OWN_TARGET: &str = "waterspout";
 
-/// The name of the span that a topology's threads are in.
+/// The name of the span of a topology's threads.
 const TOPOLOGY_SPAN: &str = "topology";
 
 /// The receiver of events outside of topologies.
@@ -36,33 +36,34 @@ pub type Outlet = fn(LogLevel, &str);
 
 static OUTLET: OnceLock<Outlet> = OnceLock::new();
 
-/// The level of the process: that of events outside of topologies, and of topologies that start.
+/// The level of the process. It applies to events outside of topologies, and to topologies that
+/// start later.
 static PROCESS_LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
 
 static NEXT_RUN: AtomicU64 = AtomicU64::new(1);
 
-/// The logs of the topologies that run, by the number that their spans have.
+/// The logs of running topologies, by the numbers of their spans.
 static LOGS: Mutex<Vec<(u64, Weak<Messages>)>> = Mutex::new(Vec::new());
 
 fn logs() -> MutexGuard<'static, Vec<(u64, Weak<Messages>)>> {
     LOGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes all events of this process from here on. The first call counts.
+/// Receives all events of this process from here on. Only the first call has an effect.
 pub fn install(level: LogLevel, outlet: Outlet) {
     PROCESS_LEVEL.store(level as u8, Ordering::Relaxed);
     let _ = OUTLET.set(outlet);
     let subscriber = tracing_subscriber::registry().with(LogLayer);
-    // A program that has a subscriber of its own keeps it.
+    // A program with a subscriber of its own keeps that subscriber.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// The level of the process.
+/// Returns the level of the process.
 pub fn process_level() -> LogLevel {
     LogLevel::of_number(PROCESS_LEVEL.load(Ordering::Relaxed))
 }
 
-/// Makes the span for the threads of a topology with this log.
+/// Creates the span for the threads of a topology with this log.
 pub fn topology_span(messages: &Arc<Messages>) -> Span {
     messages.set_level(process_level());
     let run = NEXT_RUN.fetch_add(1, Ordering::Relaxed);
@@ -81,17 +82,17 @@ pub fn stay_in(span: Span) {
 /// Changes the level of one topology's log.
 pub fn set_level(messages: &Messages, level: LogLevel) {
     messages.set_level(level);
-    // Call sites remember whether anybody wanted their events.
+    // Call sites cache whether any log takes their events.
     tracing::callsite::rebuild_interest_cache();
 }
 
-/// The highest level that any log has.
+/// Returns the highest level of all logs.
 fn level_max() -> LogLevel {
     let of_topologies = logs().iter().filter_map(|(_, log)| Some(log.upgrade()?.level())).max();
     process_level().max(of_topologies.unwrap_or(LogLevel::Off))
 }
 
-/// The log of a topology, as its span knows it.
+/// The log of a topology, as its span refers to it.
 struct TopologyLog(Weak<Messages>);
 
 struct LogLayer;
@@ -113,7 +114,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        // Spans of topologies have the level of errors, and are always needed.
+        // The span of a topology has the level `Error`, so that level must always be enabled.
         Some(LevelFilter::from(level_max().max(LogLevel::Error)))
     }
 
@@ -139,7 +140,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
             Some(Some(messages)) if level <= messages.level() => {
                 messages.log(level, text_of(event));
             }
-            // The topology has ended, or doesn't want it.
+            // The topology has ended, or its level excludes the event.
             Some(_) => {}
             None if level <= process_level() => {
                 if let Some(outlet) = OUTLET.get() {
@@ -164,7 +165,7 @@ impl Visit for RunField {
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
-/// An event in a line: its module, what it says, and its fields.
+/// Returns an event as one line: its module, its message, and its fields.
 fn text_of(event: &Event<'_>) -> String {
     let mut text = EventText { message: String::new(), fields: String::new() };
     event.record(&mut text);
@@ -209,12 +210,13 @@ mod tests {
             set_level(&one, LogLevel::Debug);
             for span in [&span_of_one, &span_of_two] {
                 span.in_scope(|| {
-                    tracing::debug!(target: "waterspout::net", host = "a.example", status = 200, "asked");
+                    let host = "a.example";
+                    tracing::debug!(target: "waterspout::net", host, status = 200, "asked");
                     tracing::warn!(target: "waterspout::net", "refused");
                     tracing::error!(target: "hyper", "with a secret");
                 });
             }
-            // Threads of a topology carry its span on.
+            // Threads of a topology inherit its span.
             let span = span_of_one.clone();
             let dispatch = tracing::dispatcher::get_default(Clone::clone);
             let work = move || {

@@ -1,4 +1,4 @@
-//! What a running topology has to tell people, beside its counters.
+//! The messages of a running topology to people, besides its counters.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,21 +11,22 @@ use time::OffsetDateTime;
 use crate::clock::SystemClock;
 use crate::log_level::LogLevel;
 
-/// How many messages are kept for whoever watches; older ones are dropped. More would let a watcher
-/// be away for longer, and cost up to 4 kB each.
+/// The number of messages that are kept for watchers; older ones are dropped. More messages would
+/// let a watcher be away for longer, and cost up to 4 kB each.
 const MESSAGES_MAX: usize = 1_000;
 
-/// Something that a person should know.
+/// A message about a running topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Its number, from 1. A number that a watcher doesn't find was dropped.
+    /// Its number, from 1. A watcher that finds a number missing knows that the message was
+    /// dropped.
     pub number: u64,
-    /// What happened.
+    /// The text of the message.
     pub text: String,
-    /// How much it matters.
+    /// Its level.
     #[serde(default)]
     pub level: LogLevel,
-    /// When it was said.
+    /// The time at which it was logged.
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub at: Option<OffsetDateTime>,
 }
@@ -38,7 +39,7 @@ pub struct Messages {
     level: LogLevelCell,
 }
 
-/// A level that changes while it is read.
+/// A level that can change while it is read.
 struct LogLevelCell(AtomicU8);
 
 impl Default for LogLevelCell {
@@ -48,17 +49,17 @@ impl Default for LogLevelCell {
 }
 
 impl Messages {
-    /// Adds one that a person should know.
+    /// Adds a message that a person should know about.
     pub fn say(&self, text: String) {
         self.log(LogLevel::Info, text);
     }
 
-    /// Adds one about something that fails and is tried again.
+    /// Adds a message about a failure that is retried.
     pub fn warn(&self, text: String) {
         self.log(LogLevel::Warn, text);
     }
 
-    /// Adds one, if the level of this log has it.
+    /// Adds a message, if the level of this log includes it.
     pub fn log(&self, level: LogLevel, text: String) {
         if level > self.level() {
             return;
@@ -72,17 +73,19 @@ impl Messages {
         messages.push_back(Message { number, text, level, at });
     }
 
-    /// The level of this log.
+    /// Returns the level of this log.
     pub fn level(&self) -> LogLevel {
         LogLevel::of_number(self.level.0.load(Ordering::Relaxed))
     }
 
-    /// Changes the level; [`log::changed`](super::log::changed) makes events come that it newly has.
+    /// Changes the level. [`log::changed`](super::log::changed) then enables the events of the new
+    /// level.
     pub(super) fn set_level(&self, level: LogLevel) {
         self.level.0.store(level as u8, Ordering::Relaxed);
     }
 
-    /// Those behind the message with this number, oldest first; 0 for all that are kept.
+    /// Returns the messages after the one with this number, the oldest first; after 0, all that are
+    /// kept.
     pub fn after(&self, number: u64) -> Vec<Message> {
         let messages = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let first = messages.partition_point(|message| message.number <= number);
@@ -90,7 +93,7 @@ impl Messages {
     }
 }
 
-/// What a component tells people, under its name.
+/// The messages of a component to people, under its name.
 #[derive(Clone, Default)]
 pub struct Voice {
     speaker: String,
@@ -98,12 +101,12 @@ pub struct Voice {
 }
 
 impl Voice {
-    /// Of a component or a task with this name.
+    /// Creates the voice of a component or a task with this name.
     pub fn new(speaker: impl Into<String>, messages: &Arc<Messages>) -> Self {
         Self { speaker: speaker.into(), messages: Arc::clone(messages) }
     }
 
-    /// Says something that a person should know.
+    /// Adds a message that a person should know about.
     pub fn say(&self, text: &str) {
         self.messages.say(format!("{}: {text}", self.speaker));
     }

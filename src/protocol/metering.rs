@@ -1,5 +1,4 @@
-//! The counters of one task: written by the task alone, once for a batch, and read by whoever
-//! watches.
+//! The counters of one task. Only the task writes them, once for each batch; watchers read them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
@@ -12,19 +11,19 @@ use crate::epoch::StateSize;
 use crate::event_time::EventTime;
 use crate::metrics::{EXECUTE_BOUNDS_S, ExecuteTimes, Trouble};
 
-/// What a task is doing.
+/// The activity of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Doing {
     /// Its source has ended or was stopped.
     Ended = 0,
-    /// There is nothing to do.
+    /// It has no work.
     Idle = 1,
-    /// It works.
+    /// It is working.
     Running = 2,
-    /// It waits for room in a task behind it.
+    /// It waits for room in the inbox of a task downstream.
     Blocked = 3,
-    /// It waits before it tries again.
+    /// It waits before a retry.
     Retrying = 4,
     /// It failed for good.
     Failed = 5,
@@ -34,7 +33,7 @@ impl Doing {
     const ALL: [Self; 6] =
         [Self::Ended, Self::Idle, Self::Running, Self::Blocked, Self::Retrying, Self::Failed];
 
-    /// The word for it.
+    /// Returns the activity as a word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ended => "ended",
@@ -47,7 +46,7 @@ impl Doing {
     }
 }
 
-/// The longest execution that the histogram tells apart: an hour, in nanoseconds.
+/// The longest execution that the histogram distinguishes: an hour, in nanoseconds.
 const EXECUTE_NS_MAX: u64 = 3_600_000_000_000;
 
 /// The counters of one task.
@@ -69,7 +68,7 @@ pub struct Meter {
     state_bytes: AtomicU64,
     forgotten: AtomicU64,
     busy_ns: AtomicU64,
-    /// When the turn in progress began on the monotonic clock; 0 between turns.
+    /// The time on the monotonic clock at which the current turn began; 0 between turns.
     turn_began_ns: AtomicU64,
     inbox_permille: AtomicU64,
     doing: AtomicU8,
@@ -110,28 +109,28 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// A batch of tuples was taken.
+    /// Counts a received batch of tuples.
     pub fn add_received(&self, tuples: usize) {
         self.received.fetch_add(tuples as u64, Ordering::Relaxed);
     }
 
-    /// The number of tuples emitted so far.
+    /// Sets the number of tuples emitted so far.
     pub fn set_emitted(&self, tuples: u64) {
         self.emitted.store(tuples, Ordering::Relaxed);
     }
 
-    /// An execution failed.
+    /// Counts a failed execution.
     pub fn add_failed(&self) {
         self.add_failures(1);
     }
 
-    /// So many executions or attempts failed.
+    /// Counts this many failed executions or attempts.
     pub fn add_failures(&self, failures: u64) {
         self.failed.fetch_add(failures, Ordering::Relaxed);
     }
 
-    /// A part of the component fails for this cause, and is tried again; or it works, without a
-    /// cause.
+    /// Sets the cause for which a part of the component fails and is retried; `None` if the part
+    /// works again.
     pub fn set_trouble(&self, part: &str, cause: Option<String>) {
         let mut troubles = lock(&self.troubles);
         match cause {
@@ -140,28 +139,28 @@ impl Meter {
         }
     }
 
-    /// All parts of a source that fail, and whether anything has ever worked.
+    /// Sets the parts of a source that fail, and if any attempt has ever succeeded.
     pub fn set_troubles(&self, troubles: BTreeMap<String, String>, has_worked: bool) {
         *lock(&self.troubles) = troubles;
         self.has_worked.store(has_worked, Ordering::Relaxed);
     }
 
-    /// Tuples went to the dead letters.
+    /// Counts tuples that went to the dead letters.
     pub fn add_dead_letters(&self, tuples: usize) {
         self.dead_letters.fetch_add(tuples as u64, Ordering::Relaxed);
     }
 
-    /// A dead letter was counted and not kept, since they come too fast.
+    /// Counts a dead letter that wasn't stored, because letters come too fast.
     pub fn add_letter_dropped(&self) {
         self.letters_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The number of tuples that a sink or a bolt has dropped so far, because its options say so.
+    /// Sets the number of tuples that a sink or a bolt has dropped so far according to its options.
     pub fn set_dropped(&self, tuples: u64) {
         self.dropped.store(tuples, Ordering::Relaxed);
     }
 
-    /// The number of posts out of order so far, in a replay that reads their times.
+    /// Sets the number of posts out of order so far, in a replay that reads their times.
     pub fn set_out_of_order(&self, posts: u64) {
         self.out_of_order.store(posts, Ordering::Relaxed);
     }
@@ -181,12 +180,12 @@ impl Meter {
         self.newest.store(time.unix_millis(), Ordering::Relaxed);
     }
 
-    /// The number of posts so far that weren't as a bolt expects posts of their kind.
+    /// Sets the number of posts so far that don't have the form that a bolt expects of their kind.
     pub fn set_drifted(&self, posts: u64) {
         self.drifted.store(posts, Ordering::Relaxed);
     }
 
-    /// How large the task's state is.
+    /// Sets the size of the task's state.
     pub fn set_state_size(&self, size: StateSize) {
         self.keys.store(size.keys, Ordering::Relaxed);
         self.state_bytes.store(size.saved_bytes, Ordering::Relaxed);
@@ -194,99 +193,99 @@ impl Meter {
         self.has_state.store(true, Ordering::Relaxed);
     }
 
-    /// The component is called, at this monotonic time.
+    /// Records that the component is called, at this monotonic time.
     pub fn begin_turn(&self, now: Duration) {
         self.turn_began_ns.store(nanoseconds(now).max(1), Ordering::Relaxed);
     }
 
-    /// It has returned: the time since then was spent working.
+    /// Records that the component has returned. The time since the call counts as work.
     pub fn end_turn(&self, now: Duration) {
         let began = self.turn_began_ns.swap(0, Ordering::Relaxed);
         self.busy_ns.fetch_add(nanoseconds(now).saturating_sub(began), Ordering::Relaxed);
     }
 
-    /// For how long the component has been in one turn, if it is in one.
+    /// Returns the duration of the component's current turn, if it is in one.
     pub fn turn_takes(&self, now: Duration) -> Option<Duration> {
         let began = self.turn_began_ns.load(Ordering::Relaxed);
         (began > 0).then(|| Duration::from_nanos(nanoseconds(now).saturating_sub(began)))
     }
 
-    /// One execution took this long.
+    /// Records the duration of one execution.
     pub fn add_execute(&self, time: Duration) {
         lock(&self.execute_ns).saturating_record(nanoseconds(time));
     }
 
-    /// How full the fullest inbox is, 0 to 1.
+    /// Sets the fill level of the fullest inbox, 0 to 1.
     pub fn set_inbox(&self, fill: f64) {
         self.inbox_permille.store((fill * 1000.0) as u64, Ordering::Relaxed);
     }
 
-    /// What the task is doing.
+    /// Sets the activity of the task.
     pub fn set_doing(&self, doing: Doing) {
         self.doing.store(doing as u8, Ordering::Relaxed);
     }
 
-    /// What the component says it is doing, in its own words; they go before the engine's.
+    /// Sets the component's own description of its activity, which replaces the engine's.
     pub fn set_says(&self, words: Option<String>) {
         *lock(&self.says) = words;
     }
 
-    /// See [`set_emitted`](Self::set_emitted).
+    /// Returns the number of emitted tuples.
     pub fn emitted(&self) -> u64 {
         self.emitted.load(Ordering::Relaxed)
     }
 
-    /// See [`add_received`](Self::add_received).
+    /// Returns the number of received tuples.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// See [`add_failed`](Self::add_failed).
+    /// Returns the number of failed executions or attempts.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// See [`add_dead_letters`](Self::add_dead_letters).
+    /// Returns the number of dead letters.
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters.load(Ordering::Relaxed)
     }
 
-    /// See [`add_letter_dropped`](Self::add_letter_dropped).
+    /// Returns the number of dead letters that weren't stored.
     pub fn letters_dropped(&self) -> u64 {
         self.letters_dropped.load(Ordering::Relaxed)
     }
 
-    /// See [`set_dropped`](Self::set_dropped).
+    /// Returns the number of dropped tuples.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// See [`set_out_of_order`](Self::set_out_of_order).
+    /// Returns the number of posts out of order.
     pub fn out_of_order(&self) -> u64 {
         self.out_of_order.load(Ordering::Relaxed)
     }
 
-    /// See [`set_late`](Self::set_late).
+    /// Returns the number of late tuples.
     pub fn late(&self) -> u64 {
         self.late.load(Ordering::Relaxed)
     }
 
-    /// See [`set_watermark`](Self::set_watermark).
+    /// Returns the task's watermark.
     pub fn watermark(&self) -> EventTime {
         EventTime::from_unix_millis(self.watermark.load(Ordering::Relaxed))
     }
 
-    /// See [`set_newest`](Self::set_newest).
+    /// Returns the event time of a source's newest post.
     pub fn newest(&self) -> EventTime {
         EventTime::from_unix_millis(self.newest.load(Ordering::Relaxed))
     }
 
-    /// See [`set_drifted`](Self::set_drifted).
+    /// Returns the number of posts of an unexpected form.
     pub fn drifted(&self) -> u64 {
         self.drifted.load(Ordering::Relaxed)
     }
 
-    /// See [`set_state_size`](Self::set_state_size).
+    /// Returns the size of the task's state, if it has state.
     pub fn state_size(&self) -> Option<StateSize> {
         self.has_state.load(Ordering::Relaxed).then(|| StateSize {
             keys: self.keys.load(Ordering::Relaxed),
@@ -295,27 +294,27 @@ impl Meter {
         })
     }
 
-    /// See [`end_turn`](Self::end_turn).
+    /// Returns the time spent working.
     pub fn busy(&self) -> Duration {
         Duration::from_nanos(self.busy_ns.load(Ordering::Relaxed))
     }
 
-    /// See [`set_inbox`](Self::set_inbox).
+    /// Returns the fill level of the fullest inbox.
     pub fn inbox(&self) -> f64 {
         self.inbox_permille.load(Ordering::Relaxed) as f64 / 1000.0
     }
 
-    /// See [`set_doing`](Self::set_doing).
+    /// Returns the activity of the task.
     pub fn doing(&self) -> Doing {
         Doing::ALL[usize::from(self.doing.load(Ordering::Relaxed))]
     }
 
-    /// See [`set_says`](Self::set_says).
+    /// Returns the component's own description of its activity.
     pub fn says(&self) -> Option<String> {
         lock(&self.says).clone()
     }
 
-    /// What fails at the moment, by part.
+    /// Returns the operations that fail at the moment, by part.
     pub fn troubles(&self) -> Vec<Trouble> {
         let troubles = lock(&self.troubles);
         troubles
@@ -336,7 +335,7 @@ impl Meter {
         all.add(&*lock(&self.execute_ns)).expect("all histograms have the same bounds");
     }
 
-    /// How often executions took how long, of a histogram in nanoseconds.
+    /// Returns the distribution of durations in a histogram of nanoseconds.
     pub fn execute_times(executes: &Histogram<u64>) -> ExecuteTimes {
         let mut times =
             ExecuteTimes { counts: vec![0; EXECUTE_BOUNDS_S.len()], count: 0, sum_s: 0.0 };
@@ -353,7 +352,7 @@ impl Meter {
         times
     }
 
-    /// An empty histogram of executions, in nanoseconds.
+    /// Returns an empty histogram of executions, in nanoseconds.
     pub fn no_executes() -> Histogram<u64> {
         Histogram::new_with_max(EXECUTE_NS_MAX, 2)
             .expect("two digits up to an hour are within bounds")
@@ -364,7 +363,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A counter stays usable whoever panicked while holding it.
+/// Locks a counter even if another thread panicked while it held the lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What tasks and the coordinator tell each other, and what both tell whoever watches.
+//! The messages between tasks and the coordinator, and those of both to watchers.
 
 mod alive;
 mod control;

@@ -1,65 +1,65 @@
-//! What tasks tell the coordinator.
+//! The messages from tasks to the coordinator.
 
 use actix::{Message, Recipient};
 
 use crate::epoch::{Cursor, Prepared, StateChange};
 use crate::event_time::EventTime;
 
-/// What a task tells the coordinator.
+/// A message from a task to the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// A spout sent the barrier of this epoch; these are the cursors that changed since the last
-    /// one, by split.
+    /// A spout sent the barrier of this epoch.
     Cursors {
         /// The epoch that the barrier ends.
         epoch: u64,
-        /// Split ids and where they can be resumed.
+        /// The cursors that changed since the last barrier, by split.
         cursors: Vec<(String, Cursor)>,
-        /// Split ids and the event time of their newest posts, where that changed.
+        /// The event times of the newest posts of splits, if they changed.
         times: Vec<(String, EventTime)>,
     },
-    /// A bolt passed the barrier of this epoch on.
+    /// A bolt passed on the barrier of this epoch.
     State {
         /// The epoch that the barrier ends.
         epoch: u64,
-        /// What changed since the last one.
+        /// The changes of state since the last barrier.
         changes: Vec<StateChange>,
-        /// How far event time has come over all its inputs: the same in all tasks of a component.
+        /// The minimum of event time over all its inputs, which is the same in all tasks of a
+        /// component.
         watermark: EventTime,
     },
     /// A sink made everything before the barrier of this epoch durable.
     Prepared {
         /// The epoch that the barrier ends.
         epoch: u64,
-        /// What it promises.
+        /// The promises of the sink.
         prepared: Prepared,
     },
-    /// A sink has ended the commit that it was last told to do.
+    /// A sink has ended the last commit that it was given.
     Committed {
-        /// The segments that are delivered; the others stay promised.
+        /// The segments that are delivered. The others stay promised.
         segments: Vec<String>,
     },
-    /// A spout's source has ended; it goes on answering barriers.
+    /// A spout's source has ended. The spout still answers barriers.
     SourceEnded,
-    /// A spout was stopped; it goes on answering barriers.
+    /// A spout was stopped. It still answers barriers.
     SourceStopped,
     /// A component failed for good.
     Failed(String),
     /// A component panicked.
     Panicked {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
-        /// The hash of the tuple that it was working on, if it was one.
+        /// The hash of the tuple that was being processed, if any.
         tuple: Option<u64>,
     },
-    /// A component lost work that was under way outside, such as that of a child process.
+    /// A component lost work in progress outside the engine, such as that of a child process.
     Broken {
-        /// How.
+        /// The cause of the loss.
         cause: String,
-        /// The hash of the tuple that it was lost over, if that is known.
+        /// The hash of the tuple that caused the loss, if known.
         tuple: Option<u64>,
     },
-    /// The task is gone, and nobody knows why.
+    /// The task disappeared for an unknown reason.
     Lost,
 }
 
@@ -69,7 +69,7 @@ pub enum Report {
 pub struct FromTask {
     /// The number of the task in the plan.
     pub task: usize,
-    /// What it says.
+    /// The report.
     pub report: Report,
 }
 
@@ -81,12 +81,12 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Of the task with this number.
+    /// Creates the line of the task with this number.
     pub fn new(task: usize, coordinator: Recipient<FromTask>) -> Self {
         Self { task, coordinator }
     }
 
-    /// Sends a report. A coordinator that is gone needs none any more.
+    /// Sends a report. The report is dropped if the coordinator has ended.
     pub fn send(&self, report: Report) {
         self.coordinator.do_send(FromTask { task: self.task, report });
     }

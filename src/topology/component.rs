@@ -1,4 +1,5 @@
-//! `Spout(…)` and `Bolt(…)`: what stands in a component by itself, before its inputs are looked at.
+//! Reads `Spout(…)` and `Bolt(…)`: everything in a component that can be read before its inputs are
+//! resolved.
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU16;
@@ -13,25 +14,26 @@ use super::{AfterRetries, OnError, PARALLELISM_HINT_MAX};
 use crate::component::Role;
 use crate::registry::{Config, Entry, Registry};
 
-/// How many tuples go to another task in one go unless a component says otherwise.
+/// The number of tuples that go to another task at once, unless a component sets `batch`.
 const BATCH_DEFAULT: usize = 256;
 
-/// The largest batch: what a task holds back for every task that it sends to.
+/// The largest batch. A task may hold back this many tuples for each task that it sends to.
 const BATCH_MAX: u64 = 65_536;
 
 const SPOUT_FIELDS: [&str; 4] = ["run", "parallelism_hint", "batch", "linger"];
 const BOLT_FIELDS: [&str; 6] = ["run", "inputs", "parallelism_hint", "on_error", "batch", "linger"];
 
-/// A component as far as it can be read by itself.
+/// A component as read from the file, before its inputs are resolved.
 pub(super) struct Draft<'t> {
     pub id: String,
-    /// Where its id stands.
+    /// The place of its id in the file.
     pub place: Span,
-    /// Its type, if that is known and belongs where it stands.
+    /// Its type, if the type is known and allowed here: a spout under `spouts`, anything else under
+    /// `bolts`.
     pub entry: Option<&'t Entry>,
-    /// Its configuration, if nothing is wrong with it.
+    /// Its configuration, if the configuration has no problems.
     pub configured: Option<Configured>,
-    /// What a bolt takes its input from, if it says so.
+    /// The `inputs:` of a bolt, if they are given.
     pub inputs: Option<&'t Node>,
     pub is_spout: bool,
     pub parallelism_hint: NonZeroU16,
@@ -41,7 +43,7 @@ pub(super) struct Draft<'t> {
 }
 
 impl Draft<'_> {
-    /// The component for messages: `bolt "count"`.
+    /// Returns the component's title for messages: `bolt "count"`.
     pub(crate) fn title(&self) -> String {
         title(self.is_spout, &self.id)
     }
@@ -88,7 +90,8 @@ pub(super) fn read_all<'t>(
 fn id(values: &mut Values<'_>, key: &Node) -> Option<String> {
     let id = match (&key.kind, key.as_text()) {
         (_, Some(id)) => id,
-        // Read as what was meant, it isn't missing where others take input from it.
+        // The nearest known name is assumed, so that bolts that take input from this one aren't
+        // reported too.
         (Kind::Name(name), None) => {
             let what = format!("expected an id in quotes, \"{0}\", found `{0}`", name.text);
             values.report.add(key.span, what);
@@ -141,7 +144,7 @@ fn read<'t>(
     draft
 }
 
-/// The type of a component, if there is one by that name and it belongs where it stands.
+/// Returns the type of a component, if a type of this name exists and is allowed here.
 fn entry<'t>(
     values: &mut Values<'_>,
     registry: &'t Registry,
@@ -189,7 +192,7 @@ fn entry<'t>(
     }
 }
 
-/// What there is instead, behind "there is no …".
+/// Returns the known names as the end of a message that begins "there is no …".
 fn but(known: &[&str]) -> String {
     if known.is_empty() {
         String::new()
@@ -198,7 +201,7 @@ fn but(known: &[&str]) -> String {
     }
 }
 
-/// The engine's fields beside `run`.
+/// Reads the engine's own fields beside `run`.
 fn neighbours(values: &mut Values<'_>, record: &Record<'_>, draft: &mut Draft<'_>) {
     let what = draft.title();
     let path = format!("{}.{}", if draft.is_spout { "spouts" } else { "bolts" }, draft.id);
@@ -230,7 +233,7 @@ fn is_none(node: &Node) -> bool {
     matches!(&node.kind, Kind::Name(name) if name.text == "None")
 }
 
-/// `Some(x)` is `x`, as everywhere in RON.
+/// Returns `x` for `Some(x)`, which mean the same everywhere in RON.
 fn unwrap_some(node: &Node) -> &Node {
     match &node.kind {
         Kind::Tuple { name: Some(name), items } if name.text == "Some" && items.len() == 1 => {

@@ -1,17 +1,17 @@
-//! Secrets in the text of a topology file, so that no excerpt and no message repeats them: what
-//! stands behind a name such as `bearer_token`, and in addresses. It goes by the text alone, since
-//! a file with a mistake may have no tree.
+//! Finds secrets in the text of a topology file, so that no excerpt and no message repeats them:
+//! the values of names such as `bearer_token`, and the credentials in addresses. Only the text is
+//! searched, since a file with a syntax error has no tree.
 
 use std::ops::Range;
 
 use crate::secret::{names_a_secret, secrets_in_addresses};
 
-/// What stands in the place of each character of a secret, so that a marker below a line stays
-/// right.
+/// The character that replaces each character of a secret. The length stays the same, so that the
+/// marker below a line still points to the right column.
 const MASK: char = '*';
 
-/// Finds the secrets in a text, as ranges of bytes. With `is_set` it is a `--set`, whose value goes
-/// to its end.
+/// Finds the secrets in a text, as ranges of bytes. With `is_set`, the text is a `--set`, whose
+/// value extends to the end of the text.
 pub(super) fn secrets_in(text: &str, is_set: bool) -> Vec<Range<usize>> {
     let mut found = secrets_in_addresses(text);
     let mut rest = text;
@@ -20,7 +20,7 @@ pub(super) fn secrets_in(text: &str, is_set: bool) -> Vec<Range<usize>> {
         rest = &text[at + 1..];
         let name = text[..at].trim_end().trim_end_matches(['"', '\'']);
         let begins = name.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
-        // The boundary may be in the middle of a character that is no letter.
+        // The boundary may fall into the middle of a character that isn't a letter.
         if name.get(begins..).is_some_and(names_a_secret) {
             found.extend(value_at(text, at + 1, is_set));
         }
@@ -31,10 +31,11 @@ pub(super) fn secrets_in(text: &str, is_set: bool) -> Vec<Range<usize>> {
     found
 }
 
-/// Shorter values without quotes are a number of something rather than a secret.
+/// The shortest unquoted value that is taken for a secret. A shorter one is more likely a number.
 const BARE_CHARS_MIN: usize = 4;
 
-/// The value that begins at a byte, unless it is a call such as `Env("NAME")` or a bare word.
+/// Returns the value that begins at a byte, unless the value is a call such as `Env("NAME")` or a
+/// bare word.
 fn value_at(text: &str, at: usize, is_set: bool) -> Option<Range<usize>> {
     let value = text[at..].trim_start();
     let value = value.strip_prefix("Some(").map_or(value, str::trim_start);
@@ -59,7 +60,8 @@ fn value_at(text: &str, at: usize, is_set: bool) -> Option<Range<usize>> {
     (word >= BARE_CHARS_MIN && !is_call).then(|| start..start + word)
 }
 
-/// How long a text in quotes is, with them; one without an end goes to the end of all.
+/// Returns the length of a quoted text, quotes included. A text without a closing quote extends to
+/// the end.
 fn text_length(quoted: &str, hashes: usize, is_raw: bool) -> usize {
     if is_raw {
         let end = format!("\"{}", "#".repeat(hashes));
@@ -75,16 +77,17 @@ fn text_length(quoted: &str, hashes: usize, is_raw: bool) -> usize {
     quoted.len()
 }
 
-/// A piece of a text with a mask over these ranges; `start` is where the piece begins in the text.
+/// Returns a piece of a text in which these ranges are masked. `start` is the position of the piece
+/// in the text.
 pub(super) fn masked(piece: &str, start: usize, secrets: &[Range<usize>]) -> String {
     let is_secret = |at: usize| secrets.iter().any(|range| range.contains(&(start + at)));
     piece.char_indices().map(|(at, c)| if is_secret(at) { MASK } else { c }).collect()
 }
 
-/// Secrets that are shorter are left in a message, where they may be part of any word.
+/// The shortest secret that is removed from messages. A shorter one may be part of any word.
 const REPEATED_BYTES_MIN: usize = 4;
 
-/// A message without the secrets of the text that it is about.
+/// Returns a message without the secrets of the text that the message is about.
 pub(super) fn unrepeated(message: &str, text: &str, secrets: &[Range<usize>]) -> String {
     let mut message = message.to_owned();
     for range in secrets {
@@ -135,7 +138,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_taken(text in "(token|: |\"|=|Some\\(|r#|b|\\\\|é|漢|://|@|[a-z\n]){0,30}", is_set in any::<bool>()) {
+        fn any_text_is_taken(
+            text in "(token|: |\"|=|Some\\(|r#|b|\\\\|é|漢|://|@|[a-z\n]){0,30}",
+            is_set in any::<bool>(),
+        ) {
             let secrets = secrets_in(&text, is_set);
             prop_assert_eq!(masked(&text, 0, &secrets).chars().count(), text.chars().count());
             unrepeated(&text, &text, &secrets);

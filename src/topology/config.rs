@@ -1,4 +1,5 @@
-//! `run:` of a component: names are checked over the tree, types by the component's own reader.
+//! Reads `run:` of a component. Names are checked over the tree, types by the component's own
+//! deserializer.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,46 +13,48 @@ use super::syntax::{self, Field, Kind, Node};
 use crate::component::Problem;
 use crate::registry::{Config, Entry, Read};
 
-/// How much of a value a message repeats.
+/// The number of characters of a value that a message repeats at most.
 const FOUND_CHARS_MAX: usize = 40;
 
-/// How many errors of one component are looked for beyond the first; each costs a read of all of
-/// it.
+/// The number of further errors to look for in one component. Each costs a read of the whole
+/// configuration.
 const ATTEMPTS_MAX: usize = 32;
 
-/// A component's configuration, and where its fields stand.
+/// A component's configuration and the places of its fields.
 pub(super) struct Configured {
     pub config: Config,
-    /// With every default, and what comes from outside as it was written.
+    /// The configuration with every default. `Env(…)` and `File(…)` stay as they were written.
     pub explained: String,
-    /// Where a problem with the whole of it is marked.
+    /// The place to mark for a problem with the configuration as a whole.
     pub head: Span,
     fields: HashMap<String, Span>,
-    /// The fields whose values come from outside.
+    /// The fields whose values come from `Env(…)` or `File(…)`.
     outside: HashSet<String>,
-    /// True if placeholders may stand in their place, since the outside isn't looked at.
+    /// True if some values may be placeholders, because the environment and files weren't read.
     has_placeholders: bool,
 }
 
 impl Configured {
-    /// Where the value of a field stands, or the component's name if the default is meant.
+    /// Returns the place of a field's value, or the place of the component's name if the field has
+    /// its default.
     pub(crate) fn place(&self, field: &str) -> Span {
         self.fields.get(field).copied().unwrap_or(self.head)
     }
 
-    /// Whether a field's value comes from outside, so that it may be a secret, or a placeholder.
+    /// Returns true if a field's value comes from outside, so that the value may be a secret or a
+    /// placeholder.
     pub(crate) fn is_from_outside(&self, field: &str) -> bool {
         self.outside.contains(field)
     }
 
-    /// The problems without those of fields of which nothing is known yet.
+    /// Leaves out the problems of fields whose values are placeholders.
     pub(crate) fn without_guesses(&self, mut problems: Vec<Problem>) -> Vec<Problem> {
         problems.retain(|problem| !(self.has_placeholders && self.is_from_outside(problem.field)));
         problems
     }
 }
 
-/// Reads a component's configuration; all that is wrong with it is reported. `owner` is such as
+/// Reads a component's configuration and reports all problems in it. `owner` is a title such as
 /// `bolt "count"`.
 pub(super) fn read(
     values: &mut Values<'_>,
@@ -80,7 +83,8 @@ pub(super) fn read(
     let Walk { outside, changes, .. } = walk;
 
     let online = values.env.online;
-    // A component that doesn't run as it is may have them although the outside is looked at.
+    // A component that won't run as it is (see `spared`) may have placeholders even when `online`
+    // is set.
     let has_placeholders = !online || values.env.spares;
     let mut reader =
         Reader { values, what: &what, entry, run, outside: &outside, before, unread: false };
@@ -93,7 +97,7 @@ pub(super) fn read(
         }
         return None;
     };
-    // Read again with placeholders: no text from outside can get into what is printed.
+    // Read again with placeholders, so that no text from outside can get into the printed topology.
     let explained = if online && !outside.is_empty() {
         reader.explained()
     } else {
@@ -118,7 +122,8 @@ pub(super) fn read(
     })
 }
 
-/// Why `ron` doesn't take a configuration: which node it is about, and what of it to mark.
+/// A refusal of a configuration by `ron`: the error, the node that the error is about, and the span
+/// to mark.
 struct Refused {
     error: SpannedError,
     node: Span,
@@ -132,14 +137,14 @@ struct Reader<'a, 'v> {
     run: &'a Node,
     outside: &'a [Outside],
     before: usize,
-    /// True if something was left out because a placeholder didn't fit.
+    /// True if a field was left out because its placeholder has the wrong type.
     unread: bool,
 }
 
 impl Reader<'_, '_> {
-    /// Reads, and reports what `ron` says; what was reported is left out, and the rest read again,
-    /// until nothing is left to leave out. So several errors are found although `ron` stops at the
-    /// first.
+    /// Reads the configuration and reports the errors of `ron`. `ron` stops at the first error, so
+    /// each reported value is left out and the rest is read again, until a read succeeds or nothing
+    /// can be left out.
     fn read(&mut self, mut changes: Changes) -> Option<Read> {
         for outside in self.outside {
             let Values { report, env } = &mut *self.values;
@@ -165,7 +170,7 @@ impl Reader<'_, '_> {
                 loose.insert(node, error);
                 continue;
             }
-            // As text it was no better: what was wrong with it as it stood is what to say.
+            // Reading the value as text failed too: report the error of the original form.
             let error = loose.remove(&node).unwrap_or(error);
             self.report(&error, node, head);
             let (_, field) = field_of(self.run, node)?;
@@ -176,7 +181,7 @@ impl Reader<'_, '_> {
         None
     }
 
-    /// One read.
+    /// Reads the configuration once.
     fn attempt(&self, changes: &Changes) -> Result<Read, Box<Refused>> {
         let mut printed = print(&self.values.report.sources, self.run, changes);
         if matches!(self.run.kind, Kind::Name(_)) {
@@ -197,7 +202,7 @@ impl Reader<'_, '_> {
         };
         let report = &mut self.values.report;
         if let Some(outside) = self.outside.iter().find(|outside| outside.span == node) {
-            // Nobody can say if a text fits that isn't there; and what is there may be a secret.
+            // A value that wasn't read can't be checked, and a value that was read may be a secret.
             if self.values.env.online && !self.values.env.spares {
                 report.add(
                     node,
@@ -208,7 +213,8 @@ impl Reader<'_, '_> {
             return;
         }
         match &error.code {
-            // What has to be there is reported from the schema; what was left out isn't missing.
+            // Missing fields are reported from the schema. A field that was left out here isn't
+            // missing.
             Error::MissingStructField { .. } if self.unread || report.count() > self.before => {}
             Error::NoSuchEnumVariant { expected, found, .. } => {
                 let text = format!("{what}: expected {}, found `{found}`", words(expected));
@@ -222,7 +228,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The explained configuration, read with placeholders only.
+    /// Returns the configuration with every default, read with placeholders only.
     fn explained(&mut self) -> String {
         let mut changes = Changes::default();
         for outside in self.outside {
@@ -238,7 +244,7 @@ impl Reader<'_, '_> {
         print(&self.values.report.sources, self.run, &Changes::default()).text
     }
 
-    /// Puts `Env(…)` and `File(…)` back to where they were written.
+    /// Puts `Env(…)` and `File(…)` back where they were written.
     fn with_calls(&mut self, explained: &str) -> String {
         if self.outside.is_empty() {
             return explained.into();
@@ -254,13 +260,13 @@ impl Reader<'_, '_> {
     }
 }
 
-/// The innermost field that a node belongs to: its path, and where its name stands.
+/// Returns the innermost field that contains a node: its path, and the place of its name.
 fn field_of(run: &Node, node: Span) -> Option<(String, Span)> {
     find(run, node)?
 }
 
-/// Whether a node is in a tree, and in which field of it. A `--set` brings nodes from elsewhere
-/// into a tree, so that places say nothing about what is in what.
+/// Returns `Some` if a node is in a tree, and in it the field that contains the node. The tree is
+/// searched, because the span of a node that a `--set` added says nothing about its parent.
 fn find(tree: &Node, node: Span) -> Option<Option<(String, Span)>> {
     if tree.span == node {
         return Some(None);
@@ -282,7 +288,8 @@ fn find(tree: &Node, node: Span) -> Option<Option<(String, Span)>> {
     }
 }
 
-/// Copies the nodes at some spans of one tree to the same places of another; says how many.
+/// Copies the nodes at these spans from one tree to the same positions in another. Returns the
+/// number of copied nodes.
 fn put_back(written: &Node, into: &mut Node, calls: &HashSet<Span>) -> usize {
     if calls.contains(&written.span) {
         *into = written.clone();
@@ -314,7 +321,7 @@ fn put_back(written: &Node, into: &mut Node, calls: &HashSet<Span>) -> usize {
     }
 }
 
-/// The byte at a line and a column.
+/// Returns the byte offset of a line and a column.
 fn offset(text: &str, position: &Position) -> usize {
     let start: usize = text.split_inclusive('\n').take(position.line - 1).map(str::len).sum();
     let column =
@@ -322,7 +329,7 @@ fn offset(text: &str, position: &Position) -> usize {
     start + column
 }
 
-/// `ron`'s error in this crate's words.
+/// Words an error of `ron` as this crate words its own.
 fn say(error: &Error, found: &str) -> String {
     let expected = match error {
         Error::Message(text) => return text.clone(),

@@ -1,5 +1,5 @@
-//! `Env("NAME")` and `File("path")`: text from outside, so that no secret stands in a topology
-//! file.
+//! `Env("NAME")` and `File("path")`: text from outside, so that a topology file needs to contain no
+//! secrets.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -13,20 +13,21 @@ use super::problem::Report;
 use super::source::Span;
 use super::syntax::{Kind, Node};
 
-/// A secret is a line; this is enough for a certificate, and ends a read of `/dev/zero`.
+/// The largest file that `File(…)` reads. It is enough for a certificate, and the bound ends a read
+/// of `/dev/zero`.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Text from outside, as it is written.
+/// A reference to text from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     /// A variable of the environment.
     Env(String),
-    /// A file without the line break at its end.
+    /// The content of a file, without the line break at its end.
     File(String),
 }
 
 impl Call {
-    /// As it stands in a topology file.
+    /// Returns the call as it is written in a topology file.
     pub(crate) fn ron(&self) -> String {
         match self {
             Self::Env(name) => format!("Env({})", quote(name)),
@@ -64,33 +65,34 @@ fn read_file(path: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// The outside, looked at or not.
+/// Access to the environment and to files, or placeholders for both.
 pub(super) struct Env {
-    /// True if it is looked at.
+    /// True if variables and files are read.
     pub online: bool,
-    /// True if it is no problem if something isn't there.
+    /// True if a missing variable or file isn't a problem.
     pub spares: bool,
-    /// Variables that count before those of the environment.
+    /// Variables that take precedence over those of the environment.
     pub given: BTreeMap<String, String>,
-    /// The calls that stand in the engine's own fields, by path.
+    /// The calls in the engine's own fields, by the path of the field.
     pub written: BTreeMap<String, String>,
-    /// What decides about files and variables.
+    /// The policy that decides which files and variables may be read.
     pub guard: Option<Arc<dyn Guard>>,
-    /// What the guard put in the place of paths, in RON.
+    /// The RON with which the guard replaced paths.
     pub replaced: RefCell<HashMap<Span, String>>,
 }
 
-/// Which calls there are; a component may have a word of its own by one of these names.
+/// The names of the calls. A component may have a value of its own by one of these names.
 pub(super) const CALLS: [&str; 2] = ["Env", "File"];
 
 impl Env {
-    /// The outside, looked at if `online`.
+    /// Creates the access; variables and files are read only if `online`.
     pub(crate) fn new(online: bool, guard: Option<Arc<dyn Guard>>) -> Self {
         let (given, written) = (BTreeMap::new(), BTreeMap::new());
         Self { online, spares: false, given, written, guard, replaced: RefCell::default() }
     }
 
-    /// A path in a field of a component, as the guard has it: RON that takes its place.
+    /// Asks the guard about a path in a field of a component, and returns the RON that replaces the
+    /// path, if any.
     pub(crate) fn path(&self, report: &mut Report, what: &str, node: &Node) -> Option<String> {
         let (guard, path) = (self.guard.as_ref()?, node.as_text()?);
         match guard.path(path, false) {
@@ -107,7 +109,7 @@ impl Env {
         }
     }
 
-    /// What the guard says of a call; true if it is refused, and must not be read.
+    /// Asks the guard about a call. Returns true if the call is refused and must not be read.
     fn is_refused(&self, report: &mut Report, node: &Node, call: &mut Call) -> bool {
         let Some(guard) = &self.guard else { return false };
         let refused = match call {
@@ -129,7 +131,7 @@ impl Env {
         refused.is_some()
     }
 
-    /// The call that a node is, if it is one.
+    /// Returns the call that a node represents, if any.
     pub(crate) fn call(&self, report: &mut Report, node: &Node) -> Option<Call> {
         let name = node.name().filter(|name| CALLS.contains(&name.text.as_str()))?;
         let text = match &node.kind {
@@ -152,8 +154,8 @@ impl Env {
         }
     }
 
-    /// The same for a text that is no secret: it is one line, so that no other file is taken for
-    /// it, whose lines would stand in messages later.
+    /// Reads a text that is no secret, like [`read`](Self::read), and requires it to be one line. A
+    /// file of several lines is probably the wrong file, and messages would show its content later.
     pub(crate) fn read_line(&self, report: &mut Report, call: &Call, span: Span) -> Option<String> {
         let text = self.read(report, call, span)?;
         if text.contains(['\n', '\r', '\0']) {
@@ -163,10 +165,10 @@ impl Env {
         Some(text)
     }
 
-    /// The text that a call stands for, if the outside is looked at and has it.
+    /// Returns the text that a call refers to, if variables and files are read and the text exists.
     pub(crate) fn read(&self, report: &mut Report, call: &Call, span: Span) -> Option<String> {
-        // An empty name is what a malformed call became, which is reported already. Asking the
-        // environment for a name with `=` or NUL in it is refused by the standard library.
+        // An empty name stands for a malformed call, which is reported already. The standard
+        // library itself reports names that contain `=` or NUL as not found.
         if !self.online || *call == Call::Env(String::new()) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! A topology back in RON, with every default.
+//! Writes a topology as RON, with every default.
 
 use std::fmt::Write;
 
@@ -10,8 +10,9 @@ use crate::component::Role;
 use crate::flow::Grouping;
 use crate::units::{ByteSize, Interval};
 
-/// The whole topology in RON with every default written out. It loads again to the same topology;
-/// what comes from outside stands as `Env("…")` and `File("…")`, never as its value.
+/// Returns the whole topology as RON with every default written out. Loading this text gives the
+/// same topology. Text from outside stays `Env("…")` and `File("…")` and is never replaced by its
+/// value.
 pub fn explain(topology: &Topology) -> String {
     let mut text = String::new();
     // Writing into a String can't fail.
@@ -19,7 +20,7 @@ pub fn explain(topology: &Topology) -> String {
     lay_out(text)
 }
 
-/// Levels that are always broken into lines: the topology.
+/// The number of outermost levels that are always broken into lines: the topology only.
 const LEVELS: usize = 1;
 
 /// Breaks a topology that stands on one line into lines.
@@ -32,7 +33,7 @@ pub(super) fn lay_out(text: String) -> String {
     }
 }
 
-/// Text of a field, or what was written in its place.
+/// Returns the text of a field, or the call that was written in its place.
 fn written(topology: &Topology, path: &str, value: impl ToString) -> String {
     topology.outside.get(path).cloned().unwrap_or_else(|| quote(&value.to_string()))
 }
@@ -101,8 +102,8 @@ fn write_component(
     write!(out, ", batch: {batch}, linger: {linger}),")
 }
 
-/// The inputs as the file names them: those of bolts in front of the component stand for the
-/// component's own.
+/// Returns the inputs as the file names them. If the engine put bolts in front of a component, the
+/// inputs of these bolts are the component's own.
 fn file_inputs<'a>(
     topology: &'a Topology,
     component: &'a ComponentSpec,
@@ -116,7 +117,7 @@ fn file_inputs<'a>(
     })
 }
 
-/// An input as a file names it: `Fields("words", ["word"])`.
+/// Returns an input as a file names it: `Fields("words", ["word"])`.
 pub(super) fn input_ron(topology: &Topology, input: &InputSpec) -> String {
     let name = quote(&input_name(&topology.components, input));
     let keys = keys(topology, input);
@@ -126,7 +127,7 @@ pub(super) fn input_ron(topology: &Topology, input: &InputSpec) -> String {
     format!("{}({name}, [{}])", input.grouping.name(), keys.join(", "))
 }
 
-/// The names of the fields that an input groups by, in quotes.
+/// Returns the names of the fields that an input groups by, in quotes.
 pub(super) fn keys(topology: &Topology, input: &InputSpec) -> Vec<String> {
     let fields = topology.components[input.from].streams.fields(input.stream);
     match &input.grouping {

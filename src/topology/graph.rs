@@ -1,4 +1,4 @@
-//! A topology as a drawing: for a terminal, for Graphviz, for Mermaid.
+//! Draws a topology for a terminal, for Graphviz and for Mermaid.
 
 use std::fmt::Write;
 
@@ -8,8 +8,8 @@ use super::{ComponentSpec, InputSpec, Topology};
 use crate::component::Role;
 use crate::printable::{printable_line, printable_text};
 
-/// Components in the order in which the data flows, each with its inputs; a sink with its
-/// guarantee, and so a component behind which tuples may come again.
+/// Draws the components in the order in which data flows, each with its inputs. Sinks show their
+/// guarantee, and so do components that may emit a tuple twice.
 ///
 /// ```text
 /// topology "wordcount"
@@ -56,7 +56,7 @@ pub fn graph_text(topology: &Topology) -> String {
     out
 }
 
-/// The same for Graphviz' `dot`.
+/// Draws the topology for Graphviz' `dot`.
 pub fn graph_dot(topology: &Topology) -> String {
     let mut out = format!(
         "digraph {} {{\n    rankdir=LR;\n    node [shape=box];\n",
@@ -84,7 +84,7 @@ pub fn graph_dot(topology: &Topology) -> String {
     out + "}\n"
 }
 
-/// The same for Mermaid, which GitHub draws.
+/// Draws the topology for Mermaid, which GitHub renders.
 pub fn graph_mermaid(topology: &Topology) -> String {
     let mut out = String::from("flowchart LR\n");
     for (i, component) in topology.components.iter().enumerate() {
@@ -96,7 +96,7 @@ pub fn graph_mermaid(topology: &Topology) -> String {
         };
         let _ = writeln!(out, "    n{i}{open}{label}{close}");
     }
-    // Ids may be Mermaid's own words, such as `end`: positions can't.
+    // Nodes are named by position, because an id may be a keyword of Mermaid, such as `end`.
     for (i, component) in topology.components.iter().enumerate() {
         for input in &component.inputs {
             let _ = writeln!(
@@ -115,15 +115,15 @@ fn tasks(component: &ComponentSpec) -> String {
     if hint.get() == 1 { "1 task".into() } else { format!("{hint} tasks") }
 }
 
-/// True for a sink, and for what weakens the guarantee of all sinks behind it.
+/// Returns true for a sink, and for a component that weakens the guarantee of all sinks behind it.
 fn shows_guarantee(component: &ComponentSpec) -> bool {
     component.role == Role::Sink || component.guarantee.starts_with(AT_LEAST_ONCE)
 }
 
-/// The beginning of the guarantee of a component that makes tuples come again.
+/// The beginning of the guarantee of a component that may emit a tuple twice.
 const AT_LEAST_ONCE: &str = "at least once";
 
-/// The lines of a component's label.
+/// Returns the lines of a component's label.
 fn label(component: &ComponentSpec) -> Vec<String> {
     let mut lines =
         vec![component.id.clone(), format!("{}, {}", component.type_name, tasks(component))];
@@ -148,20 +148,20 @@ fn edges(
     })
 }
 
-/// `Fields("word")`.
+/// Returns a grouping: `Fields("word")`.
 fn grouping(topology: &Topology, input: &InputSpec) -> String {
     let keys = keys(topology, input);
     let name = input.grouping.name();
     if keys.is_empty() { name.into() } else { format!("{name}({})", keys.join(", ")) }
 }
 
-/// The place that a sink puts the tuples of an input into: `, into table trends`.
+/// Returns the place where a sink puts the tuples of an input: `, into table trends`.
 fn into_tables(topology: &Topology, component: &ComponentSpec, input: &InputSpec) -> String {
     let into = component.destination(topology, input);
     into.map_or_else(String::new, |into| format!(", into {into}"))
 }
 
-/// The grouping, behind the stream's name unless that is the default.
+/// Returns the label of an edge: the stream's name unless it is the default, and the grouping.
 fn edge_label(topology: &Topology, component: &ComponentSpec, input: &InputSpec) -> String {
     let name = input_name(&topology.components, input);
     let into = into_tables(topology, component, input);

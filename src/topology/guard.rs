@@ -1,31 +1,31 @@
-//! What a topology of somebody else may name: files, variables of the environment, components.
+//! Decides which files, variables and components another user's topology may name.
 
 use std::fmt;
 
-/// What becomes of a path in a topology.
+/// The decision about a path in a topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathVerdict {
-    /// It stays as it is.
+    /// The path stays as it is.
     Keep,
-    /// This path takes its place.
+    /// The path is replaced by this one.
     Replace(String),
-    /// It is a problem; the sentence says why, and what to do.
+    /// The path is reported as a problem. The text says why, and what to do.
     Refuse(String),
 }
 
-/// Decides what a topology may name. What it refuses is a problem with its place, and is neither
-/// read nor looked at.
+/// Decides what a topology may name. Everything refused is reported as a problem with its place,
+/// and is neither read nor checked for existence.
 pub trait Guard: Send + Sync {
-    /// A path in a field of a component, or in `File("…")` if `is_read`.
+    /// Decides about a path in a field of a component, or in `File("…")` if `is_read`.
     fn path(&self, path: &str, is_read: bool) -> PathVerdict;
 
-    /// Why a variable of the environment is refused.
+    /// Returns the reason if this variable of the environment is refused.
     fn refuses_variable(&self, name: &str) -> Option<String>;
 
-    /// Why a type of component is refused, by its own name.
+    /// Returns the reason if this type of component is refused.
     fn refuses_component(&self, type_name: &str) -> Option<String>;
 
-    /// Why included files are refused.
+    /// Returns the reason if included files are refused.
     fn refuses_includes(&self) -> Option<String>;
 }
 

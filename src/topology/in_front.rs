@@ -1,5 +1,5 @@
-//! Bolts that sinks ask for in front of them: a warehouse that is fed with raw posts gets the bolt
-//! that reads them.
+//! Inserts bolts that sinks ask for. A warehouse whose input is raw posts, for example, gets the
+//! bolt that extracts columns from posts.
 
 use super::{ComponentSpec, InputSpec};
 use crate::component::Role;
@@ -8,12 +8,12 @@ use crate::registry::Config;
 use crate::sink::BoltInFront;
 use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
 
-/// What stands between the sink's id and the bolt's name in the id of such a bolt. No id of a file
-/// has it.
+/// The separator between the sink's id and the bolt's name in the id of an inserted bolt. No id in
+/// a file may contain this character.
 const SEPARATOR: char = '~';
 
-/// Puts in front of each sink the bolts that it asks for, between it and those of its inputs that
-/// need them. Components stay behind all that they take input from.
+/// Inserts the bolts that each sink asks for, between the sink and those of its inputs that need
+/// them. Each component still comes after all components that it takes input from.
 pub(super) fn with_bolts_in_front(components: Vec<ComponentSpec>) -> Vec<ComponentSpec> {
     let mut all: Vec<ComponentSpec> = Vec::with_capacity(components.len());
     // The new position of each component.
@@ -37,8 +37,8 @@ pub(super) fn with_bolts_in_front(components: Vec<ComponentSpec>) -> Vec<Compone
     all
 }
 
-/// The bolts that a component asks for, each with the inputs that it takes over: those are gone
-/// from the component.
+/// Returns the bolts that a component asks for, each with its inputs. These inputs are removed from
+/// the component.
 fn taken_over(
     all: &[ComponentSpec],
     component: &mut ComponentSpec,
@@ -73,7 +73,8 @@ fn inputs_fields(all: &[ComponentSpec], inputs: &[InputSpec]) -> Vec<Fields> {
     inputs.iter().map(|input| stream_of(all, input).1.clone()).collect()
 }
 
-/// By the key that the sink names, so that whatever belongs together comes to one task.
+/// Returns the grouping by the key that the sink names, so that all tuples of a key reach the same
+/// task.
 fn grouping(bolt: &BoltInFront, inputs: &[Fields]) -> Grouping {
     let Ok(streams) = bolt.config.streams(inputs) else { return Grouping::LocalOrShuffle };
     let fields = streams.fields(StreamId::DEFAULT);
@@ -90,8 +91,8 @@ fn spec(
     inputs: Vec<InputSpec>,
     all: &[ComponentSpec],
 ) -> ComponentSpec {
-    // A bolt that doesn't take these fields declares nothing, and fails with its reason when it is
-    // made.
+    // A bolt that doesn't take these fields declares no streams here. It fails with the reason when
+    // its task is created.
     let streams = bolt.config.streams(&inputs_fields(all, &inputs)).unwrap_or_default();
     // The second bolt in front of a sink is its `features2`.
     let mut id = format!("{}{SEPARATOR}{}", sink.id, bolt.type_name.to_ascii_lowercase());

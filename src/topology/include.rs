@@ -1,4 +1,4 @@
-//! Topology files and the files that they include, as one tree.
+//! Reads a topology file and the files that it includes into one tree.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -13,16 +13,16 @@ use super::source::Span;
 use super::syntax::{self, Field, Kind, Node};
 use crate::lake::inside::open_file;
 
-/// Larger files are refused: a topology is written by a person or a small program.
+/// The largest file that is read. A topology is written by a person or a small program.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// How many files may include one another in a chain.
+/// The longest chain of files that include one another.
 const INCLUDE_DEPTH_MAX: usize = 32;
 
-/// Reads files, each once.
+/// Reads topology files, each at most once.
 pub(super) struct Files<'a> {
     pub report: &'a mut Report,
-    /// The files that include what is being read now, the outermost first, by their real paths.
+    /// The chain of files that include the current one, the outermost first, by their real paths.
     open: Vec<(PathBuf, String)>,
     done: HashSet<PathBuf>,
     guard: Option<&'a dyn Guard>,
@@ -33,7 +33,8 @@ impl<'a> Files<'a> {
         Self { report, open: Vec::new(), done: HashSet::new(), guard }
     }
 
-    /// The tree of a file with everything that it includes. `from` is where it is included.
+    /// Returns the tree of a file with everything that it includes. `from` is the place of the
+    /// `include`.
     pub(crate) fn file(&mut self, path: &Path, from: Option<Span>) -> Option<Node> {
         let shown = path.display().to_string();
         let real = path.canonicalize().unwrap_or_else(|_| path.into());
@@ -69,7 +70,10 @@ impl<'a> Files<'a> {
         let text = String::from_utf8_lossy(&bytes);
         if !looks_like_a_topology(&text) {
             let other = other_format(&text).map(|format| {
-                format!("; it looks like {format}, and a topology is written in RON: see `waterspout new demo`")
+                format!(
+                    "; it looks like {format}, and a topology is written in RON: \
+                     see `waterspout new demo`"
+                )
             });
             let other = other.unwrap_or_default();
             self.problem(&shown, from, format!("\"{shown}\" {NO_TOPOLOGY}{other}"));
@@ -100,7 +104,7 @@ impl<'a> Files<'a> {
                 self.report.incomplete = true;
                 let start = error.utf8_error().valid_up_to();
                 let byte = error.as_bytes()[start];
-                // One character in the place of each bad piece: the line and the column stay right.
+                // Each invalid sequence becomes one character, so that line and column stay right.
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
                 let span = self.report.sources.add(name, text);
                 self.report.add(
@@ -112,7 +116,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The tree of a text with everything that it includes, relative to a folder.
+    /// Returns the tree of a text with everything that it includes. Paths are relative to `folder`.
     pub(crate) fn text(&mut self, name: &str, text: String, folder: &Path) -> Option<Node> {
         if text.len() as u64 > FILE_BYTES_MAX {
             self.report.add_file(TopologyProblem::of_file(name, "the text is larger than 16 MiB"));
@@ -168,12 +172,12 @@ impl<'a> Files<'a> {
     }
 }
 
-/// What is said of a file that is none: nothing of what is in it, since it may be any file of this
-/// machine.
+/// The message about a file that isn't a topology. It repeats nothing from the file, which may be
+/// any file of this machine.
 const NO_TOPOLOGY: &str = "is no topology file: expected it to begin with `Topology(`";
 
-/// The format that people may have taken a topology's for. Only the beginning of the text is looked
-/// at, and nothing of it is told.
+/// Returns the format that a text seems to have instead of a topology's. Only the beginning of the
+/// text is examined, and the message repeats none of it.
 fn other_format(text: &str) -> Option<&'static str> {
     let text = text.trim_start_matches('\u{feff}').trim_start();
     if text.starts_with('{') || text.starts_with("[{") {
@@ -194,8 +198,8 @@ fn other_format(text: &str) -> Option<&'static str> {
     (is_table.is_some_and(is_name) || key_before('=')).then_some("TOML")
 }
 
-/// Whether a text begins as a topology does, behind comments and attributes. An empty one is a
-/// topology without anything.
+/// Returns true if a text begins like a topology, after comments and attributes. An empty text is a
+/// topology without components.
 fn looks_like_a_topology(text: &str) -> bool {
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();
     loop {
@@ -215,13 +219,13 @@ fn looks_like_a_topology(text: &str) -> bool {
             text.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':'))
         })
     };
-    // A misspelt name is one mistake, and is reported with its place.
+    // A misspelt name is a single mistake, which is reported later with its place.
     let named = rest.get(..4).is_some_and(|begins| begins.eq_ignore_ascii_case("topo"));
     rest.is_empty() || named || rest.strip_prefix('(').is_some_and(names)
 }
 
-/// Reads a file. The first may be a pipe of the shell; an included one that is no file would wait
-/// for somebody who writes it.
+/// Reads a file. The main file may be a pipe of the shell. An included one must be a regular file,
+/// because reading a pipe that nobody writes to would block.
 fn read(path: &Path, is_included: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = if is_included { open_file(path)? } else { File::open(path)? };
@@ -229,8 +233,8 @@ fn read(path: &Path, is_included: bool) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Adds an included tree: maps unite, and otherwise what was there first wins. Ids that are in both
-/// maps are both kept, to be reported with both places.
+/// Adds an included tree. Maps are merged; for any other field the including file wins. If both
+/// maps contain an id, both entries are kept, so that the duplicate is reported with both places.
 fn unite(mut into: Node, included: Node) -> Node {
     let (Kind::Struct { fields, .. }, Kind::Struct { fields: added, .. }) =
         (&mut into.kind, included.kind)

@@ -1,4 +1,4 @@
-//! The part of its input that each task of a bolt gets, held against what the bolt needs.
+//! Checks that each task of a bolt gets the part of the input that the bolt needs.
 
 use super::ComponentSpec;
 use super::wiring::input_name;
@@ -7,8 +7,8 @@ use crate::flow::Grouping;
 use crate::registry::Config;
 use crate::tuple::Fields;
 
-/// The grouping that an input of a bolt needs when the bolt has more than one task, as it is
-/// written in a topology; `None` if the grouping does.
+/// Returns the grouping that an input needs if the bolt has more than one task, as written in a
+/// topology. `None` if the present grouping is right.
 pub(super) fn grouping_needed(
     bolt: &dyn BoltConfig,
     stream: &str,
@@ -31,10 +31,10 @@ pub(super) fn grouping_needed(
     }
 }
 
-/// Checks that a component can have more than one task with the inputs that it has.
+/// Checks that the inputs of a component allow it to have more than one task.
 ///
 /// # Errors
-/// If one of its inputs has to be grouped in another way for that; the text says how.
+/// If an input needs another grouping; the text says which.
 pub fn check_shares(components: &[ComponentSpec], spec: &ComponentSpec) -> Result<(), String> {
     let Config::Bolt(bolt) = &spec.config else { return Ok(()) };
     for input in &spec.inputs {

@@ -1,4 +1,4 @@
-//! `inputs:` of a bolt: what is written, before it is known what the others declare.
+//! Reads `inputs:` of a bolt, before the fields that other components declare are known.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,21 +13,21 @@ use crate::tuple::DEFAULT_STREAM;
 const GROUPINGS: [&str; 7] =
     ["Shuffle", "LocalOrShuffle", "Fields", "PartialKey", "All", "Global", "Direct"];
 
-/// An input that names a component.
+/// An input whose component was found.
 pub(super) struct Input<'t> {
     /// The position of the component among the drafts.
     pub from: usize,
-    /// True if that is only the nearest name to one that doesn't exist.
+    /// True if the id doesn't exist and the nearest existing id was assumed.
     pub guessed: bool,
     pub stream: &'t str,
-    /// Where `"id:stream"` stands.
+    /// The place of `"id:stream"`.
     pub place: Span,
     pub grouping: &'t str,
-    /// The names of the fields that it groups by, with their places.
+    /// The names of the fields that the input groups by, with their places.
     pub keys: Vec<(&'t str, Span)>,
 }
 
-/// The inputs of every component. `None` stands for an input that is wrong altogether.
+/// The inputs of every component. `None` stands for an input that can't be read.
 pub(super) fn read_all<'t>(
     report: &mut Report,
     drafts: &[Draft<'t>],
@@ -45,7 +45,7 @@ fn read<'t>(
 ) -> Vec<Option<Input<'t>>> {
     let what = draft.title();
     let Some(node) = draft.inputs else {
-        // Without a type there is nothing to say about the rest of it.
+        // Without a known type, no further check makes sense.
         if !draft.is_spout && draft.entry.is_some() {
             report.add(
                 draft.place,
@@ -140,8 +140,8 @@ fn keys<'t>(
     Some(keys)
 }
 
-/// Reports an id that doesn't exist, and answers with the one that was probably meant, so that what
-/// depends on this bolt can be checked all the same.
+/// Reports an id that doesn't exist. Returns the nearest id that does, so that components that
+/// depend on this bolt can still be checked.
 fn unknown(
     report: &mut Report,
     drafts: &[Draft<'_>],
@@ -155,7 +155,8 @@ fn unknown(
         return None;
     }
     if report.is_full() {
-        // Only counted: listing the ids again for each of very many inputs would take forever.
+        // Only counted: with very many inputs, listing all ids for each of them would take too
+        // long.
         report.add(place, "");
         return None;
     }

@@ -1,4 +1,4 @@
-//! `file → check → Topology`, or all that is wrong with the file.
+//! Loads a topology: `file → check → Topology`, or all problems of the file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -19,26 +19,26 @@ use super::{Topology, inputs, overrides, test_cases, wiring};
 use crate::component::Role;
 use crate::registry::Registry;
 
-/// How a topology is loaded.
+/// Options for loading a topology.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Changes that are made before anything is checked, each `path=value`, such as
-    /// `spouts.in.run.posts=10`. The value is RON, and otherwise text.
+    /// Changes to make before any check, each `path=value`, such as `spouts.in.run.posts=10`. A
+    /// value that isn't RON is taken as text.
     pub sets: Vec<String>,
-    /// True if `Env("…")` and `File("…")` are looked at, so that a missing one is a problem. A
-    /// topology that is going to run needs it.
+    /// True if `Env("…")` and `File("…")` are read, so that a missing one is a problem. Required
+    /// for a topology that is going to run.
     pub online: bool,
-    /// Components that aren't going to run as they are: what they name by `Env` and `File` may be
+    /// The ids of components that won't run as they are: variables and files that they name may be
     /// missing.
     pub spared: BTreeSet<String>,
-    /// What decides about files, variables and components that the topology names.
+    /// The policy that decides about files, variables and components that the topology names.
     pub guard: Option<Arc<dyn Guard>>,
-    /// True if what the engine's own fields name by `Env` and `File` may be missing.
+    /// True if variables and files that the engine's own fields name may be missing.
     pub spares_settings: bool,
-    /// True if the file's tests are read although `sets` make another topology of it, for which they
-    /// may not be meant.
+    /// True if the file's tests are read even though `sets` change the topology, for which the
+    /// tests may not be meant.
     pub reads_tests: bool,
-    /// Variables that count before those of the environment.
+    /// Variables that take precedence over those of the environment.
     pub env: BTreeMap<String, String>,
 }
 
@@ -52,9 +52,8 @@ pub fn load(path: &Path, registry: &Registry, options: &LoadOptions) -> Result<T
     check(report, tree, registry, options).map(|checked| checked.topology)
 }
 
-/// Loads a topology as [`load`] does. Returns also its text with everything that it includes, with
-/// the changes of [`LoadOptions::sets`], and with the paths that the guard put in the place of
-/// others.
+/// Loads a topology as [`load`] does. Also returns the topology's text, in which includes,
+/// [`LoadOptions::sets`] and the paths that the guard replaced are resolved.
 ///
 /// # Errors
 /// All problems, each with its place.
@@ -73,8 +72,8 @@ pub fn load_united(
     Ok((topology, lay_out(print(&sources, &root, &changes).text)))
 }
 
-/// Loads a topology from a text. `name` is what messages call it; files that it includes are looked
-/// for in the working directory.
+/// Loads a topology from a text. Messages call the text `name`. Included files are searched in the
+/// working directory.
 ///
 /// # Errors
 /// All problems, each with its place.
@@ -90,12 +89,12 @@ pub fn parse(
     check(report, tree, registry, options).map(|checked| checked.topology)
 }
 
-/// A topology without problems, and what it was read from.
+/// A topology without problems, and the tree that it was read from.
 struct Checked {
     topology: Topology,
     sources: Sources,
     root: Node,
-    /// What the guard put in the place of paths, in RON.
+    /// The RON with which the guard replaced paths.
     replaced: HashMap<Span, String>,
 }
 
@@ -152,7 +151,8 @@ fn topology(
     Some((topology, env.replaced.into_inner()))
 }
 
-/// A topology needs a beginning and an end. What is wrong itself might have been one.
+/// Reports a missing spout or bolt: a topology needs a beginning and an end. A component that has
+/// problems itself counts as present.
 fn report_missing(report: &mut Report, root: &Record<'_>, drafts: &[Draft<'_>]) {
     if report.incomplete {
         return;

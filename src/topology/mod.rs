@@ -1,5 +1,5 @@
-//! WHAT runs: a topology, checked, with every name resolved. Pure: nothing here does I/O (but
-//! reading topology files) or reads a clock.
+//! A checked topology in which every name is resolved: WHAT runs. Apart from reading topology
+//! files, this module does no I/O and reads no clock.
 
 mod plan;
 
@@ -51,25 +51,25 @@ pub use test_cases::{
     TestInput, TestPlace, TestStep, tuple_of_json,
 };
 
-/// A topology that can't be wrong: `file → check → Topology`.
+/// A valid topology: the result of `file → check → Topology`.
 #[derive(Clone)]
 pub struct Topology {
     /// Its name.
     pub name: String,
-    /// Spouts and bolts, in an order in which each comes behind all that it takes input from.
+    /// Spouts and bolts. Each comes after all components that it takes input from.
     pub components: Vec<ComponentSpec>,
-    /// When and whether epochs are made durable.
+    /// The interval at which epochs are made durable, or `Off`.
     pub checkpoint: Checkpoint,
-    /// When a file of the lake closes.
+    /// The conditions under which a file of the lake closes.
     pub micro_batch: MicroBatch,
-    /// When a folder of the lake closes.
+    /// The interval after which a partition of the lake closes.
     pub partition_every: Duration,
-    /// The bound of all that is in flight between tasks, in bytes.
+    /// The bound on all bytes in flight between tasks.
     pub memory: u64,
-    /// How often a topology may be rolled back before it stops.
+    /// The limit on restarts, beyond which the topology stops.
     pub restarts: Restarts,
-    /// The engine's own fields whose text comes from outside: by path (`checkpoint.every`), what
-    /// was written (`Env("EVERY")`), so that [`explain`] can say so.
+    /// The engine's own fields whose text comes from outside, for [`explain`]: the path of the
+    /// field (`checkpoint.every`) and the call that was written (`Env("EVERY")`).
     pub outside: BTreeMap<String, String>,
     /// Its tests; see `waterspout test`.
     pub tests: Vec<TestCase>,
@@ -85,28 +85,28 @@ pub struct ComponentSpec {
     pub id: String,
     /// The name of its type, such as `Lines`.
     pub type_name: &'static str,
-    /// What it is.
+    /// Its role: spout, bolt or sink.
     pub role: Role,
-    /// What it guarantees, in a sentence.
+    /// Its delivery guarantee, in one sentence.
     pub guarantee: &'static str,
     /// Its typed configuration.
     pub config: Config,
     /// `run:` in RON, with every default written out.
     pub explained: String,
-    /// How many tasks it gets, 1 to [`PARALLELISM_HINT_MAX`].
+    /// The number of its tasks, 1 to [`PARALLELISM_HINT_MAX`].
     pub parallelism_hint: NonZeroU16,
-    /// Where its tuples come from; empty for a spout.
+    /// The streams that it takes as input; empty for a spout.
     pub inputs: Vec<InputSpec>,
     /// The streams that it declares.
     pub streams: Streams,
-    /// What happens when `execute` fails.
+    /// The reaction to an error of `execute`.
     pub on_error: OnError,
-    /// How many tuples go to another task in one go, at most.
+    /// The largest number of tuples that go to another task at once.
     pub batch: usize,
-    /// How long tuples wait for their batch to fill up; `None` sends as soon as there is nothing
-    /// more to do.
+    /// The longest time that tuples wait for their batch to fill up. `None` sends a partial batch
+    /// as soon as the task has nothing else to do.
     pub linger: Option<Duration>,
-    /// The sink that asked for this bolt, which no file names; see
+    /// The sink that asked for this bolt, if the engine inserted it; see
     /// [`SinkConfig::bolt_in_front`](crate::sink::SinkConfig::bolt_in_front).
     pub in_front_of: Option<String>,
 }
@@ -116,14 +116,15 @@ pub struct ComponentSpec {
 pub struct InputSpec {
     /// The position of the component that emits, in [`Topology::components`].
     pub from: usize,
-    /// Which of its streams.
+    /// The stream of that component.
     pub stream: StreamId,
-    /// How its tuples are shared out.
+    /// The way in which tuples are distributed over the tasks.
     pub grouping: Grouping,
 }
 
 impl ComponentSpec {
-    /// The place that a sink puts the tuples of an input into, for people, if it tells inputs apart.
+    /// Returns the place where a sink puts the tuples of an input, for people, if the sink tells
+    /// its inputs apart.
     pub fn destination(&self, topology: &Topology, input: &InputSpec) -> Option<&'static str> {
         let Config::Sink(sink) = &self.config else { return None };
         sink.destination(topology.components[input.from].streams.fields(input.stream))
@@ -131,20 +132,20 @@ impl ComponentSpec {
 }
 
 impl Topology {
-    /// The name of an input, as a topology file writes it: `trends:late`.
+    /// Returns the name of an input, as a topology file writes it: `trends:late`.
     pub fn input_name(&self, input: &InputSpec) -> String {
         wiring::input_name(&self.components, input)
     }
 }
 
-/// What happens when `execute` returns an error.
+/// The reaction to an error of `execute`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnError {
-    /// The tuple is tried again up to `times` times, and then goes the other way.
+    /// The tuple is tried again up to `times` times. If all attempts fail, `then` applies.
     Retry {
-        /// How many more times.
+        /// The number of further attempts.
         times: u32,
-        /// What happens after that.
+        /// The reaction when all attempts have failed.
         then: AfterRetries,
     },
     /// The tuple goes to the dead letters.
@@ -153,10 +154,10 @@ pub enum OnError {
     Stop,
 }
 
-/// What happens to a tuple that failed for good.
+/// The reaction when the last attempt for a tuple has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterRetries {
-    /// It goes to the dead letters.
+    /// The tuple goes to the dead letters.
     DeadLetter,
     /// The topology stops.
     Stop,
@@ -168,21 +169,21 @@ impl Default for OnError {
     }
 }
 
-/// When and whether epochs are made durable.
+/// The interval at which epochs are made durable, or `Off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checkpoint {
-    /// Never: nothing is synced or saved, files are published when they close.
+    /// Never: nothing is synced or saved, and files are published when they close.
     Off,
-    /// Every so often, if anything moved.
+    /// At this interval, unless nothing changed.
     Every(Duration),
 }
 
-/// How often a topology may be rolled back before it stops.
+/// The limit on restarts, beyond which a topology stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restarts {
-    /// How many times.
+    /// The number of restarts allowed within that time.
     pub max: u32,
-    /// Within which time.
+    /// The time within which restarts are counted.
     pub within: Duration,
 }
 

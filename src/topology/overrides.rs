@@ -1,12 +1,12 @@
-//! `--set path=value`: changes of the tree before it is checked.
+//! Applies `--set path=value`: changes to the tree before it is checked.
 
 use super::problem::Report;
 use super::source::Span;
 use super::syntax::{self, Field, Kind, Name, Node};
 
-/// Why a path leads nowhere.
-struct Lost {
-    /// The part of the path that isn't found.
+/// A path of a `--set` that doesn't lead to a value, and the names that would.
+struct PathNotFound {
+    /// The part of the path that wasn't found.
     span: Span,
     what: String,
     name: String,
@@ -22,7 +22,8 @@ pub(super) fn apply(report: &mut Report, root: &mut Node, text: &str) {
     };
     let whole = report.sources.add_set(text, path.len() + 1);
     let value_span = whole.at(path.len() + 1, text.len());
-    // What isn't RON is text: a path or a duration needs no quotes within the shell's.
+    // A value that isn't RON is text, so that a path or a duration needs no quotes within the
+    // shell's.
     let value = syntax::parse(value, whole)
         .unwrap_or_else(|_| Node { span: value_span, kind: Kind::Text(value.to_owned()) });
     let names = names(path, whole);
@@ -45,7 +46,7 @@ fn names(path: &str, whole: Span) -> Vec<Name> {
     path.split('.').map(name).collect()
 }
 
-fn set(node: &mut Node, path: &[Name], value: Node) -> Result<(), Lost> {
+fn set(node: &mut Node, path: &[Name], value: Node) -> Result<(), PathNotFound> {
     let Some((name, rest)) = path.split_first() else {
         *node = value;
         return Ok(());
@@ -61,7 +62,7 @@ fn set(node: &mut Node, path: &[Name], value: Node) -> Result<(), Lost> {
     }
 }
 
-/// The named fields of a node; `Null` and `Null()` become a struct without any.
+/// Returns the named fields of a node. `Null` and `Null()` become a struct without fields.
 fn as_fields(node: &mut Node) -> Option<&mut Vec<Field>> {
     if matches!(node.kind, Kind::Tuple { .. } | Kind::Name(_)) && node.fields().is_some() {
         node.kind = Kind::Struct { name: node.name().cloned(), fields: Vec::new() };
@@ -72,11 +73,15 @@ fn as_fields(node: &mut Node) -> Option<&mut Vec<Field>> {
     }
 }
 
-fn set_field(fields: &mut Vec<Field>, name: &Name, rest: &[Name], value: Node) -> Result<(), Lost> {
+fn set_field(
+    fields: &mut Vec<Field>,
+    name: &Name,
+    rest: &[Name],
+    value: Node,
+) -> Result<(), PathNotFound> {
     let known = fields.iter().position(|field| field.name.text == name.text);
     let position = known.unwrap_or_else(|| {
-        // A field that wasn't given is added; whether there is such a field is checked with all the
-        // others.
+        // A missing field is added. Later checks report the field if it doesn't exist.
         let empty = Kind::Struct { name: None, fields: Vec::new() };
         fields.push(Field { name: name.clone(), value: Node { span: name.span, kind: empty } });
         fields.len() - 1
@@ -89,7 +94,7 @@ fn set_in_map(
     name: &Name,
     rest: &[Name],
     value: Node,
-) -> Result<(), Lost> {
+) -> Result<(), PathNotFound> {
     if let Some((_, known)) = entries.iter_mut().find(|(key, _)| key.as_text() == Some(&name.text))
     {
         return set(known, rest, value);
@@ -103,7 +108,12 @@ fn set_in_map(
     Err(lost(name, format!("there is no \"{}\" to set anything of", name.text), known))
 }
 
-fn set_in_list(items: &mut Vec<Node>, name: &Name, rest: &[Name], value: Node) -> Result<(), Lost> {
+fn set_in_list(
+    items: &mut Vec<Node>,
+    name: &Name,
+    rest: &[Name],
+    value: Node,
+) -> Result<(), PathNotFound> {
     let count = items.len();
     match name.text.parse::<usize>() {
         Ok(position) if position < count => set(&mut items[position], rest, value),
@@ -119,6 +129,11 @@ fn set_in_list(items: &mut Vec<Node>, name: &Name, rest: &[Name], value: Node) -
     }
 }
 
-fn lost(name: &Name, what: String, known: impl IntoIterator<Item = String>) -> Lost {
-    Lost { span: name.span, what, name: name.text.clone(), known: known.into_iter().collect() }
+fn lost(name: &Name, what: String, known: impl IntoIterator<Item = String>) -> PathNotFound {
+    PathNotFound {
+        span: name.span,
+        what,
+        name: name.text.clone(),
+        known: known.into_iter().collect(),
+    }
 }

@@ -1,4 +1,4 @@
-//! From components to tasks and edges. Pure.
+//! Plans the tasks and edges of a topology. Does no I/O.
 
 use super::{ComponentSpec, Topology};
 
@@ -19,25 +19,27 @@ pub struct Plan {
     pub tasks: Vec<TaskPlan>,
     /// The number of the first task of each component.
     pub first_task: Vec<usize>,
-    /// How many batches an edge holds.
+    /// The number of batches that an edge holds.
     pub edge_batches: usize,
-    /// How many bytes a batch on an edge may weigh, unless a single tuple is heavier.
+    /// The largest size of a batch on an edge, in bytes, unless a single tuple is larger.
     pub batch_bytes: usize,
 }
 
-/// How many batches an edge holds at most. More would hide longer stalls of a task, but the tuples
-/// of a deep edge have left the cache when they are worked on.
+/// The largest number of batches that an edge holds. More would hide longer stalls of a task, but
+/// on a longer edge tuples have left the CPU cache by the time they are processed.
 pub(crate) const EDGE_BATCHES_MAX: usize = 8;
 
-/// How many batches an edge holds at least: one to work on while the next is made.
+/// The smallest number of batches that an edge holds: one is processed while the next one is
+/// filled.
 pub(crate) const EDGE_BATCHES_MIN: usize = 2;
 
-/// How many bytes a batch may weigh at most: larger ones would leave the cache half worked on.
+/// The largest size of a batch in bytes. Larger batches would leave the CPU cache before they are
+/// processed.
 pub(crate) const BATCH_BYTES_MAX: u64 = 1 << 20;
 
 impl Plan {
-    /// Plans a topology: `memory` is divided evenly over all edges, and each edge's share over the
-    /// batches that it holds, the one that is being gathered, and the one that is being worked on.
+    /// Plans a topology. `memory` is divided evenly over all edges, and the share of an edge over
+    /// the batches that it holds, the batch being gathered and the batch being processed.
     pub fn of(topology: &Topology) -> Self {
         let hint = |component: &ComponentSpec| usize::from(component.parallelism_hint.get());
         let mut tasks = Vec::new();
@@ -61,7 +63,7 @@ impl Plan {
         Self { tasks, first_task, edge_batches, batch_bytes }
     }
 
-    /// The numbers of a component's tasks.
+    /// Returns the numbers of a component's tasks.
     pub fn tasks_of(&self, component: usize) -> std::ops::Range<usize> {
         let end = self.first_task.get(component + 1).copied().unwrap_or(self.tasks.len());
         self.first_task[component]..end

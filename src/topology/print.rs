@@ -1,5 +1,5 @@
-//! From tree back to text: on one line for `ron`, with a way back to the places, and laid out for
-//! people.
+//! Prints a tree as text: on one line for `ron`, with a map back to the original places, or laid
+//! out for people.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,24 +8,24 @@ use unicode_ident::{is_xid_continue, is_xid_start};
 use super::source::{Sources, Span};
 use super::syntax::{Field, Kind, Name, Node};
 
-/// How wide a line of an explained topology gets before it is broken.
+/// The width beyond which a line of an explained topology is broken.
 const LINE_CHARS_MAX: usize = 100;
 
-/// Text as RON writes it, always on one line.
+/// Returns text as a RON string, always on one line.
 pub(super) fn quote(text: &str) -> String {
     format!("{text:?}")
 }
 
-/// What differs between a tree and its print.
+/// Differences between a tree and its printed text.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// Names of fields that are left out with their values.
+    /// The names of fields to leave out together with their values.
     pub left_out: HashSet<Span>,
-    /// RON that stands in the place of values.
+    /// RON that replaces values.
     pub instead: HashMap<Span, String>,
 }
 
-/// A printed tree, and where each of its nodes came to stand.
+/// A printed tree, and the position of each of its nodes in the text.
 #[derive(Default)]
 pub(super) struct Printed {
     pub text: String,
@@ -42,8 +42,9 @@ struct Piece {
 }
 
 impl Printed {
-    /// The smallest node that reaches up to a byte of the printed text: its span, and what of it to
-    /// mark. A missing field is a matter of what holds it, so `leaves` can be passed over.
+    /// Returns the smallest node that extends to a byte of the printed text: its span and the part
+    /// of it to mark. If `leaves` is false, only nodes that contain others are searched, because a
+    /// missing field concerns the node that should contain it.
     pub(crate) fn node_at(&self, offset: usize, leaves: bool) -> Option<(Span, Span)> {
         self.pieces
             .iter()
@@ -60,8 +61,8 @@ pub(super) fn print(sources: &Sources, node: &Node, changes: &Changes) -> Printe
     printer.out
 }
 
-/// Lays a tree out for people: what doesn't fit on a line, and in any case the outermost `levels`
-/// levels, is broken into lines.
+/// Lays a tree out for people. The outermost `levels` levels are always broken into lines, and so
+/// is everything too long for one line.
 pub(super) fn layout(sources: &Sources, node: &Node, levels: usize) -> String {
     let mut out = String::new();
     lay_out(sources, node, 0, levels, &mut out);
@@ -137,7 +138,7 @@ impl Printer<'_> {
     }
 }
 
-/// A name as RON takes it: one with other characters in it needs `r#`.
+/// Returns a name as RON accepts it: a name with unusual characters needs `r#`.
 fn identifier(name: &str) -> String {
     let plain =
         name.starts_with(|c| c == '_' || is_xid_start(c)) && name.chars().all(is_xid_continue);
@@ -178,7 +179,7 @@ enum Label<'n> {
 
 type Parts<'n> = Vec<(Option<Label<'n>>, &'n Node)>;
 
-/// The brackets of a node and what stands between them.
+/// Returns the brackets of a node and the parts between them.
 fn parts(node: &Node) -> (String, Parts<'_>, &'static str) {
     let open = |name: &Option<Name>| {
         format!("{}(", name.as_ref().map_or(String::new(), |name| identifier(&name.text)))

@@ -1,4 +1,4 @@
-//! What is wrong with a topology file: all of it, each with its place.
+//! Problems of a topology file: all of them, each with its place.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,34 +7,36 @@ use super::concealed::{masked, unrepeated};
 use super::source::{Place, Sources, Span, excerpt};
 use crate::printable::printable_line;
 
-/// More problems than this are only counted: nobody reads them, a file of 16 MiB could have
-/// millions, and each place in it costs a walk over its line, which may be all of the file.
+/// The number of problems beyond which further ones are only counted. Nobody reads more, a file of
+/// 16 MiB could have millions, and finding the place of each requires a walk over its line, which
+/// may be the whole file.
 const PROBLEMS_MAX: usize = 256;
 
-/// How much of a long line is shown, in characters.
+/// The number of characters shown of a long line.
 const LINE_CHARS_MAX: usize = 160;
 
-/// One thing that is wrong with a topology file.
+/// A problem in a topology file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopologyProblem {
     /// The file as it was named, or `--set`.
     pub file: String,
-    /// The line, from 1; 0 if it is about the file as a whole.
+    /// The line, from 1; 0 if the problem concerns the whole file.
     pub line: usize,
-    /// The column, from 1, in characters; 0 if it is about the file as a whole.
+    /// The column in characters, from 1; 0 if the problem concerns the whole file.
     pub column: usize,
-    /// What is wrong, and what was expected.
+    /// The text of the problem: what is wrong, and what was expected.
     pub what: String,
-    /// The line itself, or a part of it if it is very long; control characters are spaces.
+    /// The line in the file, shortened if it is very long. Control characters are replaced by
+    /// spaces.
     pub source_line: String,
     /// Spaces and carets that mark the place in [`source_line`](Self::source_line).
     pub marker: String,
-    /// What may have been meant: `did you mean "word"?`.
+    /// A suggestion: `did you mean "word"?`.
     pub hint: Option<String>,
 }
 
 impl TopologyProblem {
-    /// A problem with a file as a whole.
+    /// Creates a problem with the whole file.
     pub(super) fn of_file(file: &str, what: impl Into<String>) -> Self {
         Self {
             file: file.into(),
@@ -87,15 +89,16 @@ impl fmt::Display for TopologyProblem {
     }
 }
 
-/// How much stands in front of the line of a source: its number and a bar.
+/// The width of the margin before a source line: the line number and a bar.
 const MARGIN_CHARS: usize = 8;
 
-/// How few characters of a line are shown at least, however narrow the window is.
+/// The smallest number of characters shown of a line, however narrow the window is.
 const LINE_CHARS_MIN: usize = 16;
 
 impl TopologyProblem {
-    /// The same for a window of this width: of a longer line the part around the place is shown, so
-    /// that it isn't wrapped and the carets stand below what they mark.
+    /// Returns the problem for a window of this width. Of a longer line only the part around the
+    /// place is shown, so that the line isn't wrapped and the carets stay below the text that they
+    /// mark.
     #[must_use]
     pub fn fitting(mut self, window: usize) -> Self {
         let room = window.saturating_sub(MARGIN_CHARS).max(LINE_CHARS_MIN);
@@ -110,7 +113,7 @@ impl TopologyProblem {
     }
 }
 
-/// Everything that is wrong with a topology file, in the order of the text.
+/// All problems of a topology file, in the order of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<TopologyProblem>);
 
@@ -124,7 +127,7 @@ impl fmt::Display for Problems {
 }
 
 impl Problems {
-    /// The same for a window of this width; see [`TopologyProblem::fitting`].
+    /// Returns the problems for a window of this width; see [`TopologyProblem::fitting`].
     #[must_use]
     pub fn fitting(self, window: usize) -> Self {
         Self(self.0.into_iter().map(|problem| problem.fitting(window)).collect())
@@ -133,16 +136,16 @@ impl Problems {
 
 impl std::error::Error for Problems {}
 
-/// Where checks put what they find.
+/// The collector to which checks report problems.
 #[derive(Default)]
 pub(super) struct Report {
     pub sources: Sources,
     found: Vec<(Span, String, Option<String>)>,
     files: Vec<TopologyProblem>,
     uncounted: usize,
-    /// What no excerpt and no message may show, beside what looks like a secret anyway.
+    /// Spans that no excerpt and no message may show, in addition to text that looks like a secret.
     concealed: Vec<Span>,
-    /// True if a file that is included is missing: then what isn't found may be in there.
+    /// True if an included file is missing: names that aren't found may be defined in it.
     pub incomplete: bool,
 }
 
@@ -152,7 +155,7 @@ impl Report {
         self.push(span, what.into(), None);
     }
 
-    /// Adds a problem with a name that isn't known, and the names that are.
+    /// Reports an unknown name, and lists the known names.
     pub(crate) fn add_unknown<'n>(
         &mut self,
         span: Span,
@@ -165,18 +168,18 @@ impl Report {
         self.push(span, what.into(), hint);
     }
 
-    /// Adds a problem with something that is there a second time.
+    /// Reports something that is given a second time, and the place of the first.
     pub(crate) fn add_again(&mut self, span: Span, what: impl Into<String>, first: Span) {
         let first = if self.is_full() { String::new() } else { self.sources.place_name(first) };
         self.push(span, format!("{}, first at {first}", what.into()), None);
     }
 
-    /// Keeps a piece of a text out of all excerpts and messages.
+    /// Keeps a span out of all excerpts and messages.
     pub(crate) fn conceal(&mut self, span: Span) {
         self.concealed.push(span);
     }
 
-    /// Adds a problem with a file as a whole.
+    /// Reports a problem with a whole file.
     pub(crate) fn add_file(&mut self, problem: TopologyProblem) {
         self.files.push(problem);
     }
@@ -194,19 +197,18 @@ impl Report {
         self.found.len() == PROBLEMS_MAX
     }
 
-    /// How many problems there are.
+    /// Returns the number of problems.
     pub(crate) fn count(&self) -> usize {
         self.found.len() + self.files.len() + self.uncounted
     }
 
-    /// All problems, in the order of the text.
+    /// Returns all problems, in the order of the text.
     pub(crate) fn finish(mut self) -> Problems {
         self.found.sort();
         self.found.dedup();
         let mut problems = self.files;
         let sources = &self.sources;
-        // The problems are in the order of their sources, each of which is searched for secrets
-        // once.
+        // Problems are sorted by source, so that each source is searched for secrets only once.
         let (mut of, mut secrets): (Option<Span>, Vec<Range<usize>>) = (None, Vec::new());
         for (span, what, hint) in self.found {
             if of.is_none_or(|of| !of.is_in_source_of(span)) {
@@ -231,11 +233,11 @@ impl Report {
     }
 }
 
-/// Which of the known names was probably meant: case counts little, a third of the letters may be
-/// wrong.
+/// Returns the known name that was probably meant. A difference in case counts little, and up to a
+/// third of the letters may be wrong.
 pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     const NAME_BYTES_MAX: usize = 64;
-    // A comparison costs a microsecond, and a file of 16 MiB has room for very many names.
+    // A comparison takes a microsecond, and a file of 16 MiB may contain very many names.
     const KNOWN_MAX: usize = 10_000;
     if name.len() > NAME_BYTES_MAX {
         return None;
@@ -252,7 +254,7 @@ pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Opti
         .map(|(_, known)| known)
 }
 
-/// Names as a list for a message: `"a", "b"`.
+/// Returns names as a list for a message: `"a", "b"`.
 pub(super) fn quoted<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     const NAMES_MAX: usize = 20;
     let mut names = names.into_iter();

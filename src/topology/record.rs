@@ -1,4 +1,4 @@
-//! The engine's own parts of a topology file: named fields, and what their values have to be.
+//! Reads the engine's own parts of a topology file: named fields and their values.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -11,21 +11,21 @@ use super::syntax::{Field, Kind, Name, Node};
 use crate::registry::ron_options;
 use crate::units::{ByteSize, Interval};
 
-/// No duration of a topology is longer, so that none overflows a clock: a hundred years.
+/// The longest duration in a topology, a hundred years, so that no duration overflows a clock.
 const DURATION_MAX: Duration = Interval::MAX.0;
 
-/// A struct whose fields are known, each at most once.
+/// A struct whose fields are all known, each given at most once.
 pub(super) struct Record<'t> {
-    /// What it is, for messages: `bolt "count"`.
+    /// The title for messages: `bolt "count"`.
     pub what: String,
-    /// What to mark if a field is missing.
+    /// The span to mark if a field is missing.
     pub head: Span,
     fields: HashMap<&'t str, &'t Node>,
 }
 
 impl<'t> Record<'t> {
-    /// Takes a node for the struct `name`, whose fields are `known`; reports what else it is, and
-    /// what else it has.
+    /// Reads a node as the struct `name` with the fields `known`. Reports a node of another kind,
+    /// and unknown fields.
     pub(crate) fn open(
         report: &mut Report,
         node: &'t Node,
@@ -54,7 +54,8 @@ impl<'t> Record<'t> {
             let its = quoted(known.iter().copied());
             let text = format!("{what} has no field \"{}\": its fields are {its}", name.text);
             report.add_unknown(name.span, text, &name.text, known.iter().copied());
-            // Read as what was probably meant, a misspelt field isn't missing as well.
+            // A misspelt field counts as the field that was probably meant, so that this one isn't
+            // reported as missing.
             if let Some(meant) = nearest(&name.text, known.iter().copied()) {
                 fields.entry(meant).or_insert(value);
             }
@@ -62,12 +63,12 @@ impl<'t> Record<'t> {
         Some(Self { what: what.into(), head: node.head(), fields })
     }
 
-    /// The value of a field.
+    /// Returns the value of a field.
     pub(crate) fn get(&self, name: &str) -> Option<&'t Node> {
         self.fields.get(name).copied()
     }
 
-    /// The value of a field that must be there.
+    /// Returns the value of a required field; reports the field if it is missing.
     pub(crate) fn required(&self, report: &mut Report, name: &str) -> Option<&'t Node> {
         let value = self.get(name);
         if value.is_none() {
@@ -91,15 +92,16 @@ pub(super) fn report_duplicates(report: &mut Report, what: &str, fields: &[Field
     }
 }
 
-/// Reads values of the engine's own fields. Each method reports what is wrong and then answers
-/// `None`, as it does where a value stands in an environment that isn't looked at.
+/// Reads values of the engine's own fields. A method that finds a problem reports it and returns
+/// `None`. It also returns `None` for text from outside that isn't read.
 pub(super) struct Values<'a> {
     pub report: &'a mut Report,
     pub env: &'a mut Env,
 }
 
 impl Values<'_> {
-    /// Text, as it stands or from outside. `path` is where `explain` finds again what was written.
+    /// Returns text, written in the file or from outside. `path` identifies the field for
+    /// `explain`.
     pub(crate) fn text(
         &mut self,
         what: &str,
@@ -140,7 +142,7 @@ impl Values<'_> {
                 None
             }
             Err(_) => {
-                // What comes from outside may be a secret that got into the wrong place.
+                // Text from outside may be a secret in the wrong field.
                 let found = self.report.sources.text(node.span);
                 let text = format!("{what}: expected text such as \"{example}\" from {found}");
                 self.report.add(node.span, text);
@@ -149,7 +151,7 @@ impl Values<'_> {
         }
     }
 
-    /// A duration with its unit, of at least `min`.
+    /// Returns a duration with its unit, of at least `min`.
     pub(crate) fn duration(
         &mut self,
         what: &str,
@@ -166,7 +168,7 @@ impl Values<'_> {
         None
     }
 
-    /// A size with its unit, of at least a byte.
+    /// Returns a size with its unit, of at least one byte.
     pub(crate) fn size(&mut self, what: &str, path: &str, node: &Node) -> Option<u64> {
         let ByteSize(bytes) = self.parsed(what, path, node, "32MiB")?;
         if bytes == 0 {
@@ -176,7 +178,7 @@ impl Values<'_> {
         Some(bytes)
     }
 
-    /// A whole number from `min` to `max`.
+    /// Returns a whole number from `min` to `max`.
     pub(crate) fn number(&mut self, what: &str, node: &Node, min: u64, max: u64) -> Option<u64> {
         let raw = self.report.sources.text(node.span);
         let number = match node.kind {
@@ -197,7 +199,7 @@ impl Values<'_> {
     }
 }
 
-/// The name of a value that is one of some words or calls, such as a grouping.
+/// Returns the name of a value that must be one of these words or calls, such as a grouping.
 pub(super) fn choice<'t>(
     report: &mut Report,
     what: &str,
@@ -225,7 +227,7 @@ pub(super) fn choice<'t>(
     None
 }
 
-/// Words of RON as a list for a message.
+/// Returns words of RON as a list for a message.
 pub(super) fn words(known: &[&str]) -> String {
     let words: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
     words.join(" or ")

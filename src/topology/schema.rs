@@ -1,5 +1,5 @@
-//! A component's configuration held against its schema: names of fields, all of them at once, and
-//! where text from outside stands.
+//! Checks a component's configuration against its schema: reports all unknown and missing fields at
+//! once, and finds the places of text from outside.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -18,25 +18,25 @@ use crate::secret::{names_a_secret, secret_in_address};
 pub(super) struct Outside {
     pub call: Call,
     pub span: Span,
-    /// True if the field is one for a secret.
+    /// True if the field is meant for a secret.
     pub is_secret: bool,
-    /// What stands in its place while the outside isn't looked at.
+    /// The value to use while text from outside isn't read.
     pub placeholder: String,
 }
 
-/// What walking over a configuration finds, beside problems.
+/// The state and the results of a walk over a configuration, apart from problems.
 pub(super) struct Walk<'a> {
     pub report: &'a mut Report,
     pub env: &'a Env,
     /// The whole schema, with its definitions.
     pub schema: &'a Value,
     pub outside: Vec<Outside>,
-    /// The fields that were reported, which `ron` needn't see.
+    /// The fields that are reported already, which `ron` need not see.
     pub changes: Changes,
 }
 
 impl<'a> Walk<'a> {
-    /// Walks over the fields of a component.
+    /// Checks the fields of a component.
     pub(crate) fn component(&mut self, what: &str, head: Span, fields: &[Field]) {
         let schema = self.schema;
         self.fields(what, head, fields, Some(schema));
@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
             self.value(&format!("{what}: {}", name.text), value, of);
         }
         for required in schema.into_iter().flat_map(|schema| names(&schema["required"])) {
-            // A misspelt field is one mistake.
+            // A misspelt field is a single mistake.
             if !seen.contains_key(required) && !meant.contains(&required) {
                 self.report.add(head, format!("{what} needs the field \"{required}\""));
             }
@@ -100,15 +100,16 @@ impl<'a> Walk<'a> {
             && !matches!(name, Some("None" | "Some"))
         {
             let text = format!(
-                "{what}: expected `Env(\"NAME\")` or `File(\"path\")`: no secret stands in a topology file"
+                "{what}: expected `Env(\"NAME\")` or `File(\"path\")`: \
+                 no secret stands in a topology file"
             );
             self.report.add(node.head(), text);
             return self.conceal(node);
         }
         if let Some(found) = node.as_text().and_then(secret_in_address) {
             let text = format!(
-                "{what}: found an address with {found}: no secret stands in a topology file, and none is sent to an \
-                 address; keys have fields of their own"
+                "{what}: found an address with {found}: no secret stands in a topology file, \
+                 and none is sent to an address; keys have fields of their own"
             );
             self.report.add(node.head(), text);
             return self.conceal(node);
@@ -117,7 +118,7 @@ impl<'a> Walk<'a> {
             let expected = words(&variants.names);
             let what = format!("{what}: expected {expected} without quotes, found \"{text}\"");
             self.report.add_unknown(node.span, what, text, variants.names);
-            // Read as one of them, it isn't reported once more.
+            // The value is read as a valid variant, so that it isn't reported a second time.
             if let Some(unit) = variants.unit {
                 self.changes.instead.insert(node.span, unit.into());
             }
@@ -158,7 +159,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A secret is neither shown nor read: a message of `ron` would repeat it.
+    /// Hides a secret: no message shows it, and `ron` doesn't read it, because an error of `ron`
+    /// would repeat it.
     fn conceal(&mut self, node: &Node) {
         self.report.conceal(node.span);
         self.changes.instead.insert(node.span, "\"\"".into());
@@ -189,21 +191,21 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The schema of a secret.
+/// Returns the schema of a secret.
 fn secret() -> &'static Value {
     static SECRET: LazyLock<Value> =
         LazyLock::new(|| json!({ "type": "string", "format": "secret" }));
     &SECRET
 }
 
-/// True if an entry of a map is a header that carries a secret, as its name says.
+/// Returns true if the name of a map's entry is that of a header that carries a secret.
 fn is_secret_header(key: &Node, of: Option<&Value>) -> bool {
     let is_header = of.is_some_and(|of| of["format"] == "header");
     let is_secret = |name: &str| names_a_secret(name) || name.eq_ignore_ascii_case("cookie");
     is_header && key.as_text().is_some_and(is_secret)
 }
 
-/// Follows references, and looks through what only says that a value may be missing.
+/// Resolves references, and skips the wrappers of optional values.
 fn resolve<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
     const STEPS_MAX: usize = 32;
     for _ in 0..STEPS_MAX {
@@ -222,12 +224,13 @@ fn resolve<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
 /// The names of an enum's variants.
 struct Variants<'s> {
     names: Vec<&'s str>,
-    /// One that holds nothing.
+    /// A variant without content, if the enum has one.
     unit: Option<&'s str>,
 }
 
 impl<'s> Variants<'s> {
-    /// Those of an enum, as serde tags it; `None` for anything else, such as a text.
+    /// Returns the variants of an enum, as serde tags them; `None` for any other schema, such as
+    /// text.
     fn of(schema: &'s Value) -> Option<Self> {
         let mut found = Variants { names: Vec::new(), unit: None };
         let alternatives = match schema["oneOf"].as_array() {
@@ -250,7 +253,7 @@ impl<'s> Variants<'s> {
     }
 }
 
-/// What an enum's variant holds, as serde tags it: `{"Name": …}`.
+/// Returns the schema of a variant's content, as serde tags it: `{"Name": …}`.
 fn variant<'s>(root: &'s Value, schema: &'s Value, name: &str) -> Option<&'s Value> {
     let variants = schema["oneOf"].as_array()?;
     let held = variants.iter().find_map(|variant| variant["properties"].get(name))?;
@@ -261,7 +264,7 @@ fn names(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// The names of all fields, if the schema is one of a struct.
+/// Returns the names of all fields, if the schema is that of a struct.
 fn known_fields(schema: &Value) -> Option<Vec<&str>> {
     let open = schema.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false));
     if open || schema["type"] != "object" {

@@ -1,4 +1,4 @@
-//! What a topology file says beside its spouts and bolts.
+//! Reads the fields of a topology file beside its spouts and bolts.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) const TOPOLOGY_FIELDS: [&str; 10] = [
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long the name of a topology may be: it becomes part of a folder's name.
+/// The longest name of a topology: the name becomes part of a folder's name.
 const NAME_BYTES_MAX: usize = 128;
 
 const MEMORY_DEFAULT: u64 = 256 << 20;
@@ -40,7 +40,7 @@ pub(super) struct Settings {
     pub restarts: Restarts,
 }
 
-/// Reads them; where something is wrong and reported, the default stands.
+/// Reads the settings. A setting with a problem, which is reported, gets its default.
 pub(super) fn read(values: &mut Values<'_>, root: &Record<'_>) -> Settings {
     let name = root.required(values.report, "name");
     Settings {
@@ -65,7 +65,7 @@ pub(super) fn read(values: &mut Values<'_>, root: &Record<'_>) -> Settings {
     }
 }
 
-/// The name becomes the name of a folder in the state.
+/// Returns the topology's name, which becomes the name of a folder in the state.
 fn topology_name(values: &mut Values<'_>, node: &Node) -> Option<String> {
     let name = values.text("name", "name", node, "capture")?;
     let bad = |c: char| c.is_control() || matches!(c, '/' | '\\');
@@ -74,7 +74,8 @@ fn topology_name(values: &mut Values<'_>, node: &Node) -> Option<String> {
         || name.contains(bad)
         || name.len() > NAME_BYTES_MAX
     {
-        let what = "name: expected 1 to 128 bytes without `/`, `\\` or control characters, not beginning with a dot";
+        let what = "name: expected 1 to 128 bytes without `/`, `\\` or control characters, \
+                    not beginning with a dot";
         values.report.add(node.span, what);
         return None;
     }
@@ -121,7 +122,7 @@ fn partition(values: &mut Values<'_>, node: &Node) -> Option<Duration> {
     let record = Record::open(values.report, node, "partition", "Partition", &["every"])?;
     let node = record.get("every")?;
     let every = values.duration("partition.every", "partition.every", node, SECOND)?;
-    // The name of a partition's folder goes to the second.
+    // The name of a partition's folder has a precision of one second.
     if every.subsec_nanos() > 0 {
         values.report.add(node.span, "partition.every: expected whole seconds");
         return None;

@@ -1,4 +1,4 @@
-//! The texts that a topology is read from, and places in them.
+//! The texts from which a topology is read, and places in these texts.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,12 +15,12 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Returns true if both are of the same text.
+    /// Returns true if both spans are in the same text.
     pub(crate) fn is_in_source_of(self, other: Self) -> bool {
         self.source == other.source
     }
 
-    /// A piece of the same text.
+    /// Returns a span of the same text.
     pub(crate) fn at(self, start: usize, end: usize) -> Self {
         Self { source: self.source, start: to_u32(start), end: to_u32(end) }
     }
@@ -35,22 +35,22 @@ struct Source {
     name: String,
     text: String,
     line_starts: Vec<u32>,
-    /// Where the value begins, if this is a `--set`.
+    /// The position at which the value begins, if this is a `--set`.
     set_value: Option<usize>,
 }
 
 /// A line of a source with a column, for a person.
 pub(super) struct Place<'a> {
     pub file: &'a str,
-    /// Where the line begins in the source, in bytes.
+    /// The position in the source at which the line begins, in bytes.
     pub start: usize,
-    /// From 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// The column in characters, from 1.
     pub column: usize,
     /// The line without its end.
     pub text: &'a str,
-    /// How many characters of this line the span covers, at least one.
+    /// The number of characters of this line that the span covers, at least one.
     pub width: usize,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Place<'a> {
 pub(super) struct Sources(Vec<Source>);
 
 impl Sources {
-    /// Adds a text, and gives the span of the whole of it.
+    /// Adds a text, and returns the span of the whole text.
     pub(crate) fn add(&mut self, name: &str, text: String) -> Span {
         let line_starts = std::iter::once(0)
             .chain(
@@ -74,20 +74,20 @@ impl Sources {
         span
     }
 
-    /// Adds the text of a `--set`, whose value begins at a byte.
+    /// Adds the text of a `--set` whose value begins at byte `value`.
     pub(crate) fn add_set(&mut self, text: &str, value: usize) -> Span {
         let span = self.add("--set", text.into());
         self.0[span.source as usize].set_value = Some(value);
         span
     }
 
-    /// The text of a span.
+    /// Returns the text of a span.
     pub(crate) fn text(&self, span: Span) -> &str {
         &self.0[span.source as usize].text[span.start as usize..span.end as usize]
     }
 
-    /// The value of a `--set`, if the span is that of a bare word or a number at its beginning: it
-    /// may as well be meant as text.
+    /// Returns the value of a `--set`, if the span is a bare word or a number at the beginning of
+    /// the value: the value may be meant as text.
     pub(crate) fn loose_text(&self, span: Span) -> Option<&str> {
         let source = &self.0[span.source as usize];
         let value = &source.text[source.set_value?..];
@@ -96,7 +96,7 @@ impl Sources {
         (bare && span.start as usize == start).then_some(value)
     }
 
-    /// Where a span begins.
+    /// Returns the place at which a span begins.
     pub(crate) fn place(&self, span: Span) -> Place<'_> {
         let source = &self.0[span.source as usize];
         let line = source.line_starts.partition_point(|start| *start <= span.start);
@@ -117,26 +117,26 @@ impl Sources {
         }
     }
 
-    /// The secrets that stand in the source of a span, by the look of it.
+    /// Returns the ranges that look like secrets in the source of a span.
     pub(crate) fn secrets(&self, span: Span) -> Vec<Range<usize>> {
         let source = &self.0[span.source as usize];
         secrets_in(&source.text, source.set_value.is_some())
     }
 
-    /// All of the text that a span is of.
+    /// Returns the whole text that contains a span.
     pub(crate) fn whole_text(&self, span: Span) -> &str {
         &self.0[span.source as usize].text
     }
 
-    /// `file:line:column`.
+    /// Returns a place as `file:line:column`.
     pub(crate) fn place_name(&self, span: Span) -> String {
         let place = self.place(span);
         format!("{}:{}:{}", place.file, place.line, place.column)
     }
 }
 
-/// A line of a source with one character in the place of each, so that a marker below it stays
-/// right.
+/// Returns a line of a source in which each unprintable character is replaced by one character, so
+/// that a marker below the line stays right.
 pub(super) fn excerpt(line: &str) -> Cow<'_, str> {
     if line.contains(is_unprintable) {
         Cow::Owned(line.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect())

@@ -1,4 +1,5 @@
-//! Inputs held against what the others declare, in the order in which the data flows.
+//! Checks inputs against the streams that other components declare, in the order in which data
+//! flows.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,8 +17,8 @@ use crate::tuple::{DEFAULT_STREAM, Fields, StreamId, Streams};
 
 type Inputs<'t> = [Vec<Option<Input<'t>>>];
 
-/// Checks how the components are connected, and puts them in order. What can't be a component is
-/// left out.
+/// Checks how the components are connected, and sorts them. Leaves out entries that have no valid
+/// type or configuration.
 pub(super) fn connect(
     report: &mut Report,
     drafts: Vec<Draft<'_>>,
@@ -63,8 +64,8 @@ fn component(draft: Draft<'_>, inputs: Vec<InputSpec>, streams: Streams) -> Opti
     })
 }
 
-/// The components, each behind all that it takes input from, and otherwise in the order of the
-/// file. Cycles are reported as their paths, and then taken apart.
+/// Sorts the components so that each comes after all that it takes input from, and otherwise in the
+/// order of the file. A cycle is reported as a path, and then broken.
 fn order(report: &mut Report, drafts: &[Draft<'_>], inputs: &Inputs<'_>) -> Vec<usize> {
     let known = |input: &&Input<'_>| !input.guessed;
     let from: Vec<BTreeSet<usize>> = inputs
@@ -99,8 +100,8 @@ fn order(report: &mut Report, drafts: &[Draft<'_>], inputs: &Inputs<'_>) -> Vec<
     order
 }
 
-/// Everything that is left waits for something that is left, so going backwards ends in a cycle.
-/// Answers with a component of it.
+/// Finds a cycle and reports it. Each remaining component takes input from another remaining one,
+/// so following inputs backwards always ends in a cycle. Returns a component of the cycle.
 fn report_cycle(
     report: &mut Report,
     drafts: &[Draft<'_>],
@@ -135,20 +136,20 @@ fn report_cycle(
 struct Wiring<'a, 't> {
     report: &'a mut Report,
     drafts: &'a [Draft<'t>],
-    /// What each component declares, as far as that is known: what depends on a component that is
-    /// wrong itself isn't checked, because its problems would be the same ones again.
+    /// The streams that each component declares, as far as they are known. Components that depend
+    /// on one with problems aren't checked, because the same problems would be repeated.
     streams: Vec<Option<Streams>>,
 }
 
-/// An input that was found, with its fields.
+/// An input whose component was found, with its fields.
 struct Found {
     spec: InputSpec,
     fields: Fields,
 }
 
 impl Wiring<'_, '_> {
-    /// Checks the inputs of a component and finds out what it declares. The inputs' positions are
-    /// those among the drafts.
+    /// Checks the inputs of a component and returns the streams that it declares. The positions in
+    /// the inputs are those of the drafts.
     fn connect(&mut self, i: usize, inputs: &[Option<Input<'_>>]) -> Option<Vec<InputSpec>> {
         let draft = &self.drafts[i];
         let what = draft.title();
@@ -190,7 +191,7 @@ impl Wiring<'_, '_> {
         Some(found.into_iter().map(|found| found.spec).collect())
     }
 
-    /// Checks that each of several tasks gets the part of an input that the bolt needs.
+    /// Checks that each task of a bolt gets the part of an input that the bolt needs.
     fn check_share(&mut self, what: &str, bolt: &dyn BoltConfig, input: &Input<'_>, found: &Found) {
         let stream = self.stream_name(input);
         let Some(expected) = grouping_needed(bolt, &stream, &found.fields, &found.spec.grouping)
@@ -295,12 +296,12 @@ impl Wiring<'_, '_> {
     }
 }
 
-/// A stream as an input names it: `id`, or `id:stream`.
+/// Returns a stream as an input names it: `id`, or `id:stream`.
 pub(super) fn stream_name(id: &str, stream: &str) -> String {
     if stream == DEFAULT_STREAM { id.into() } else { format!("{id}:{stream}") }
 }
 
-/// The stream of an input as it is named in a file.
+/// Returns the stream of an input as it is named in a file.
 pub(super) fn input_name(components: &[ComponentSpec], input: &InputSpec) -> String {
     let from = &components[input.from];
     let StreamId(position) = input.stream;

@@ -1,4 +1,4 @@
-//! Which component limits a topology.
+//! Finds the component that limits a topology.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,15 +6,15 @@ use crate::topology::Topology;
 
 use crate::watch::report::Row;
 
-/// From here on an inbox counts as full: what comes before it is being held back. Not 1, since a
-/// snapshot may fall just behind a batch that was taken.
+/// The fill level from which on an inbox counts as full, so that its senders are being held back.
+/// It is below 1 because a snapshot may be taken just after a batch was removed.
 const INBOX_FULL: f64 = 0.75;
 
-/// From here on a component that works counts as the one that limits, where no inbox is full: below
-/// that it can take much more than comes.
+/// The capacity from which on a component counts as the one that limits, if no inbox is full. A
+/// component below it can take much more than it gets.
 const CAPACITY_HIGH: f64 = 0.75;
 
-/// Who takes from whom, by id.
+/// The edges between components, by id.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Flow {
@@ -22,7 +22,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Of a topology.
+    /// Returns the edges of a topology.
     pub fn of(topology: &Topology) -> Self {
         let components = &topology.components;
         let inputs =
@@ -32,12 +32,12 @@ impl Flow {
         }
     }
 
-    /// From and to, by id.
+    /// Returns the edges, each as the ids of its two components.
     pub fn edges(&self) -> &[(String, String)] {
         &self.edges
     }
 
-    /// With these edges.
+    /// Creates a flow with these edges.
     #[cfg(test)]
     pub fn with(edges: &[(&str, &str)]) -> Self {
         Self {
@@ -50,12 +50,12 @@ impl Flow {
     }
 }
 
-/// The position of the component that limits the topology.
+/// Returns the position of the component that limits the topology.
 ///
-/// A full inbox presses on whoever fills it, so along a path the last full one is in front of the
-/// component that is too slow, however little that seems to work (it may wait for a disk). Where no
-/// inbox is full, it is the one that works most, if it works most of the time. `None` if everything
-/// can take more.
+/// A full inbox holds back the components that fill it. Therefore, along a path, the last full
+/// inbox belongs to the component that is too slow, even if that component seems to work little (it
+/// may wait for a disk). If no inbox is full, the component with the highest capacity is returned,
+/// if it works most of the time. `None` if every component can take more.
 pub fn find(rows: &[Row], flow: &Flow) -> Option<usize> {
     let full = |row: &Row| row.inbox >= INBOX_FULL;
     let full_by_id = |id: &str| rows.iter().any(|row| row.id == id && full(row));
@@ -63,7 +63,8 @@ pub fn find(rows: &[Row], flow: &Flow) -> Option<usize> {
     busiest(rows, is_last_full).or_else(|| busiest(rows, |row| row.capacity >= CAPACITY_HIGH))
 }
 
-/// The one with the highest capacity; among equals the fuller, then the earlier.
+/// Returns the component with the highest capacity; among equals, the one with the fuller inbox,
+/// then the earlier one.
 fn busiest(rows: &[Row], eligible: impl Fn(&Row) -> bool) -> Option<usize> {
     let order =
         |a: &Row, b: &Row| a.capacity.total_cmp(&b.capacity).then(a.inbox.total_cmp(&b.inbox));
@@ -77,7 +78,8 @@ mod tests {
     use crate::watch::made_up;
     use crate::watch::report::Report;
 
-    /// `loads` are (id, capacity, inbox); `edges` go from the first to the second.
+    /// Compares the bottleneck with the expected one. `loads` are (id, capacity, inbox); an edge
+    /// goes from its first component to its second.
     fn check(loads: &[(&str, f64, f64)], edges: &[(&str, &str)], expected: Option<&str>) {
         let template =
             Report::between(None, &made_up::after(), &Flow::default(), None).components.remove(0);

@@ -1,4 +1,4 @@
-//! Two made-up snapshots of a running topology, two seconds apart, for the tests of what is shown.
+//! Two made-up snapshots of a running topology, two seconds apart, for tests of what watchers show.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use time::macros::datetime;
 use crate::metrics::{ComponentStatus, Phase, Status};
 use crate::watch::bottleneck::Flow;
 
-/// `posts → split → words`.
+/// Returns the edges `posts → split → words`.
 pub(crate) fn flow() -> Flow {
     Flow::with(&[("posts", "split"), ("split", "words")])
 }
 
-/// After ten seconds.
+/// Returns the snapshot after ten seconds.
 pub(crate) fn before() -> Status {
     Status {
         state_file_bytes: None,
@@ -36,7 +36,7 @@ pub(crate) fn before() -> Status {
     }
 }
 
-/// After twelve seconds; `split` can't keep up.
+/// Returns the snapshot after twelve seconds, in which `split` can't keep up.
 pub(crate) fn after() -> Status {
     let mut split = component("split", "bolt", 2, (11_970, 144_000), 8_820, 1.0, "running");
     (split.failed, split.dead_letters) = (12, 3);

@@ -1,8 +1,8 @@
-//! How much memory this process uses.
+//! Measures the memory of this process.
 
 use std::process::Command;
 
-/// The resident set in bytes; `None` where the system doesn't tell.
+/// Returns the resident set in bytes; `None` if the system doesn't tell.
 pub fn resident_bytes() -> Option<u64> {
     match std::fs::read_to_string("/proc/self/status") {
         Ok(status) => of_status(&status),
@@ -10,7 +10,7 @@ pub fn resident_bytes() -> Option<u64> {
     }
 }
 
-/// From Linux's own file, whose unit is fixed (that of `statm` is the page, whose size differs).
+/// Reads Linux's `status` file, whose unit is fixed. (`statm` counts pages, whose size differs.)
 fn of_status(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     kibibytes(line.trim().strip_suffix("kB")?)

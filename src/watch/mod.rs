@@ -1,5 +1,5 @@
-//! The running topology as any watcher shows it: rates, the bottleneck, what begins and ends, and
-//! the process's memory.
+//! The view of a running topology that all watchers share: rates, the bottleneck, notices, and the
+//! memory of the process.
 
 pub mod bottleneck;
 #[cfg(test)]

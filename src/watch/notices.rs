@@ -1,42 +1,44 @@
-//! What a person should know of a running topology, said when it begins and when it ends.
+//! Notices about a running topology: each is reported when a condition begins and when it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::metrics::Status;
 
-/// How many causes of one trouble are said while it lasts; more would be the same in other words.
+/// The maximum number of causes that are reported for one trouble while it lasts. More causes would
+/// usually be the same in other words.
 const CAUSES_MAX: usize = 8;
 
-/// How soon a trouble that ended may begin once more without being said again: what comes and goes
-/// would flood a log.
+/// The time within which a trouble that ended may begin again without another notice. Otherwise a
+/// trouble that comes and goes would flood a log.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// How many troubles are remembered, those that ended included.
+/// The maximum number of troubles that are remembered, including those that ended.
 const TROUBLES_MAX: usize = 256;
 
-/// What was said already, and still holds.
+/// The notices that were given and still hold.
 #[derive(Default)]
 pub struct Notices {
     waits: bool,
     hangs: BTreeSet<String>,
-    /// Components that have forgotten keys.
+    /// The components that have forgotten keys.
     told_of_forgotten: BTreeSet<String>,
-    /// By component and part.
-    troubles: BTreeMap<(String, String), Told>,
+    /// The troubles, by component and part.
+    troubles: BTreeMap<(String, String), TroubleNotice>,
 }
 
-/// What was said of a trouble.
-struct Told {
+/// The notices given of a trouble.
+struct TroubleNotice {
     causes: BTreeSet<String>,
-    /// When it was said to begin, as the topology's uptime.
+    /// The topology's uptime when the beginning was reported.
     at: Duration,
-    /// True if it was said to begin, and not to end.
+    /// True if the beginning was reported and the end wasn't.
     lasts: bool,
 }
 
 impl Notices {
-    /// What began or ended since the last call, behind the engine's own messages.
+    /// Returns the notices about conditions that began or ended since the last call, after the
+    /// engine's own messages.
     pub fn take(&mut self, status: &Status, mut messages: Vec<String>) -> Vec<String> {
         match (&status.waits, self.waits) {
             (Some(cause), false) => messages.push(format!("checkpoints wait: {cause}")),
@@ -54,8 +56,8 @@ impl Notices {
         for component in status.components.iter().filter(|component| component.forgotten > 0) {
             if self.told_of_forgotten.insert(component.id.clone()) {
                 messages.push(format!(
-                    "{} has as many keys as its max_keys allows: those that came longest ago are forgotten, and begin \
-                     anew when they come again",
+                    "{} has as many keys as its max_keys allows: the keys that came longest ago \
+                     are forgotten, and start from nothing if they come again",
                     component.id
                 ));
             }
@@ -84,7 +86,7 @@ impl Notices {
         self.forget();
     }
 
-    /// Returns true if a trouble's cause is to be said; it counts as said then.
+    /// Returns true if a trouble's cause must be reported, and then counts it as reported.
     fn is_news(&mut self, key: &(String, String), cause: &str, now: Duration) -> bool {
         let told = self
             .troubles
@@ -92,15 +94,14 @@ impl Notices {
             .filter(|told| told.lasts || now.saturating_sub(told.at) < QUIET);
         let Some(told) = told else {
             let causes = BTreeSet::from([cause.to_owned()]);
-            self.troubles.insert(key.clone(), Told { causes, at: now, lasts: true });
+            self.troubles.insert(key.clone(), TroubleNotice { causes, at: now, lasts: true });
             return true;
         };
         let is_new = !told.causes.contains(cause) && told.causes.len() < CAUSES_MAX;
         if is_new {
             told.causes.insert(cause.to_owned());
         }
-        // One that came back soon is said again with its end only if it was said with its
-        // beginning.
+        // The end of a trouble that came back soon is reported only if its beginning was.
         told.lasts |= is_new;
         is_new
     }
@@ -118,7 +119,7 @@ impl Notices {
     }
 }
 
-/// `count[0]` of `count[0] for 12 s`.
+/// Returns the task in a text about a hang: `count[0]` of `count[0] for 12 s`.
 fn task(hung: &str) -> &str {
     hung.split_once(' ').map_or(hung, |(task, _)| task)
 }
@@ -198,7 +199,7 @@ mod tests {
         check(3, Some("refused"), &["words: commit fails, and is tried again: refused"]);
         check(4, Some("no route"), &[]);
         check(5, None, &["words: commit works again"]);
-        // What comes and goes isn't said each time.
+        // A trouble that comes and goes isn't reported each time.
         check(6, Some("no route"), &[]);
         check(7, None, &[]);
         check(99, Some("no route"), &["words: commit fails, and is tried again: no route"]);

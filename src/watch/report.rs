@@ -1,5 +1,5 @@
-//! What `run` shows of a topology in an interval: rates from two snapshots, and which component is
-//! the bottleneck. Standard error gets it as a line of JSON, a terminal as a table.
+//! The report of `run` on an interval of a topology: rates from two snapshots, and the bottleneck.
+//! It is written to standard error as a line of JSON, and shown on a terminal as a table.
 
 use std::borrow::Cow;
 
@@ -15,39 +15,40 @@ use crate::watch::bottleneck;
 use crate::watch::bottleneck::Flow;
 use crate::watch::notices;
 
-/// One interval of a run. Its fields, in this order, are the schema of the JSON lines; rates are
-/// those of the interval, counts are totals since the start. In the final line rates are averages
+/// One interval of a run. Its fields, in this order, are the schema of the JSON lines. Rates are
+/// those of the interval; counts are totals since the start. In the final line, rates are averages
 /// over the whole run.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The topology's name.
     pub topology: String,
-    /// `running`, `inactive`, `draining` or `committing`; in the last line `finished`, `failed` or `not clean`.
+    /// `running`, `inactive`, `draining` or `committing`; in the last line `finished`, `failed` or
+    /// `not clean`.
     #[schema(value_type = String)]
     pub phase: Cow<'static, str>,
     /// Seconds since the start.
     pub uptime_s: f64,
     /// The newest complete epoch; 0 before the first.
     pub epoch: u64,
-    /// Seconds since that was completed; `null` before the first.
+    /// Seconds since that epoch was completed; `null` before the first.
     pub checkpoint_age_s: Option<f64>,
-    /// Seconds that it took, from its barrier until it was durable; `null` before the first.
+    /// Seconds from that epoch's barrier until the epoch was durable; `null` before the first.
     #[serde(default)]
     pub checkpoint_took_s: Option<f64>,
     /// The boundary of the open partition, UTC.
     #[serde(with = "time::serde::rfc3339")]
     pub partition: OffsetDateTime,
-    /// When the next partition begins, UTC.
+    /// The time at which the next partition begins, UTC.
     #[serde(with = "time::serde::rfc3339")]
     pub rolls_over: OffsetDateTime,
-    /// Memory of the process; `null` where the system doesn't tell.
+    /// The memory of the process in bytes; `null` if the system doesn't tell.
     pub rss_bytes: Option<u64>,
-    /// The length of the state's file; `null` where there is none.
+    /// The length of the state's file in bytes; `null` if there is no file.
     pub state_file_bytes: Option<u64>,
-    /// Something that a person should know; left out if there is nothing.
+    /// A message for people; left out if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// How much the message matters: `error`, `warn`, `info`, `debug` or `trace`.
+    /// The level of the message: `error`, `warn`, `info`, `debug` or `trace`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<LogLevel>,
     /// Every component, in the order of the topology.
@@ -62,7 +63,7 @@ pub struct Row {
     /// `spout`, `bolt` or `sink`.
     #[schema(value_type = String)]
     pub role: Cow<'static, str>,
-    /// How many tasks it has.
+    /// The number of its tasks.
     pub tasks: usize,
     /// Tuples taken per second.
     pub in_per_s: f64,
@@ -72,45 +73,46 @@ pub struct Row {
     pub received: u64,
     /// Tuples emitted since the start.
     pub emitted: u64,
-    /// Failed executions since the start; of a source, failed attempts to read it.
+    /// Failed executions since the start; for a source, failed attempts to read it.
     pub failed: u64,
     /// Dead letters since the start.
     pub dead_letters: u64,
-    /// Those of them that were counted only, since they came faster than can be kept.
+    /// The number of these that were only counted, because they came faster than they could be
+    /// stored.
     pub letters_dropped: u64,
-    /// Tuples that a sink or a bolt dropped because its options say so, since the start.
+    /// Tuples that a sink or a bolt dropped according to its options, since the start.
     pub dropped: u64,
     /// Posts of a replay that came out of order, since the start.
     pub out_of_order: u64,
     /// Tuples that came after their window had closed, since the start.
     pub late: u64,
-    /// Its watermark, UTC: no older tuple is expected. `null` where there is no event time.
+    /// Its watermark, UTC: no older tuple is expected. `null` if there is no event time.
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub watermark: Option<OffsetDateTime>,
     /// Seconds of event time that the watermark is behind the newest post of all sources.
     pub behind_s: Option<f64>,
-    /// Posts that weren't as a bolt expects posts of their kind, since the start.
+    /// Posts that don't have the form that a bolt expects of their kind, since the start.
     pub drifted: u64,
-    /// Keys of its state; `null` without state by keys.
+    /// Keys of its state; `null` without keyed state.
     pub keys: Option<u64>,
     /// Bytes of that state in the newest checkpoint.
     pub state_bytes: Option<u64>,
     /// Keys that were forgotten because of a bound, since the start.
     pub forgotten: u64,
-    /// Median of the time that one `execute` takes, in microseconds; `null` if there was none.
+    /// The median duration of one `execute`, in microseconds; `null` if there was no call.
     pub p50_us: Option<f64>,
-    /// 99th percentile of the same.
+    /// The 99th percentile of these durations.
     pub p99_us: Option<f64>,
-    /// The part of the interval that its tasks worked, 0 to 1: busy time / (tasks × interval).
+    /// The share of the interval that its tasks worked, 0 to 1: busy time / (tasks × interval).
     pub capacity: f64,
-    /// How full its inboxes are, 0 to 1: the fullest of its tasks.
+    /// The fill level of its inboxes, 0 to 1: that of the fullest task.
     pub inbox: f64,
-    /// What it is doing, in a word or two.
+    /// Its activity, in a word or two.
     pub state: String,
-    /// What of it fails at the moment, and why, whole; left out if nothing does.
+    /// The operations that fail at the moment, with all causes; left out if none fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<Trouble>,
-    /// True if every attempt to read a source has failed.
+    /// True if all attempts to read a source have failed.
     #[serde(skip)]
     pub only_failed: bool,
     /// True if this component limits the topology: its inbox is full, or it works most of the time.
@@ -118,7 +120,7 @@ pub struct Row {
 }
 
 impl Report {
-    /// What happened between two snapshots; without `before`, since the start.
+    /// Returns the report on the interval between two snapshots; without `before`, since the start.
     pub fn between(
         before: Option<&Status>,
         after: &Status,
@@ -155,13 +157,13 @@ impl Report {
         }
     }
 
-    /// Tuples and dead letters that all spouts made, since the start.
+    /// Returns the number of tuples and dead letters of all spouts since the start.
     pub fn spouts_emitted(&self) -> u64 {
         let spouts = self.components.iter().filter(|row| row.role == Role::Spout.name());
         spouts.map(|row| row.emitted + row.dead_letters).sum()
     }
 
-    /// Dead letters of all components, since the start.
+    /// Returns the number of dead letters of all components since the start.
     pub fn dead_letters(&self) -> u64 {
         self.components.iter().map(|row| row.dead_letters).sum()
     }
@@ -170,7 +172,7 @@ impl Report {
 impl Row {
     fn between(before: Option<&ComponentStatus>, now: &ComponentStatus, seconds: f64) -> Self {
         let per_s = |now: u64, before: Option<u64>| {
-            // Saturating: after a roll-back a task may count anew.
+            // Saturating, because a task may count from 0 after a roll-back.
             round(share(now.saturating_sub(before.unwrap_or(0)) as f64, seconds), 1)
         };
         let busy = now.busy.saturating_sub(before.map(|before| before.busy).unwrap_or_default());
@@ -216,7 +218,7 @@ fn phase(status: &Status) -> &'static str {
     }
 }
 
-/// A part of a whole; of nothing it is 0.
+/// Returns a part's share of a whole; 0 if the whole is 0.
 fn share(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }

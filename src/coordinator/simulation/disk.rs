@@ -1,4 +1,4 @@
-//! What outlives a process: the store, what sinks staged, and what became visible.
+//! Everything that outlives a process: the store, the data that sinks staged, and the visible data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,22 +15,23 @@ pub(crate) const ITEM_BYTES: u64 = 10;
 #[derive(Default)]
 pub(crate) struct Segment {
     pub items: Vec<Item>,
-    /// So many of them survive a power loss.
+    /// The number of items that survive a power loss.
     synced: usize,
 }
 
 #[derive(Default)]
 pub(crate) struct Disk {
     pub store: MemoryStore,
-    /// By name, which begins with the place.
+    /// The staged segments by name. A name begins with the place.
     pub staged: BTreeMap<String, Segment>,
-    /// By sink, and name.
+    /// The visible segments by sink and name.
     pub visible: BTreeMap<(usize, String), Vec<Item>>,
-    /// Segments that sinks were told to forget: each later commit of one would deliver it twice.
+    /// Segments that sinks were told to forget. Committing one of them later would deliver it
+    /// twice.
     pub forgotten: BTreeSet<(usize, String)>,
-    /// Sent by a process that is gone, and still on its way.
+    /// Data that a dead process has sent and that hasn't arrived yet.
     pub zombies: Vec<(usize, String, Vec<Item>)>,
-    /// How far each split's source was told that it won't be read again, by component and split.
+    /// The position below which each split won't be read again, by component and split.
     pub trimmed: BTreeMap<(String, String), u32>,
 }
 
@@ -50,13 +51,13 @@ pub(crate) fn promise(place: &str, segment: &str, items: &[Item], closed: bool) 
     }
 }
 
-/// The place of a segment.
+/// Returns the place of a segment.
 fn place_of(segment: &str) -> &str {
     segment.split_once('/').map_or("", |(place, _)| place)
 }
 
 impl Disk {
-    /// Everything up to the promised lengths is durable.
+    /// Makes everything up to the promised lengths durable.
     pub(crate) fn sync(&mut self, promises: &[Promise]) {
         for promise in promises {
             if let Some(segment) = self.staged.get_mut(&promise.segment) {
@@ -65,7 +66,7 @@ impl Disk {
         }
     }
 
-    /// The power is lost: what wasn't synced may be gone.
+    /// Simulates a power loss: data that wasn't synced may be lost.
     pub(crate) fn lose_power(&mut self, random: &mut Seeded) {
         for segment in self.staged.values_mut() {
             let lost = random.below(segment.items.len() - segment.synced + 1);
@@ -73,7 +74,7 @@ impl Disk {
         }
     }
 
-    /// Makes a segment visible, unless it is.
+    /// Makes a segment visible, unless it is visible already.
     pub(crate) fn publish(&mut self, sink: usize, promised: &Promise) {
         let Promise { place, segment, closed, .. } = promised;
         assert!(closed, "{segment} is committed while it is open");
@@ -94,7 +95,7 @@ impl Disk {
         }
     }
 
-    /// Nothing is kept of these segments by which a repeated commit could be recognised.
+    /// Forgets these segments, so that a repeated commit of them wouldn't be recognised.
     pub(crate) fn forget(&mut self, sink: usize, segments: Vec<String>) {
         for segment in segments {
             let key = (sink, segment);
@@ -118,15 +119,15 @@ impl Disk {
         assert_eq!(*shown, items, "{segment} was visible and has changed");
     }
 
-    /// What a dead process sent last arrives.
+    /// Delivers the data that a dead process sent last.
     pub(crate) fn land(&mut self) {
         for (sink, segment, items) in std::mem::take(&mut self.zombies) {
             self.show(sink, &segment, items);
         }
     }
 
-    /// Closes what is promised and deletes everything else, as the engine does before it starts
-    /// tasks. Gives what the machine goes on from, and all places to be kept in mind.
+    /// Closes promised segments and deletes all others, as the engine does before it starts tasks.
+    /// Returns the state from which the machine continues, and all places to remember.
     pub(crate) fn recover(
         &mut self,
         graph: &Graph,

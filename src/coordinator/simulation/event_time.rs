@@ -1,5 +1,5 @@
 //! Event time in the simulation: the times of items, the clocks of the simulated tasks, which are
-//! the engine's own, and what a watermark must and mustn't say.
+//! the engine's own clocks, and checks of the watermarks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,13 +13,14 @@ use crate::flow::{InputClock, SplitClock};
 
 /// The event time between two items of a split, in milliseconds.
 const STEP_MS: i64 = 1_000;
-/// How far an item may stand behind an earlier one of its split. Every third item uses all of it.
+/// The largest amount by which an item may be older than an earlier one of its split. Every third
+/// item uses all of it.
 const DISORDER: Duration = Duration::from_secs(2);
 /// The silence after which a split of some spouts is idle.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The order of a spout's event times. Some spouts have none, some are read in sequence, and some
-/// have splits that may be idle.
+/// Draws the order of a spout's event times. Some spouts have none, some are read in sequence, and
+/// some have splits that may be idle.
 pub(crate) fn draw(random: &mut Seeded) -> Option<EventTimeOrder> {
     let kind = random.below(8);
     let order = EventTimeOrder { disorder: DISORDER, in_sequence: false, idle_timeout: None };
@@ -31,7 +32,7 @@ pub(crate) fn draw(random: &mut Seeded) -> Option<EventTimeOrder> {
     }
 }
 
-/// The event time of an item.
+/// Returns the event time of an item.
 pub(crate) fn of_item(spout: &Component, split: usize, number: u32) -> EventTime {
     let Some(order) = spout.event_time else { return EventTime::UNKNOWN };
     let before: u32 = if order.in_sequence { spout.splits[..split].iter().sum() } else { 0 };
@@ -41,7 +42,7 @@ pub(crate) fn of_item(spout: &Component, split: usize, number: u32) -> EventTime
     EventTime::from_unix_millis(position * STEP_MS - back)
 }
 
-/// The newest of the first items of a split.
+/// Returns the newest time of the first items of a split.
 fn newest_of(spout: &Component, split: usize, count: u32) -> EventTime {
     let times = (0..count).map(|number| of_item(spout, split, number));
     times.max().unwrap_or(EventTime::UNKNOWN)
@@ -51,7 +52,7 @@ fn newest_of(spout: &Component, split: usize, count: u32) -> EventTime {
 pub(crate) struct SourceTime {
     spout: Component,
     clock: SplitClock,
-    /// The last barrier, and the least that its bolts know behind it; `None` if a split may be
+    /// The last barrier, and the lowest time that its bolts know after it; `None` if a split may be
     /// idle, or all have ended.
     barrier: (u64, Option<EventTime>),
     has_ended: bool,
@@ -59,7 +60,8 @@ pub(crate) struct SourceTime {
 }
 
 impl SourceTime {
-    /// The event time of a task with these splits, each with the number of items that were read.
+    /// Creates the event time of a task with these splits, each with the number of items read so
+    /// far.
     pub(crate) fn resume(
         spout: &Component,
         read: &[(usize, u32)],
@@ -71,7 +73,7 @@ impl SourceTime {
             let name = (spout.name.clone(), split.to_string());
             let newest = saved.get(&name).copied().unwrap_or(EventTime::UNKNOWN);
             assert_eq!(newest, newest_of(spout, *split, *at), "the saved event time of {name:?}");
-            // A replay doesn't end its splits: they may be read on in a later run.
+            // A replay doesn't end its splits, because a later run may continue to read them.
             let is_in_sequence = spout.event_time.is_some_and(|order| order.in_sequence);
             splits.push((newest, *at == spout.splits[*split] && !is_in_sequence));
         }
@@ -89,7 +91,7 @@ impl SourceTime {
         self.spout.event_time.is_some_and(|order| order.in_sequence)
     }
 
-    /// Notes that an item was read. Returns its time.
+    /// Records that an item was read. Returns its time.
     pub(crate) fn read(
         &mut self,
         position: usize,
@@ -122,8 +124,9 @@ impl SourceTime {
         self.clock.next(now)
     }
 
-    /// Returns the event times that changed since the last barrier. Notes what bolts have to know
-    /// behind this one, told from what was read and not from the clock.
+    /// Returns the event times that changed since the last barrier. Records the time that bolts
+    /// must know after this one, computed from the items that were read and not from the clock
+    /// under test.
     pub(crate) fn at_barrier(
         &mut self,
         epoch: u64,
@@ -150,12 +153,12 @@ impl SourceTime {
     }
 }
 
-/// The event time of a task that receives.
+/// The event time of a task that receives items.
 pub(crate) struct TaskTime {
     clock: InputClock,
-    /// The last watermark that its bolt got.
+    /// The last watermark that its bolt received.
     passed: EventTime,
-    /// No spout before it has splits that may be idle: no item is late.
+    /// True if no spout upstream has splits that may be idle, so that no item is late.
     is_exact: bool,
 }
 
@@ -184,7 +187,7 @@ impl TaskTime {
         self.pass(restored)
     }
 
-    /// Takes a watermark of an input. Returns the one to send on.
+    /// Receives a watermark of an input. Returns the watermark to send on.
     pub(crate) fn receive(&mut self, input: usize, watermark: Watermark) -> Option<Watermark> {
         let next = self.clock.receive(input, watermark);
         self.pass(next)
@@ -199,7 +202,8 @@ impl TaskTime {
         watermark
     }
 
-    /// No watermark overtakes an item, and after a restart none is ahead of what is repeated.
+    /// Checks that no watermark overtakes an item, and that after a restart no watermark is ahead
+    /// of repeated items.
     pub(crate) fn check_item(&self, task: &str, item: &Item) {
         assert!(
             !self.is_exact || item.time == EventTime::UNKNOWN || item.time >= self.now(),
@@ -209,7 +213,8 @@ impl TaskTime {
     }
 }
 
-/// A bolt's task knows at a barrier all that its spouts have said before the barrier.
+/// Checks that at a barrier a bolt's task knows every time that its spouts reported before the
+/// barrier.
 pub(crate) fn check_barrier(
     graph: &Graph,
     tasks: &[Task],
@@ -227,14 +232,14 @@ pub(crate) fn check_barrier(
         assert_eq!(of, epoch, "{} hasn't sent this barrier", spout.name);
         least.push(time);
     }
-    // A sender that is idle holds nobody back, and says nothing either.
+    // An idle sender neither holds others back nor reports a time.
     if let Some(least) = least.into_iter().flatten().min() {
         let name = &tasks[task].name;
         assert!(watermark >= least, "{name} is at {watermark:?} and has to be at {least:?}");
     }
 }
 
-/// Event time never goes back from one checkpoint to the next.
+/// Checks that event time never goes back from one checkpoint to the next.
 pub(crate) fn check_saved(store: &MemoryStore, changes: &Changes) {
     let saved = store.saved().expect("a store in memory can be read");
     for (bolt, time) in &changes.watermarks {

@@ -6,15 +6,15 @@ use super::event_time;
 use crate::coordinator::TaskRole;
 use crate::event_time::{EventTime, EventTimeOrder};
 
-/// How many keys items have.
+/// The number of different keys.
 pub(crate) const KEYS: u32 = 5;
 
-/// One item of a split. It knows its way, so that each copy of it can be told from the others.
+/// An item of a split. It contains its path, so that its copies can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Item {
     pub spout: usize,
     pub split: usize,
-    /// The components that it came through, as digits to base 8.
+    /// The components that the item passed through, as digits to base 8.
     pub way: u32,
     pub number: u32,
     pub time: EventTime,
@@ -25,7 +25,7 @@ impl Item {
         self.number % KEYS
     }
 
-    /// As it leaves a component.
+    /// Returns the item as it leaves a component.
     pub(crate) fn by(self, component: usize) -> Self {
         Self { way: step(self.way, component), ..self }
     }
@@ -40,15 +40,15 @@ pub(crate) struct Component {
     pub name: String,
     pub role: TaskRole,
     pub inputs: Vec<usize>,
-    /// How many items each split of a spout has.
+    /// The number of items in each split of a spout.
     pub splits: Vec<u32>,
     /// The order of a spout's event times; `None` if its items have none.
     pub event_time: Option<EventTimeOrder>,
     /// The bound of a sink's outbox, in bytes.
     pub outbox: Option<u64>,
-    /// Items go to any task of it, not by their key.
+    /// True if items go to any of its tasks, and not by key.
     pub shuffled: bool,
-    /// A sink's segments close at this many items.
+    /// The number of items at which a sink's segment closes.
     pub posts_max: usize,
 }
 
@@ -81,7 +81,7 @@ impl Graph {
         Self(components)
     }
 
-    /// How each spout's items reach a component.
+    /// Returns the paths by which each spout's items reach a component.
     pub(crate) fn ways_to(&self, component: usize) -> Vec<(usize, u32)> {
         let through = |input: &usize| match self.0[*input].role {
             TaskRole::Spout => vec![(*input, step(0, *input))],
@@ -94,12 +94,12 @@ impl Graph {
         self.0[component].inputs.iter().flat_map(through).collect()
     }
 
-    /// The spouts whose items reach a component.
+    /// Returns the spouts whose items reach a component.
     pub(crate) fn spouts_before(&self, component: usize) -> impl Iterator<Item = usize> {
         self.ways_to(component).into_iter().map(|(spout, _)| spout)
     }
 
-    /// All items that a component has to get, in order.
+    /// Returns all items that a component must receive, in order.
     pub(crate) fn items_of(&self, component: usize) -> Vec<Item> {
         let mut items = Vec::new();
         for (spout, way) in self.ways_to(component) {
@@ -119,7 +119,7 @@ impl Graph {
     }
 }
 
-/// Some of the components below `end`, at least one.
+/// Returns some of the components below `end`, at least one.
 fn some_of(end: usize, random: &mut Seeded) -> Vec<usize> {
     let one = random.below(end);
     (0..end).filter(|component| *component == one || random.one_in(2)).collect()

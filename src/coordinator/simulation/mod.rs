@@ -1,8 +1,8 @@
-//! A simulation of everything around the machine under virtual time, driven by a seed: tasks,
-//! channels, a store, staged and visible segments, and whatever can go wrong with them.
+//! Simulates everything around the machine in virtual time, driven by a seed: tasks, channels, a
+//! store, staged and visible segments, and their faults.
 //!
-//! `WATERSPOUT_SEED=n cargo test --lib coordinator::simulation` replays a seed, and prints what
-//! happens.
+//! `WATERSPOUT_SEED=n cargo test --lib coordinator::simulation` replays a seed, and prints each
+//! step.
 
 mod disk;
 mod event_time;
@@ -25,16 +25,16 @@ use crate::checkpoint::StateStore;
 use crate::protocol::Report;
 use crate::topology::Checkpoint;
 
-/// Seeds of an ordinary test.
+/// The number of seeds of an ordinary test.
 const SEEDS: u64 = 3_000;
-/// Steps after which nothing goes wrong any more.
+/// The number of steps after which no more faults are injected.
 const FAULTY_STEPS_MAX: u32 = 3_000;
-/// Steps after which a run counts as stuck.
+/// The number of steps after which a run counts as stuck.
 const STEPS_MAX: u32 = 100_000;
-/// Timers in a row that bring nothing else about, after which a run counts as stuck.
+/// The number of successive timers without any other step, after which a run counts as stuck.
 const IDLE_TIMERS_MAX: u32 = 3_000;
 
-/// Numbers from a seed (SplitMix64).
+/// A random number generator with a seed (SplitMix64).
 pub(crate) struct Seeded(u64);
 
 impl Seeded {
@@ -54,15 +54,16 @@ impl Seeded {
     }
 }
 
-/// How hasty and how faulty a run is.
+/// The speed and the fault rate of a run.
 struct Habits {
     checkpoint: Checkpoint,
     every: Duration,
-    /// Each step takes less than this, in milliseconds.
+    /// The bound on the duration of a step, in milliseconds.
     step: usize,
-    /// A source gives an item, and a disk or the outside answers, after less than this.
+    /// The bound on the time in which a source yields an item, or a disk or an outside system
+    /// answers, in milliseconds.
     answer: usize,
-    /// One fault in so many steps.
+    /// The number of steps for each fault, on average.
     faults: usize,
 }
 
@@ -80,19 +81,19 @@ impl Habits {
     }
 }
 
-/// The world that processes come and go in.
+/// The environment in which processes start and end.
 struct World {
     random: Seeded,
     habits: Habits,
     graph: Graph,
-    /// How many tasks each component has.
+    /// The number of tasks of each component.
     hints: Vec<usize>,
     disk: Disk,
     wall: OffsetDateTime,
     now: Duration,
-    /// Each component's outside answers nothing until then.
+    /// The time until which each component's outside system doesn't answer.
     dead_until: Vec<Duration>,
-    /// Rebalances that were asked for.
+    /// The numbers of tasks of a requested rebalance.
     asked: Option<Vec<usize>>,
     runs: u32,
     faults_left: usize,
@@ -169,14 +170,14 @@ impl World {
 
     fn heal(&mut self, process: &mut Process) {
         self.faults_left = 0;
-        // A drain needs less than its deadline now.
+        // From here on a drain must take less than its deadline.
         self.habits.step = self.habits.step.min(20);
         self.habits.answer = self.habits.answer.min(50);
         self.dead_until.fill(Duration::ZERO);
         process.tasks.iter_mut().for_each(|task| task.hung_until = Duration::ZERO);
     }
 
-    /// What the supervisor does at an end. Gives the next process, unless everything is over.
+    /// Acts on an outcome as the supervisor does. Returns the next process, unless the run is over.
     fn ended(&mut self, process: &mut Process, outcome: Outcome) -> Option<Process> {
         let hung =
             process.tasks.iter().any(|task| task.hung_until > self.now + Duration::from_secs(10));
@@ -252,7 +253,7 @@ impl World {
         }
     }
 
-    /// Everything is where it belongs, once.
+    /// Checks that each item arrived where it belongs, once.
     fn check_all(&self) {
         for (sink, component) in self.graph.of_role(TaskRole::Sink) {
             let segments = self.disk.visible.iter().filter(|((of, _), _)| *of == sink);
@@ -291,7 +292,7 @@ impl World {
     }
 }
 
-/// Items of one split with one key that came the same way are in order.
+/// Checks that items of one split and key that took the same path are in order.
 fn check_order(segment: &str, items: &[Item]) {
     let mut last = std::collections::BTreeMap::new();
     for item in items {

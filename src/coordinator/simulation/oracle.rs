@@ -1,4 +1,4 @@
-//! What a machine must do and mustn't, told from what it was told.
+//! Checks the actions of a machine against rules of its own, computed from the machine's events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::coordinator::{Action, Outbox, Resumed};
 use crate::epoch::{Mark, Promise};
 use crate::protocol::{FromTask, Report};
 
-/// Watches one machine.
+/// A checker of one machine.
 pub(crate) struct Oracle {
     pub every: Duration,
     pub outboxes: BTreeMap<usize, Outbox>,
-    /// Closed promises in a complete checkpoint that weren't reported as committed, by task and
+    /// Closed promises in a complete checkpoint that aren't reported as committed, by task and
     /// segment.
     owed: BTreeMap<usize, BTreeMap<String, u64>>,
-    /// What sinks have reported at the barrier in progress.
+    /// The promises that sinks have reported at the barrier in progress.
     reported: BTreeMap<usize, Vec<Promise>>,
     committing: BTreeMap<usize, Vec<Promise>>,
     paused: BTreeSet<usize>,
@@ -28,11 +28,12 @@ pub(crate) struct Oracle {
     injected_at: Duration,
     emitted_at_barrier: u64,
     dirty: bool,
-    /// Barriers don't come by themselves any more.
+    /// True if barriers no longer come at ticks.
     pub draining: bool,
 }
 
-/// Partitions go back only where the clock was ahead by more than one of them.
+/// Returns true if a partition may follow another. An older one may only follow if the clock was
+/// ahead by more than one period.
 fn may_follow(last: OffsetDateTime, next: OffsetDateTime) -> bool {
     last <= next || last - next > super::process::PARTITION
 }
@@ -106,7 +107,7 @@ impl Oracle {
         }
     }
 
-    /// Returns true if a barrier has to come at a tick.
+    /// Returns true if a barrier must come at a tick.
     pub(crate) fn is_due(&self, emitted: u64, now: Duration) -> bool {
         let moved = self.dirty || emitted != self.emitted_at_barrier;
         moved
@@ -128,7 +129,7 @@ impl Oracle {
         (self.injected_at, self.emitted_at_barrier, self.dirty) = (now, emitted, false);
     }
 
-    /// Every promise that may still have to be delivered is in the checkpoint, once.
+    /// Checks that a checkpoint contains every promise that may still have to be delivered, once.
     pub(crate) fn saves(&self, changes: &Changes) {
         let reported = self.reported.values().flatten().map(|promise| &promise.segment);
         let expected: BTreeSet<_> =
@@ -156,7 +157,8 @@ impl Oracle {
         self.paused.clone_from(paused);
     }
 
-    /// After all actions: only those spouts pause whose items reach a full outbox.
+    /// Checks, after all actions, that exactly those spouts are paused whose items reach a full
+    /// outbox.
     pub(crate) fn check_pauses(&self) {
         let bytes = |task: &usize| self.owed.get(task).map_or(0, |owed| owed.values().sum::<u64>());
         let upstream = |full: &dyn Fn(u64, u64) -> bool| -> BTreeSet<usize> {
@@ -174,7 +176,7 @@ impl Oracle {
         );
     }
 
-    /// Returns true if the actions hold a barrier or the end.
+    /// Returns true if the actions contain a barrier or the end.
     pub(crate) fn has_begun(actions: &[Action]) -> bool {
         actions.iter().any(|action| matches!(action, Action::Inject(_) | Action::End(_)))
     }

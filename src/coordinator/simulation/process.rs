@@ -1,4 +1,4 @@
-//! One process, or one start of all tasks in it: what a crash takes with it.
+//! A process, or one start of all tasks in it: the state that a crash destroys.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -19,7 +19,7 @@ const AGE: Duration = Duration::from_secs(20);
 pub(super) const PARTITION: Duration = Duration::from_secs(120);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Something that can happen.
+/// A possible step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
     Work(usize),
@@ -38,14 +38,14 @@ pub(crate) struct Process {
     pub tasks: Vec<Task>,
     channels: Vec<Channel>,
     reports: Vec<FromTask>,
-    /// What is being saved, and when that is done.
+    /// The changes being saved, and the time at which they are durable.
     saving: Option<(Duration, Changes)>,
     timer: Duration,
     pub outcome: Option<Outcome>,
 }
 
 impl Process {
-    /// Recovers what is left, and starts all tasks.
+    /// Recovers the data on the disk, and starts all tasks.
     pub(crate) fn launch(world: &mut World) -> Self {
         world.runs += 1;
         let mut first = 0;
@@ -57,7 +57,7 @@ impl Process {
                 (first - tasks..first).collect()
             })
             .collect();
-        // It may crash at once, and once more.
+        // The process may crash during recovery, several times.
         while world.random.one_in(8) {
             let (_, places) = world.disk.recover(&world.graph, &tasks_of);
             if world.random.one_in(2) {
@@ -67,7 +67,7 @@ impl Process {
         let (resumed, mut places) = world.disk.recover(&world.graph, &tasks_of);
         world.say(|| format!("run {} from {resumed:?} with {:?} tasks", world.runs, world.hints));
         let outboxes = outboxes(&world.graph, &tasks_of);
-        // Nothing is resumed without checkpoints: such a run has to come to its end.
+        // A run without checkpoints can't be resumed, so it must reach its end.
         let is_off = world.habits.checkpoint == Checkpoint::Off;
         let policy = Policy {
             flushes: true,
@@ -109,7 +109,7 @@ impl Process {
         self.tasks.iter().map(of).sum()
     }
 
-    /// The machine takes an event, and what it says is done.
+    /// Passes an event to the machine, and performs its actions.
     pub(crate) fn happens(&mut self, world: &mut World, event: Event) {
         if self.outcome.is_some() {
             return;
@@ -189,7 +189,7 @@ impl Process {
         }
     }
 
-    /// Everything that can happen now, and when the next thing can if nothing does.
+    /// Returns all steps that are possible now, and the time of the next one if none is.
     fn steps(&self, world: &World) -> (Vec<Step>, Duration) {
         let (mut steps, mut next) = (Vec::new(), self.timer);
         let mut at = |ready_at: Duration, step: Step| {
@@ -221,7 +221,7 @@ impl Process {
         (steps, next)
     }
 
-    /// One of the things that can happen does.
+    /// Performs one of the possible steps.
     pub(crate) fn next(&mut self, world: &mut World) -> Step {
         let (mut steps, next) = self.steps(world);
         if steps.is_empty() {
@@ -266,7 +266,8 @@ impl Process {
         }
     }
 
-    /// Reports of one task come in order, but for those of its thread that commits.
+    /// Delivers a report. The reports of a task arrive in order, except those of its thread that
+    /// commits.
     fn deliver(&mut self, world: &mut World, report: usize) {
         let key =
             |report: &FromTask| (report.task, matches!(report.report, Report::Committed { .. }));
@@ -283,7 +284,7 @@ impl Process {
         }
     }
 
-    /// The process is gone: what was on its way may have come through or not.
+    /// Ends the process at once: data in transit may have arrived or not.
     pub(crate) fn crash(&mut self, world: &mut World) {
         if world.random.one_in(2) {
             self.leave(world);
@@ -301,7 +302,7 @@ impl Process {
         }
     }
 
-    /// All tasks end: what was begun is done.
+    /// Ends all tasks after they have finished the work that they began.
     pub(crate) fn leave(&mut self, world: &mut World) {
         if let Some((_, changes)) = self.saving.take() {
             world.disk.store.save(&changes).expect("a store in memory can be written");
@@ -318,7 +319,7 @@ impl Process {
     }
 }
 
-/// When a spout has something to read.
+/// Returns the time at which a spout has something to read.
 fn ready(task: &Task) -> Duration {
     if let Body::Spout(spout) = &task.body { spout.ready_at } else { Duration::ZERO }
 }
@@ -330,8 +331,8 @@ fn prepare(task: &mut Task, around: &mut Surroundings<'_>) -> Option<Report> {
     Some(Report::Prepared { epoch, prepared })
 }
 
-/// Makes one more segment visible, now and then again; reports behind the last, and sometimes
-/// before it.
+/// Makes one more segment visible, occasionally twice. Reports after the last segment, and
+/// sometimes before.
 fn commit(task: &mut Task, around: &mut Surroundings<'_>) -> Option<Report> {
     let Body::Sink(sink) = &mut task.body else { return None };
     let Commit { mut left, mut delivered, .. } = sink.committing.take()?;
@@ -350,7 +351,7 @@ fn commit(task: &mut Task, around: &mut Surroundings<'_>) -> Option<Report> {
     None
 }
 
-/// Sources forget what lies before the cursors of a complete epoch.
+/// Trims the sources to the cursors of a complete epoch.
 fn trim(disk: &mut Disk, epoch: u64) {
     let saved = disk.store.saved().expect("a store in memory can be read");
     if saved.epoch == 0 {
@@ -382,7 +383,7 @@ fn outboxes(graph: &Graph, tasks_of: &[Vec<usize>]) -> BTreeMap<usize, Outbox> {
     outboxes
 }
 
-/// All tasks, and the channels between them.
+/// Returns all tasks, and the channels between them.
 fn tasks(world: &World, tasks_of: &[Vec<usize>], machine: &Machine) -> (Vec<Task>, Vec<Channel>) {
     let mut tasks: Vec<Task> = Vec::new();
     let mut channels = Vec::new();

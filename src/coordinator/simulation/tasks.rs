@@ -1,4 +1,4 @@
-//! What runs in the simulated tasks.
+//! The work of the simulated tasks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::epoch::{Barrier, Cursor, Mark, Prepared, Promise, StateChange};
 use crate::event_time::Watermark;
 use crate::protocol::{Control, Report};
 
-/// Items that may wait in a channel before whoever sends them waits.
+/// The number of items in a channel from which senders wait.
 const CHANNEL_MAX: usize = 6;
 
-/// One thing in a channel.
+/// A message in a channel.
 pub(crate) enum Message {
     Item(Item),
     Watermark(Watermark),
     Mark(Arc<Mark>),
 }
 
-/// What lies between two tasks.
+/// A channel between two tasks.
 #[derive(Default)]
 pub(crate) struct Channel(pub VecDeque<Message>);
 
@@ -34,7 +34,7 @@ impl Channel {
         self.0.len() >= CHANNEL_MAX
     }
 
-    /// An item or a watermark comes next, and no barrier.
+    /// Returns true if the next message is an item or a watermark.
     fn has_data(&self) -> bool {
         matches!(self.0.front(), Some(Message::Item(_) | Message::Watermark(_)))
     }
@@ -50,15 +50,16 @@ impl Channel {
 pub(crate) struct Task {
     pub component: usize,
     pub name: String,
-    /// Channels that it reads.
+    /// The channels that the task reads.
     pub inputs: Vec<usize>,
-    /// Channels that it writes, by component and task; whether any task of it will do.
+    /// The channels that the task writes, by component and task, each component with `true` if any
+    /// of its tasks may get an item.
     pub outputs: Vec<(bool, Vec<usize>)>,
     pub mailbox: VecDeque<Control>,
-    /// It does nothing until then.
+    /// The time until which the task hangs.
     pub hung_until: Duration,
     pub gone: bool,
-    /// The event time of what it receives.
+    /// The event time of the items that the task receives.
     pub time: TaskTime,
     pub body: Body,
 }
@@ -69,21 +70,23 @@ pub(crate) enum Body {
     Sink(Sink),
 }
 
-/// Reads splits.
+/// A task that reads splits.
 pub(crate) struct Spout {
-    /// The split, how far it was read, how long it is, and how far the last barrier found it.
+    /// For each split: its number, the position read so far, its length, and the position at the
+    /// last barrier.
     splits: Vec<(usize, u32, u32, Option<u32>)>,
     pub emitted: u64,
     pub paused: bool,
-    /// Its source has ended or was stopped.
+    /// True if its source has ended or was stopped.
     done: bool,
-    /// When there is something to read.
+    /// The time at which there is something to read.
     pub ready_at: Duration,
     pub time: SourceTime,
 }
 
 impl Spout {
-    /// Reads every `tasks`th split from `index` on, from where the checkpoint has them.
+    /// Creates a task that reads every `tasks`th split from `index` on, from the positions in the
+    /// checkpoint.
     pub(crate) fn resume(
         component: &Component,
         (index, tasks): (usize, usize),
@@ -113,7 +116,7 @@ impl Spout {
         Self { splits, emitted, paused, done, ready_at, time }
     }
 
-    /// The splits, each with how far it was read.
+    /// Returns the splits, each with the position read so far.
     fn read_so_far(&self) -> Vec<(usize, u32)> {
         self.splits.iter().map(|(split, at, ..)| (*split, *at)).collect()
     }
@@ -129,7 +132,7 @@ impl Spout {
         moved
     }
 
-    /// The next item of a split, if one is left; the source ends behind the last one.
+    /// Reads the next item of a split, if any is left. The source ends after the last one.
     fn read(&mut self, component: usize, choice: usize, now: Duration) -> Result<Item, Report> {
         let mut left = Vec::new();
         for (position, (_, at, length, _)) in self.splits.iter().enumerate() {
@@ -153,7 +156,7 @@ impl Spout {
     }
 }
 
-/// Counts by key.
+/// A task that counts by key.
 #[derive(Default)]
 pub(crate) struct Counts {
     counts: BTreeMap<u32, u32>,
@@ -161,7 +164,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Takes back the keys that belong to a task.
+    /// Restores the keys that belong to a task.
     pub(crate) fn restore(component: &Component, index: usize, tasks: usize, disk: &Disk) -> Self {
         let mut counts = Self::default();
         let mut take = |key: &[u8], value: &[u8]| {
@@ -196,32 +199,32 @@ impl Counts {
     }
 }
 
-/// Stages segments.
+/// A task that stages segments.
 pub(crate) struct Sink {
     pub place: String,
     pub boundary: OffsetDateTime,
-    /// How many partitions it had before.
+    /// The number of earlier partitions.
     pub rolls: u32,
     pub posts_max: usize,
     pub age: Duration,
-    /// The open segment, and when it was begun.
+    /// The open segment, and the time at which it was begun.
     open: Option<(String, OffsetDateTime)>,
     number: u32,
-    /// Closed, and not committed.
+    /// Closed promises that aren't committed.
     closed: Vec<Promise>,
-    /// A prepare that isn't done yet: when it will be, and what it gives.
+    /// The prepare in progress: the time at which it is done, its epoch and its result.
     pub preparing: Option<(Duration, u64, Prepared)>,
-    /// A commit that isn't done yet.
+    /// The commit in progress.
     pub committing: Option<Commit>,
 }
 
-/// A commit that isn't done yet.
+/// A commit in progress.
 pub(crate) struct Commit {
-    /// When it goes on.
+    /// The time of its next step.
     pub ready_at: Duration,
-    /// The promises that aren't delivered.
+    /// The promises that aren't delivered yet.
     pub left: VecDeque<Promise>,
-    /// The segments that are.
+    /// The segments that are delivered.
     pub delivered: Vec<String>,
 }
 
@@ -288,7 +291,7 @@ impl Sink {
             self.close(disk);
         }
         if rolls {
-            // A partition of a boundary that comes again has a name of its own.
+            // If a boundary is repeated, its second partition gets a name of its own.
             (self.boundary, self.number, self.rolls) = (barrier.boundary, 0, self.rolls + 1);
         }
         let open = |(segment, _): &(String, _)| {
@@ -303,15 +306,15 @@ impl Sink {
     }
 }
 
-/// What a task works with.
+/// The environment of a task's step.
 pub(crate) struct Surroundings<'a> {
     pub channels: &'a mut [Channel],
     pub disk: &'a mut Disk,
     pub wall: OffsetDateTime,
     pub now: Duration,
-    /// What it does if it has a choice.
+    /// A random number for choices.
     pub choice: usize,
-    /// How long it takes until a prepare is done, or a commit has done one thing.
+    /// The time until a prepare is done, or until the next step of a commit.
     pub takes: Duration,
 }
 
@@ -324,7 +327,7 @@ impl Task {
         }
     }
 
-    /// Returns true if it can take a step.
+    /// Returns true if the task can take a step.
     pub(crate) fn can_work(&self, channels: &[Channel], now: Duration) -> bool {
         if self
             .outputs
@@ -346,7 +349,7 @@ impl Task {
         self.inputs.iter().all(|channel| channels[*channel].mark().is_some())
     }
 
-    /// Takes a step; gives what it reports.
+    /// Takes a step. Returns the task's report, if any.
     pub(crate) fn work(&mut self, around: &mut Surroundings<'_>) -> Option<Report> {
         if let Body::Spout(spout) = &mut self.body {
             spout.ready_at = around.now + around.takes;
@@ -392,15 +395,15 @@ impl Task {
         }
     }
 
-    /// What a task does before anything else: a spout says how far event time has come, and a bolt
-    /// gets the watermark of an earlier run.
+    /// Does the first step of a task: a spout reports its event time, and a bolt gets the watermark
+    /// of an earlier run.
     pub(crate) fn begin(&mut self, channels: &mut [Channel], now: Duration) {
         self.tell_event_time(channels, now);
         let restored = self.time.take_restored();
         self.broadcast_watermark(restored, channels);
     }
 
-    /// A spout says how far event time has come, if that is new.
+    /// Sends a spout's event time, if it has changed.
     fn tell_event_time(&mut self, channels: &mut [Channel], now: Duration) {
         let is_full = |channel: &usize| channels[*channel].is_full();
         let waits_for_room = self.outputs.iter().any(|(_, tasks)| tasks.iter().any(is_full));
@@ -425,7 +428,7 @@ impl Task {
         }
     }
 
-    /// Every input has come to the barrier.
+    /// Handles a barrier that has arrived from every input.
     fn pass(&mut self, around: &mut Surroundings<'_>) -> Option<Report> {
         let channels = &mut *around.channels;
         let marks = self
@@ -460,7 +463,7 @@ impl Task {
         }
     }
 
-    /// Sends a barrier, behind what there is to say of event time.
+    /// Sends a barrier, after the event time.
     fn inject(&mut self, mark: &Arc<Mark>, around: &mut Surroundings<'_>) -> Report {
         self.tell_event_time(around.channels, around.now);
         self.broadcast(mark, around.channels);
@@ -471,7 +474,7 @@ impl Task {
         Report::Cursors { epoch, cursors: spout.cursors(), times }
     }
 
-    /// Does what it is told; gives what it reports.
+    /// Handles a message of the coordinator. Returns the task's report, if any.
     pub(crate) fn told(
         &mut self,
         control: Control,

@@ -1,15 +1,15 @@
-//! Sends the dead letters of a topology again, each to the component that refused it: the same
-//! topology under the same state, but its sources read their own dead letters instead of the
-//! outside, and a hidden spout sends what bolts and sinks refused.
+//! Sends the dead letters of a topology again, each to the component that refused it. The topology
+//! and its state are the same, but each source reads its own dead letters instead of the outside,
+//! and a hidden spout sends the tuples that bolts and sinks refused.
 //!
 //! ```text
 //! _dead/… ─┬─ spout "in": its raw letters, read again ─▶ bolt "count" ─▶ …
 //!          └─ _again ═══ stream "count/0" ═══════════════▶ (as by its input 0)
 //! ```
 //!
-//! What can be sent is found out before the start (`survey`), so that it is a fixed list: letters
-//! that this run makes are in files behind it. Where a split stands is in the checkpoints, under
-//! the component that reads it, and so a letter is sent once, whatever happens.
+//! The letters to send are listed before the start (`survey`), so new letters of this run aren't
+//! sent in the same run. The checkpoints contain the position of each split under the component
+//! that reads it, so each letter is sent once, even after a crash.
 
 mod survey;
 
@@ -29,36 +29,37 @@ use crate::topology::{Checkpoint, ComponentSpec, InputSpec, OnError, Topology};
 use crate::tuple::Streams;
 use survey::{Survey, survey};
 
-/// The id of the hidden spout. Ids of a topology file begin with a letter, so none can collide with
-/// it.
+/// The id of the hidden spout. Ids in a topology file begin with a letter, so none can be the same.
 pub const AGAIN: &str = "_again";
 
 /// A run that sends dead letters again.
 pub struct Again {
-    /// The run. It ends when all of them are sent and worked on.
+    /// The run. It ends when all letters are sent and processed.
     pub running: Arc<Running>,
-    /// How many letters there were to send.
+    /// The number of letters to send.
     pub letters: u64,
-    /// Letters that aren't sent, and why, a sentence for each component and reason. They stay.
+    /// The letters that aren't sent and stay where they are: a sentence with the number for each
+    /// component and reason.
     pub left: Vec<String>,
     tally: Arc<Tally>,
 }
 
 impl Again {
-    /// How many letters have been sent.
+    /// Returns the number of letters that have been sent.
     pub fn sent(&self) -> u64 {
         self.tally.sent()
     }
 }
 
-/// Starts a topology without its sources, to send the dead letters that it has by now again.
+/// Starts a topology without its sources, to send the dead letters that exist at this time again.
 ///
 /// # Errors
-/// If it has no checkpoints, a dead letter can't be read, or as [`start`].
+/// If the topology has no checkpoints, if a dead letter can't be read, or as for [`start`].
 pub fn send_dead_letters(mut topology: Topology, mut options: RunOptions) -> Result<Again> {
     if topology.checkpoint == Checkpoint::Off {
         return Err(Error::fatal(
-            "dead letters can't be sent again under `checkpoint: Off`: nothing would remember which were sent",
+            "dead letters can't be sent again under `checkpoint: Off`: \
+             only checkpoints record which were sent",
         ));
     }
     let saved = options.store.saved()?;
@@ -66,22 +67,21 @@ pub fn send_dead_letters(mut topology: Topology, mut options: RunOptions) -> Res
     let Survey { jobs, letters, left } = survey(&topology, &root, &saved.cursors)?;
     let tally = Arc::new(Tally::default());
     rewrite(&mut topology, jobs, &tally);
-    options.again = Some(Before { finished: saved.finished });
+    options.again = Some(UnchangedState { finished: saved.finished });
     Ok(Again { running: start(topology, options)?, letters, left, tally })
 }
 
-/// What such a run leaves as it was.
+/// The part of the state that such a run must not change.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Before {
-    /// When all sources had ended, if they have.
+pub(crate) struct UnchangedState {
+    /// The time at which all sources had ended, if they had.
     pub finished: Option<time::OffsetDateTime>,
 }
 
-/// Jobs by the component that reads them, and the ids of their splits.
+/// The jobs by the component that reads them and by the id of the split.
 type Jobs = BTreeMap<String, BTreeMap<String, Job>>;
 
-/// Puts readers of dead letters in the place of all sources, and adds the hidden one with its
-/// inputs.
+/// Replaces all sources by readers of dead letters, and adds the hidden spout with its inputs.
 fn rewrite(topology: &mut Topology, mut jobs: Jobs, tally: &Arc<Tally>) {
     for spec in &mut topology.components {
         if let Config::Spout(source) = &spec.config {
@@ -140,13 +140,13 @@ fn add_hidden(topology: &mut Topology, jobs: BTreeMap<String, Job>, tally: &Arc<
     });
 }
 
-/// The name of the hidden stream that stands for an input of a component.
+/// Returns the name of the hidden stream that stands for an input of a component.
 fn stream_name(component: &str, input: usize) -> String {
     format!("{component}/{input}")
 }
 
-/// How letters are shared out among tasks. Where every task gets a tuple, or the one that its
-/// emitter names, there is only one task here.
+/// Returns the grouping by which letters are distributed over tasks. A component with an input by
+/// `All` or `Direct` has only one task in this run, which `Global` reaches.
 fn sent_by(grouping: &Grouping) -> Grouping {
     match grouping {
         Grouping::All | Grouping::Direct => Grouping::Global,
@@ -154,8 +154,8 @@ fn sent_by(grouping: &Grouping) -> Grouping {
     }
 }
 
-/// The number of the input that one of the hidden spout's stands for: the bolt takes its tuples as
-/// if they came by that one.
+/// Returns the number of the original input that an input from the hidden spout replaces. The bolt
+/// treats the tuples as if they came by the original input.
 pub(crate) fn stands_for(topology: &Topology, input: &InputSpec) -> Option<usize> {
     let from = &topology.components[input.from];
     let (stream, _) = from.streams.iter().nth(input.stream.0).filter(|_| from.id == AGAIN)?;

@@ -1,5 +1,5 @@
-//! Which dead letters can be sent again, and which can't, and why: found out before anything
-//! starts.
+//! Finds out which dead letters can be sent again, and for which reasons others can't, before
+//! anything starts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -18,21 +18,21 @@ use crate::registry::Config;
 use crate::spout::dead_letters::{Job, LetterPlace, Wanted, Way};
 use crate::topology::Topology;
 
-/// What there is to send.
+/// The letters to send, and the reasons for those that stay.
 #[derive(Default)]
 pub(crate) struct Survey {
-    /// The splits that are to be read.
+    /// The splits to read.
     pub jobs: Jobs,
-    /// How many letters that is.
+    /// The number of letters to send.
     pub letters: u64,
-    /// What isn't sent.
+    /// A sentence about each group of letters that stay.
     pub left: Vec<String>,
 }
 
-/// Reads all dead letters under `root` that `cursors` haven't passed.
+/// Reads all dead letters under `root` that come after the `cursors`.
 ///
 /// # Errors
-/// If one can't be read, or a cursor is damaged.
+/// If a letter can't be read, or a cursor is damaged.
 pub(crate) fn survey(
     topology: &Topology,
     root: &Path,
@@ -42,7 +42,7 @@ pub(crate) fn survey(
         return Ok(Survey::default());
     }
     let place = Place::Folder(root.to_path_buf());
-    let mut looking = Looking {
+    let mut looking = LetterSurvey {
         topology,
         place: place.clone(),
         cursors,
@@ -53,7 +53,7 @@ pub(crate) fn survey(
     for partition in place.splits(&Choice::glob("*"), &progress(cursors))? {
         looking.look_through(&partition)?;
     }
-    let Looking { mut found, left, .. } = looking;
+    let LetterSurvey { mut found, left, .. } = looking;
     found.left = left
         .into_iter()
         .map(|((component, why), letters)| sentence(&component, &why, letters))
@@ -61,13 +61,13 @@ pub(crate) fn survey(
     Ok(found)
 }
 
-/// The partitions of which letters were sent, by the names that they had then.
+/// Returns the partitions from which letters were sent before, by their names at that time.
 fn progress(cursors: &BTreeMap<(String, String), Cursor>) -> Progress {
     let mut progress = Progress::new();
     for (_, split) in cursors.keys() {
         let id = split.strip_prefix(DEAD).and_then(|rest| rest.strip_prefix('/'));
         if let Some(partition) = id.and_then(|id| id.split('/').next()) {
-            // Letters that were pruned need not be sent any more.
+            // Letters that were pruned are no longer needed.
             progress.insert(partition.to_owned(), true);
         }
     }
@@ -80,18 +80,18 @@ fn sentence(component: &str, why: &str, letters: u64) -> String {
 }
 
 /// A survey in progress.
-struct Looking<'a> {
+struct LetterSurvey<'a> {
     topology: &'a Topology,
     place: Place,
     cursors: &'a BTreeMap<(String, String), Cursor>,
-    /// Which way letters of a component and input go, or why none.
+    /// The way by which letters of a component and input are sent, or the reason why they can't be.
     ways: HashMap<(String, Option<String>), Result<Way, String>>,
-    /// How many aren't sent, by component and reason.
+    /// The number of letters that stay, by component and reason.
     left: BTreeMap<(String, String), u64>,
     found: Survey,
 }
 
-impl Looking<'_> {
+impl LetterSurvey<'_> {
     fn look_through(&mut self, partition: &str) -> Result<()> {
         let (mut failed, place) = (None, self.place.clone());
         read(&place, partition, None, |posts, behind| {
@@ -137,16 +137,17 @@ impl Looking<'_> {
             }
         };
         let mut key = (reader, split);
-        // What was cut is never sent, so it is named whatever was sent behind it.
+        // A letter whose input was cut is never sent, so it is counted even if later letters were
+        // sent.
         let is_cut = matches!(letter.refused, Refused::Raw { cut: true, .. });
         if !is_cut && self.was_sent(&key, position)? {
             return Ok(());
         }
         let mut after = None;
         if let Refused::Tuple { fields, .. } = &letter.refused {
-            // A cursor says that all letters before it were sent. Those that have to stay while
-            // others of the same input are sent have other fields, and so splits of their own. A
-            // state of an earlier version has one cursor for all.
+            // A cursor says that all letters before it were sent. Letters of the same input that
+            // must stay have other fields, and so are in another split. The state of an earlier
+            // version has a single cursor for all inputs.
             after = self.place_of(&key)?.map(|place| place.position);
             key.1 = format!("{}/{}", key.1, fields.join(","));
             if self.was_sent(&key, position)? {
@@ -187,28 +188,29 @@ impl Looking<'_> {
     }
 }
 
-/// How letters like this one come to their component again, or why they can't.
+/// Returns the way by which letters like this one are sent to their component, or the reason why
+/// they can't be.
 fn way(topology: &Topology, letter: &Letter) -> Result<Way, String> {
     let Letter { component, refused, .. } = letter;
     let spec = topology.components.iter().find(|spec| spec.id == *component);
-    let spec = spec.ok_or("there is no such component any more")?;
+    let spec = spec.ok_or("there is no such component now")?;
     let type_name = spec.type_name;
     match (refused, &spec.config) {
         (Refused::Raw { bytes, .. }, Config::Spout(source)) => source
             .reread(bytes)
             .map(|_| Way::Raw)
-            .ok_or_else(|| format!("{type_name} takes none again")),
+            .ok_or_else(|| format!("{type_name} can't read its dead letters again")),
         (Refused::Tuple { from, .. }, Config::Bolt(_) | Config::Sink(_)) => {
             let mut inputs = spec.inputs.iter().enumerate();
             let found =
                 inputs.find(|(_, input)| stream_of(topology, input.from, input.stream).0 == *from);
-            let (number, input) =
-                found.ok_or_else(|| format!("it has no input \"{from}\" any more"))?;
+            let (number, input) = found.ok_or_else(|| format!("it has no input \"{from}\" now"))?;
             let one_task = !matches!(input.grouping, Grouping::All | Grouping::Direct);
             if !one_task && spec.parallelism_hint.get() > 1 {
                 let grouping = input.grouping.name();
                 return Err(format!(
-                    "its input \"{from}\" has the grouping {grouping}, and which task it was isn't kept"
+                    "its input \"{from}\" has the grouping {grouping}, \
+                     and a letter doesn't say which task got the tuple"
                 ));
             }
             let fields = stream_of(topology, input.from, input.stream).1;

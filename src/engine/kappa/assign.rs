@@ -1,4 +1,4 @@
-//! Which spout reads which lake, and which kinds of posts of it.
+//! Assigns lakes, and kinds of posts in them, to the spouts that replay them.
 
 use std::collections::BTreeSet;
 
@@ -7,35 +7,35 @@ use crate::error::{Error, Result};
 use crate::registry::Config;
 use crate::topology::Topology;
 
-/// What one spout reads.
+/// The lakes and kinds that one spout reads.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reads {
-    /// The lakes, and of each whether this spout counts there what nobody takes.
+    /// The lakes, each with `true` if this spout counts the posts of the lake that no spout takes.
     pub globs: Vec<(String, bool)>,
-    /// The kinds that it takes; all of them if there are none.
+    /// The kinds that it takes; `None` for all.
     pub kinds: Option<Vec<String>>,
 }
 
-/// What all spouts read.
+/// The lakes and kinds that all spouts read.
 pub(crate) struct Assignment {
-    /// For each needed spout, in the order of the topology.
+    /// The assignment of each needed spout, in the order of the topology.
     pub of_spouts: Vec<Reads>,
-    /// The kinds that are some spout's, also of one that isn't needed.
+    /// The kinds that any spout takes, whether it is needed or not.
     pub taken: BTreeSet<String>,
 }
 
-/// A spout as far as this is concerned.
+/// The properties of a spout that matter for the assignment.
 struct Spout<'a> {
     id: &'a str,
     needed: bool,
     kinds: Option<Vec<String>>,
 }
 
-/// Gives each lake to the spouts that it is for: those that are named, or those of its posts' kinds
-/// among those that aren't.
+/// Assigns each lake to the spout that is named for it, or else to all unnamed spouts, of which
+/// each takes the posts of its kinds.
 ///
 /// # Errors
-/// If a named spout isn't there, or it isn't clear to which one posts go.
+/// If a named spout doesn't exist, or if two spouts would take the same posts.
 pub(crate) fn assign(topology: &Topology, needed: &[bool], given: &[Given]) -> Result<Assignment> {
     let all =
         topology.components.iter().zip(needed).filter_map(|(spec, needed)| match &spec.config {
@@ -54,7 +54,7 @@ pub(crate) fn assign(topology: &Topology, needed: &[bool], given: &[Given]) -> R
     if let Some(unnamed) = given.iter().find(|given| given.spout.is_none()) {
         check_clear(&others, &all, &unnamed.address)?;
     }
-    // Where somebody takes posts of any kind, none is left over.
+    // A spout that takes posts of any kind leaves no post over.
     let takes_any = |id: &String| all.iter().any(|spout| spout.id == id && spout.kinds.is_none());
     let whole = given.iter().filter(|given| given.spout.as_ref().is_some_and(takes_any));
     let mut counted: BTreeSet<String> = whole.map(|given| given.address.clone()).collect();
@@ -67,7 +67,7 @@ pub(crate) fn assign(topology: &Topology, needed: &[bool], given: &[Given]) -> R
         let globs = mine
             .map(|given| (given.address.clone(), counted.insert(given.address.clone())))
             .collect();
-        // The only spout of a file takes everything.
+        // A file's only spout takes everything.
         Reads { globs, kinds: if all.len() == 1 { None } else { spout.kinds.clone() } }
     };
     let of_spouts = all.iter().filter(|spout| spout.needed).map(of_spout).collect();
@@ -80,7 +80,9 @@ pub(crate) fn assign(topology: &Topology, needed: &[bool], given: &[Given]) -> R
 fn check_name(all: &[Spout<'_>], id: &str) -> Result<()> {
     match all.iter().find(|spout| spout.id == id) {
         Some(spout) if spout.needed => Ok(()),
-        Some(_) => Err(Error::fatal(format!("spout \"{id}\" isn't needed for what --only names"))),
+        Some(_) => Err(Error::fatal(format!(
+            "spout \"{id}\" isn't upstream of the components that --only names"
+        ))),
         None => {
             let known: Vec<_> = all.iter().map(|spout| format!("\"{}\"", spout.id)).collect();
             let known = known.join(", ");
@@ -92,7 +94,7 @@ fn check_name(all: &[Spout<'_>], id: &str) -> Result<()> {
     }
 }
 
-/// Returns true if each post of a lake is for one of these spouts at most.
+/// Checks that each post of a lake is for at most one of these spouts.
 fn check_clear(spouts: &[&Spout<'_>], all: &[Spout<'_>], address: &str) -> Result<()> {
     let unclear = |why: String, candidates: &[&str]| {
         let ways: Vec<_> = candidates.iter().map(|id| format!("--replay {id}={address}")).collect();

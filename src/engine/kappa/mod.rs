@@ -1,5 +1,5 @@
-//! Runs a topology over a lake instead of its sources: the same components, but each spout is
-//! replaced by a replay of the posts that it would have made, on the same streams.
+//! Runs a topology over a lake instead of its sources. Each spout is replaced by a replay of the
+//! posts that it would have emitted, on the same streams.
 //!
 //! ```text
 //! lake ─┬─ spout "tweets": kinds tweet       ─▶ bolt … ─▶ sink   (not into that lake)
@@ -7,8 +7,8 @@
 //!                   └─ what no spout takes is counted
 //! ```
 //!
-//! It runs under a state of its own, so that the live run's cursors, counts and promises stay as
-//! they are.
+//! The replay has a state of its own, so that it doesn't change the cursors, counts and promises of
+//! the live run.
 
 mod assign;
 mod only;
@@ -28,16 +28,16 @@ use crate::topology::{ComponentSpec, Topology};
 use crate::tuple::Fields;
 use assign::{Reads, assign};
 
-/// The name of the type that spouts have in a replay: state of one replay is none of another
-/// type's.
+/// The name of the type that spouts have in a replay. State that a spout of another type saved
+/// isn't used.
 const TYPE_NAME: &str = "Replay";
 
-/// A lake that is replayed, and perhaps the spout that it is for: `[SPOUT=]GLOB`.
+/// A lake to replay, and optionally the spout that replays it: `[SPOUT=]GLOB`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The spout.
     pub spout: Option<String>,
-    /// The lake, some of its partitions, or one.
+    /// The address of a lake, of some of its partitions, or of one.
     pub address: String,
 }
 
@@ -58,8 +58,8 @@ impl FromStr for Given {
 }
 
 impl Given {
-    /// As it is given, with the path of a folder from the root on: the same wherever it is run
-    /// from.
+    /// Returns the argument with an absolute path in place of a relative one, so that it doesn't
+    /// depend on the working directory.
     pub fn absolute(&self) -> String {
         let whole = || std::path::absolute(&self.address).ok();
         let local = if is_remote(&self.address) { None } else { whole() };
@@ -68,24 +68,24 @@ impl Given {
     }
 }
 
-/// What is replayed, and how.
+/// The lakes to replay and the options of the replay.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The lakes.
     pub given: Vec<Given>,
-    /// Only these components, and what they need upstream; all of them if there are none.
+    /// The components to run, together with everything upstream of them; empty for all components.
     pub only: Vec<String>,
-    /// Which partitions, within the globs.
+    /// The choice of partitions within the globs.
     pub choice: Choice,
-    /// In which order.
+    /// The order of the posts.
     pub order: Order,
-    /// How far it sorts.
+    /// The bounds of sorting.
     pub sorting: Sorting,
-    /// How fast.
+    /// The speed.
     pub tempo: Tempo,
-    /// Which posts, by their own time.
+    /// The range of the posts' own time.
     pub times: PostTimes,
-    /// What happens at a damaged file.
+    /// The reaction to a damaged file.
     pub on_damage: OnDamage,
 }
 
@@ -93,17 +93,17 @@ pub struct Request {
 pub struct Kappa {
     /// The topology.
     pub topology: Topology,
-    /// Counts the posts that no spout takes.
+    /// The counts of posts that no spout takes.
     pub strays: Strays,
-    /// Spouts that no lake was given to, so that they send nothing.
+    /// Spouts without a lake, which emit nothing.
     pub silent: Vec<String>,
 }
 
-/// The components that a replay of a topology doesn't run as they stand in the file: its spouts,
-/// and what `only` leaves out. What those name by `Env` and `File` may be missing.
+/// Returns the components that a replay doesn't run as they are in the file: the spouts, and all
+/// that `only` leaves out. Variables and files that they name may be missing.
 ///
 /// # Errors
-/// If `only` names what isn't there.
+/// If `only` names a component that doesn't exist.
 pub fn spared(topology: &Topology, only: &[String]) -> Result<Vec<String>> {
     let needed = only::needed(topology, only)?;
     let runs =
@@ -112,11 +112,11 @@ pub fn spared(topology: &Topology, only: &[String]) -> Result<Vec<String>> {
     Ok(all.filter(|one| !runs(*one)).map(|(spec, _)| spec.id.clone()).collect())
 }
 
-/// Puts replays in the place of all spouts.
+/// Replaces all spouts by replays.
 ///
 /// # Errors
-/// If a name is wrong, it isn't clear which spout a lake is for, or a sink would write into one of
-/// the lakes.
+/// If a name is wrong, if it isn't clear which spout a lake is for, or if a sink would write into
+/// one of the lakes.
 pub fn rewrite(topology: &Topology, request: &Request) -> Result<Kappa> {
     let needed = only::needed(topology, &request.only)?;
     let reads = assign(topology, &needed, &request.given)?;
@@ -142,7 +142,7 @@ pub fn rewrite(topology: &Topology, request: &Request) -> Result<Kappa> {
     Ok(Kappa { topology, strays, silent })
 }
 
-/// The replay in the place of a spout.
+/// Returns the replay that replaces a spout.
 fn replay(
     spec: &ComponentSpec,
     source: &dyn SpoutConfig,
@@ -190,7 +190,8 @@ fn replay(
     })
 }
 
-/// A replay that writes into the lake that it reads would double it, or never end.
+/// Refuses a sink that writes into a lake that is read: the replay would double the lake, or never
+/// end.
 fn refuse_own_lakes(topology: &Topology, given: &[Given]) -> Result<()> {
     for spec in &topology.components {
         let Config::Sink(sink) = &spec.config else { continue };
@@ -199,8 +200,9 @@ fn refuse_own_lakes(topology: &Topology, given: &[Given]) -> Result<()> {
             if reads_from(root, address)? {
                 let id = &spec.id;
                 return Err(Error::fatal(format!(
-                    "sink \"{id}\" would write into the lake that is read: it writes \"{root}\", and \"{address}\" is \
-                     replayed; --set bolts.{id}.run.… writes elsewhere, --only leaves it out"
+                    "sink \"{id}\" would write into the lake that is read: it writes \"{root}\", \
+                     and \"{address}\" is replayed; write elsewhere with --set bolts.{id}.run.…, \
+                     or leave the sink out with --only"
                 )));
             }
         }
@@ -208,9 +210,9 @@ fn refuse_own_lakes(topology: &Topology, given: &[Given]) -> Result<()> {
     Ok(())
 }
 
-/// Returns true if what is read at an address lies in a sink's lake, or around it.
+/// Returns true if an address lies in a sink's lake, or contains it.
 fn reads_from(root: &Root, address: &str) -> Result<bool> {
-    // As it stands first: that needs nobody to be asked.
+    // The text is compared first, because that needs no access to the disk.
     if root.overlaps(&Root::at(address)) {
         return Ok(true);
     }

@@ -1,12 +1,12 @@
-//! Some components of a topology, with all that they take input from.
+//! Selects some components of a topology, with everything upstream of them.
 
 use crate::error::{Error, Result};
 use crate::topology::Topology;
 
-/// Which components are needed for these, or for all if there are none.
+/// Marks the components that are needed for those in `only`; all, if `only` is empty.
 ///
 /// # Errors
-/// If there is none of a name.
+/// If a name doesn't exist.
 pub(crate) fn needed(topology: &Topology, only: &[String]) -> Result<Vec<bool>> {
     let components = &topology.components;
     let mut needed = vec![only.is_empty(); components.len()];
@@ -19,7 +19,7 @@ pub(crate) fn needed(topology: &Topology, only: &[String]) -> Result<Vec<bool>> 
             Error::fatal(format!("there is no component \"{id}\", but {}", known()))
         })?] = true;
     }
-    // Each comes behind all that it takes input from.
+    // Each component comes after all that it takes input from.
     for (at, spec) in components.iter().enumerate().rev() {
         if needed[at] {
             spec.inputs.iter().for_each(|input| needed[input.from] = true);
@@ -28,7 +28,7 @@ pub(crate) fn needed(topology: &Topology, only: &[String]) -> Result<Vec<bool>> 
     Ok(needed)
 }
 
-/// The topology with the needed components alone.
+/// Returns the topology with only the needed components.
 pub(crate) fn keep(topology: &Topology, needed: &[bool]) -> Topology {
     let mut kept = topology.clone();
     let mut of = needed.iter();

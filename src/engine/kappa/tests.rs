@@ -1,14 +1,17 @@
-//! What becomes of a topology that is replayed.
+//! Tests of the topology that a replay runs.
 
 use super::*;
 use crate::topology::{LoadOptions, parse};
 
-/// Two spouts, one of them of two kinds, a count, and a lake.
+/// Two spouts, one of them with two kinds, a count, and a lake.
 const TWO: &str = r#"Topology(
     name: "two",
     spouts: {
         "tweets": Spout(run: Generate(posts: 10, platforms: [X])),
-        "others": Spout(run: Generate(posts: 10, platforms: [Bluesky, Mastodon]), parallelism_hint: 4),
+        "others": Spout(
+            run: Generate(posts: 10, platforms: [Bluesky, Mastodon]),
+            parallelism_hint: 4,
+        ),
     },
     bolts: {
         "words": Bolt(run: Words(field: "text"), inputs: [Shuffle("tweets")]),
@@ -31,7 +34,8 @@ fn request(given: &[&str], only: &[&str]) -> Request {
     }
 }
 
-/// What each spout reads: kinds, and `address` or `address!` where it counts what nobody takes.
+/// Checks the assignment of each spout: its kinds, and `address`, or `address!` if it counts posts
+/// that no spout takes.
 #[track_caller]
 fn check(text: &str, given: &[&str], only: &[&str], expected: &[&str]) {
     let topology = topology(text);
@@ -77,7 +81,11 @@ fn posts_go_to_the_spout_of_their_kind() {
 
 #[test]
 fn the_only_spout_of_a_file_takes_everything() {
-    let one = "Topology(name: \"one\", spouts: {\"in\": Spout(run: Generate(platforms: [X]))}, bolts: {\"out\": Bolt(run: Null(), inputs: [Shuffle(\"in\")])})";
+    let one = r#"Topology(
+        name: "one",
+        spouts: {"in": Spout(run: Generate(platforms: [X]))},
+        bolts: {"out": Bolt(run: Null(), inputs: [Shuffle("in")])},
+    )"#;
     check(one, &["a"], &[], &["in * a!"]);
     check(TWO, &["a"], &["count"], &["tweets tweet a!"]);
 }
@@ -104,7 +112,12 @@ fn names_that_are_none_are_refused_with_those_that_are() {
     refused(TWO, &["tweet=a"], &[], &["no spout \"tweet\", but \"tweets\", \"others\""]);
     refused(TWO, &["lake=a"], &[], &["no spout \"lake\""]);
     refused(TWO, &["a"], &["cuont"], &["no component \"cuont\", but \"tweets\"", "\"count\""]);
-    refused(TWO, &["others=a"], &["count"], &["\"others\" isn't needed for what --only names"]);
+    refused(
+        TWO,
+        &["others=a"],
+        &["count"],
+        &["\"others\" isn't upstream of the components that --only names"],
+    );
     refused(TWO, &["others=a", "tweets=b", "c"], &[], &["\"c\" is for no spout"]);
 }
 

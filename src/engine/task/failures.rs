@@ -1,4 +1,5 @@
-//! Tuples that failed, and work that was lost: dead letters, and the way back to a checkpoint.
+//! Handles tuples that failed and work that was lost: writes dead letters, and asks for a roll-back
+//! to a checkpoint.
 
 use super::{BoltTask, TaskInput, Worker};
 use crate::dead_letter::of_tuple;
@@ -10,7 +11,7 @@ use crate::tuple::Tuple;
 use crate::value::Value;
 
 impl BoltTask {
-    /// The topology has to go back: work is lost, perhaps over a tuple that is known.
+    /// Asks for a roll-back, because work was lost, perhaps over a known tuple.
     pub(super) fn report_broken(&self, error: &Error) {
         let tuple = match &self.worker {
             Worker::Bolt(bolt) => bolt.blames().map(stable_hash),
@@ -19,8 +20,8 @@ impl BoltTask {
         self.reporter.send(Report::Broken { cause: error.chain(), tuple });
     }
 
-    /// Counts tuples of earlier calls that failed, and makes dead letters of those that are given
-    /// up.
+    /// Counts tuples of earlier calls that failed, and sends those that are given up to the dead
+    /// letters.
     #[inline]
     pub(super) fn settle_late(&mut self) {
         if self.output.late_failures > 0 {
@@ -38,7 +39,8 @@ impl BoltTask {
         }
     }
 
-    /// Sends a tuple to the dead letters, or only counts it, if they come faster than can be kept.
+    /// Sends a tuple to the dead letters. If letters come too fast to be kept, the tuple is only
+    /// counted.
     pub(super) fn bury(&mut self, input: usize, batch: &Batch, at: usize, error: &Error) {
         let arity = self.inputs[input].fields.len();
         self.bury_values(input, &batch.values[at * arity..(at + 1) * arity], error);

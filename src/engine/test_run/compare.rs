@@ -1,4 +1,4 @@
-//! Rows that came, held against those that a test expects.
+//! Compares actual rows with those that a test expects.
 
 use serde_json::Value as Json;
 
@@ -8,63 +8,64 @@ use crate::topology::{
 };
 use crate::tuple::{Fields, to_json};
 
-/// The most rows that are looked at for one expectation. Beyond that only their number counts.
+/// The largest number of rows that are compared for one expectation. Beyond it only the number of
+/// rows is checked.
 const ROWS_COMPARED_MAX: usize = 10_000;
 
-/// The most differences of one expectation that are told; nobody reads more.
+/// The largest number of differences reported for one expectation.
 const DIFFERENCES_MAX: usize = 20;
 
-/// A row that came.
+/// An actual row.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     /// Its value.
     pub json: Json,
-    /// As it is shown, with its fields in their order.
+    /// The text of the row, with its fields in order.
     pub text: String,
 }
 
 impl Row {
-    /// A row of a value.
+    /// Creates a row from a value.
     pub(crate) fn of_json(json: Json) -> Self {
         let text = json.to_string();
         Self { json, text }
     }
 }
 
-/// One difference between what was expected and what came.
+/// A difference between the expectation and the actual result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// The place of the expectation.
     pub place: TestPlace,
     /// Its kind.
     pub kind: DifferenceKind,
-    /// The component that it is about; empty if it is about the run.
+    /// The component with the difference; empty for a difference of the run as a whole.
     pub of: String,
     /// The difference in a sentence.
     pub what: String,
     /// The row that was expected.
     pub expected: Option<String>,
-    /// The row that came, or the one that is nearest to what was expected.
+    /// The actual row, or the one nearest to the expected row.
     pub found: Option<String>,
-    /// The places in which the two differ.
+    /// The places in which the two rows differ.
     pub fields: Vec<FieldDifference>,
 }
 
 /// The kinds of differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DifferenceKind {
-    /// An expected row didn't come.
+    /// An expected row is missing.
     Missing,
-    /// A row came that isn't expected.
+    /// A row isn't expected.
     Unexpected,
-    /// Another number of rows came.
+    /// The number of rows is wrong.
     Count,
     /// The test couldn't be run to its end, or left dead letters.
     Run,
 }
 
 impl Difference {
-    /// A difference that is about the run as a whole.
+    /// Creates a difference of the run as a whole.
     pub fn of_run(place: TestPlace, what: String) -> Self {
         let kind = DifferenceKind::Run;
         let of = String::new();
@@ -72,7 +73,8 @@ impl Difference {
     }
 }
 
-/// The rows of a recorder. `fields` names those of an input, or says that it isn't meant.
+/// Returns the rows of a recorder. `fields` returns the fields of an input, or `None` if its rows
+/// don't belong to the expectation.
 pub(crate) fn rows_of(recorder: &Recorder, fields: impl Fn(usize) -> Option<Fields>) -> Vec<Row> {
     let mut rows = Vec::new();
     for (input, values) in recorder.tuples() {
@@ -80,14 +82,14 @@ pub(crate) fn rows_of(recorder: &Recorder, fields: impl Fn(usize) -> Option<Fiel
         let mut json = Vec::new();
         to_json(&fields, &values, &mut json);
         let text = String::from_utf8_lossy(&json).into_owned();
-        // Posts may have what a strict parser refuses, such as half of a surrogate pair.
+        // Posts may contain text that a strict parser refuses, such as half of a surrogate pair.
         let json = serde_json::from_str(&text).unwrap_or_else(|_| Json::from(text.as_str()));
         rows.push(Row { json, text });
     }
     rows
 }
 
-/// The differences between the rows that are expected of a component and those that came.
+/// Returns the differences between the expected and the actual rows of a component.
 pub(crate) fn compare(title: &str, expected: &ExpectedRows, rows: &[Row]) -> Vec<Difference> {
     let comparison = Comparison { title, expected, rows };
     let mut differences = match expected.kind {
@@ -213,14 +215,14 @@ fn rows(count: u64) -> String {
     format!("{count} row{}", if count == 1 { "" } else { "s" })
 }
 
-/// Which row belongs to which pattern.
+/// An assignment of rows to patterns.
 struct Matching {
     row_of_pattern: Vec<Option<usize>>,
     pattern_of_row: Vec<Option<usize>>,
 }
 
-/// Gives as many patterns as possible a row of their own. A pattern may match several rows and a
-/// row several patterns, so the first that fits may have to be given up again (augmenting paths).
+/// Assigns rows to as many patterns as possible, one to each. A pattern may match several rows and
+/// a row several patterns, so a row may later have to move to another pattern (augmenting paths).
 fn matching(patterns: &[ExpectedRow], rows: &[Row]) -> Matching {
     let mut found = Matching {
         row_of_pattern: vec![None; patterns.len()],
@@ -238,10 +240,10 @@ fn matching(patterns: &[ExpectedRow], rows: &[Row]) -> Matching {
 }
 
 impl Matching {
-    /// Finds a row for a pattern, where others may have to take another row for it. The search goes
-    /// in breadth, since a chain may be as long as the list.
+    /// Finds a row for a pattern; other patterns may have to change their rows. The search is
+    /// breadth-first, since a chain may be as long as the list.
     fn augment(&mut self, pattern: usize, candidates: &[Vec<usize>]) {
-        // For each row that was reached: the pattern from which.
+        // The pattern from which each row was reached.
         let mut reached: Vec<Option<usize>> = vec![None; self.pattern_of_row.len()];
         let mut waiting = std::collections::VecDeque::from([pattern]);
         while let Some(from) = waiting.pop_front() {
@@ -258,7 +260,7 @@ impl Matching {
         }
     }
 
-    /// Moves each pattern on the way from `pattern` to a free row by one row.
+    /// Moves each pattern on the path from `pattern` to a free row by one row.
     fn take(&mut self, mut row: usize, pattern: usize, reached: &[Option<usize>]) {
         while let Some(owner) = reached[row] {
             let given_up = self.row_of_pattern[owner].replace(row);
@@ -271,7 +273,7 @@ impl Matching {
     }
 }
 
-/// The position of the row that differs in the fewest places.
+/// Returns the position of the row that differs in the fewest places.
 fn nearest_row(pattern: &Pattern, rows: &[&Row]) -> Option<usize> {
     let differing = |row: &Row| pattern.differences(&row.json).len();
     let (position, _) = rows.iter().enumerate().min_by_key(|(_, row)| differing(row))?;
@@ -362,7 +364,8 @@ mod tests {
                 rows.iter().map(|(a, b)| Row::of_json(json!({"a": a, "b": b}))).collect();
             let matching = matching(&list, &found);
             let given = matching.row_of_pattern.iter().flatten().count();
-            // Exact patterns first, then those that leave `b` open, is the best here.
+            // In this test it is best to match exact patterns first, and then those that leave `b`
+            // open.
             let mut free = rows.clone();
             let mut best = 0;
             for exact in [true, false] {

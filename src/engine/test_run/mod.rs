@@ -1,6 +1,6 @@
-//! Runs a test of a topology file: the real engine with the real bolts, on a clock that only the
-//! test moves. Spouts send the posts of the test, and sinks keep what they get instead of writing
-//! it.
+//! Runs a test of a topology file, with the real engine and the real bolts, on a clock that only
+//! the test moves. Each spout is replaced by a source that sends the test's posts, each sink by a
+//! recorder.
 //!
 //! ```text
 //! steps ─▶ TestSource (each spout) ─▶ bolts ─▶ Recorder (each sink)
@@ -40,20 +40,21 @@ use source::TestSource;
 /// The id of the hidden sink that records streams. No file can name it.
 const RECORDER: &str = "_test";
 
-/// The time between two looks of a waiting test at whether the topology has ended.
+/// The interval at which a waiting test checks whether the topology has ended.
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
-/// The way in which tests are run.
+/// The options with which tests run.
 #[derive(Clone, Copy, Debug)]
 pub struct TestOptions {
     /// The longest time that a test may take on the real clock.
     pub timeout: Duration,
-    /// True if each bolt and sink has as many tasks as the file says. Otherwise it has one, so that
-    /// rows come in the same order each time.
+    /// True if each bolt and sink has as many tasks as in the file. Otherwise each has one task, so
+    /// that rows come in the same order in every run.
     pub keeps_parallelism: bool,
 }
 
-/// Runs one test, and returns in what it differs from what is expected: nothing if it passes.
+/// Runs one test, and returns the differences from its expectations; the list is empty if the test
+/// passes.
 ///
 /// # Errors
 /// If the topology can't be started.
@@ -91,11 +92,12 @@ pub fn run_test(
     rehearsal.topology.checkpoint = Checkpoint::Off;
     let streams = rehearsal.record_streams(&case.expected);
     let letters = Recorder::default();
-    // Nothing is written there: sinks and dead letters are recorded, and there are no checkpoints.
+    // No file is written to this path: sinks and dead letters are recorded, and there are no
+    // checkpoints.
     let mut run = RunOptions::new(Arc::new(MemoryStore::default()), PathBuf::new());
     run.clock = Arc::<ManualClock>::clone(&clock) as SharedClock;
     run.dead_letters = Some(Arc::new(letters.clone()));
-    // The test's own time doesn't pass, so this deadline is never reached.
+    // The test's clock stands still, so this deadline is never reached.
     run.drain_deadline = Duration::MAX / 4;
     let running = start(rehearsal.topology.clone(), run)?;
     if let Some(failed) = wait(&running, case, &sources_done, options.timeout) {
@@ -104,7 +106,7 @@ pub fn run_test(
     Ok(rehearsal.differences(case, &streams, &letters))
 }
 
-/// Waits for the end. Returns why there was none, or how it failed.
+/// Waits for the end. If the run failed or didn't end, returns the reason.
 fn wait(
     running: &Running,
     case: &TestCase,
@@ -114,7 +116,8 @@ fn wait(
     let real = SystemClock::shared();
     let is_over = || real.monotonic() >= timeout;
     if !case.ends {
-        // Each source says that it has sent everything; the channel closes when tasks are gone.
+        // Each source reports that it has sent everything. The channel closes when the tasks are
+        // gone.
         for _ in &case.inputs {
             while let Err(RecvTimeoutError::Timeout) = sources_done.recv_timeout(LOOKS_EVERY) {
                 if is_over() || running.wait(Duration::ZERO).is_some() {
@@ -144,7 +147,7 @@ fn wait(
     }
 }
 
-/// A topology that is made to be tested.
+/// A topology that is rewritten for a test.
 struct Rehearsal {
     topology: Topology,
     /// The recorder of each sink.
@@ -152,7 +155,7 @@ struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// Adds the hidden sink that gets a copy of each stream that is expected.
+    /// Adds the hidden sink that gets a copy of each stream with an expectation.
     fn record_streams(&mut self, expected: &[ExpectedStream]) -> Recorder {
         let recorder = Recorder::default();
         let mut inputs = Vec::new();
@@ -242,8 +245,8 @@ impl Rehearsal {
     }
 }
 
-/// The streams that are expected of components that aren't sinks, each once, in the order of the
-/// recorder's inputs.
+/// Returns the streams with expectations whose components aren't sinks, each once, in the order of
+/// the recorder's inputs.
 fn streams_of(expected: &[ExpectedStream]) -> Vec<(String, StreamId)> {
     let mut streams: Vec<(String, StreamId)> = Vec::new();
     for one in expected {
@@ -257,7 +260,7 @@ fn streams_of(expected: &[ExpectedStream]) -> Vec<(String, StreamId)> {
     streams
 }
 
-/// The dead letters, each as `{"component": …, "error": …}`.
+/// Returns the dead letters as rows `{"component": …, "error": …}`.
 fn letter_rows(letters: &Recorder) -> Vec<Row> {
     let mut rows = Vec::new();
     for row in rows_of(letters, |_| Some(Fields::new(["letter"]))) {

@@ -1,4 +1,4 @@
-//! A sink that keeps what it gets, in memory.
+//! Records the tuples that a sink gets, in memory.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,8 +8,8 @@ use crate::sink::{Sink, SinkConfig, SinkContext};
 use crate::tuple::{Fields, Tuple};
 use crate::value::Value;
 
-/// The most that one recorder keeps, in bytes. A test with more than this takes seconds to compare, and no person
-/// reads it.
+/// The largest number of bytes that a recorder keeps. Comparing more than this would take seconds,
+/// and no person reads that much.
 const RECORDED_BYTES_MAX: usize = 256 << 20;
 
 #[derive(Default)]
@@ -19,7 +19,7 @@ struct Recorded {
     is_full: bool,
 }
 
-/// Keeps all tuples, each with the input that it came by.
+/// A sink that keeps all tuples, each with the number of its input.
 #[derive(Clone, Default)]
 pub(crate) struct Recorder(Arc<Mutex<Recorded>>);
 
@@ -28,12 +28,12 @@ impl Recorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The tuples so far, in the order in which they came.
+    /// Returns the tuples so far, in the order of arrival.
     pub(crate) fn tuples(&self) -> Vec<(usize, Vec<Value>)> {
         self.lock().tuples.clone()
     }
 
-    /// True if more came than is kept.
+    /// Returns true if the limit was reached and some tuples weren't kept.
     pub(crate) fn is_full(&self) -> bool {
         self.lock().is_full
     }

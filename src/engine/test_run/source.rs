@@ -1,4 +1,4 @@
-//! The spout of a test: it sends the steps of the test in the place of a real source.
+//! The spout of a test: it sends the steps of the test in place of a real source.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,20 +20,20 @@ use crate::topology::{TestInput, TestPlace, TestStep, tuple_of_json};
 use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
 
-/// The largest file of a test; all of it is in memory while the test runs.
+/// The largest file of a test, all of which is in memory while the test runs.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
-/// The difference that stands for a file that can't be read.
+/// The difference that reports an unreadable file.
 type Unreadable = Box<Difference>;
 
-/// One thing that the spout does.
+/// One action of the spout.
 #[derive(Clone)]
 enum Step {
     Send(StreamId, Vec<Value>),
     Clock(time::OffsetDateTime),
 }
 
-/// Sends the steps of a test, on the streams of the spout whose place it takes.
+/// A source that sends the steps of a test, on the streams of the spout that it replaces.
 #[derive(Clone)]
 pub(crate) struct TestSource {
     streams: Streams,
@@ -41,12 +41,12 @@ pub(crate) struct TestSource {
     ends: bool,
     steps: Arc<[Step]>,
     clock: Arc<ManualClock>,
-    /// Told once everything is sent, and dropped with the task.
+    /// Gets a message once everything is sent, and is dropped with the task.
     done: Arc<Mutex<Option<Sender<()>>>>,
 }
 
 impl TestSource {
-    /// The source in the place of a spout.
+    /// Creates the source that replaces a spout.
     ///
     /// # Errors
     /// If a file of the test can't be read.
@@ -71,7 +71,7 @@ impl TestSource {
             idle_timeout: None,
             ..order
         });
-        // A spout that sends nothing has nothing to tell, and holds no time back.
+        // A spout that sends nothing reports nothing, and doesn't hold event time back.
         let done = (inputs_of_spout > 0).then(|| done.clone());
         Ok(Self {
             streams: spout.streams(),
@@ -147,7 +147,7 @@ fn send_post(
     Step::Send(stream.unwrap_or(routed), values)
 }
 
-/// A file that a test names.
+/// A reader of a file that a test names.
 struct FileLines<'a> {
     path: &'a Path,
     place: &'a TestPlace,
@@ -208,7 +208,8 @@ impl Spout for TestSpout {
                 Step::Send(stream, values) => {
                     out.push_to(*stream, values.iter().cloned());
                     out.emit(0, Cursor::At(number.to_string())).await?;
-                    // After each post, so that windows close at the same post in every run.
+                    // Event time is reported after each post, so that windows close at the same
+                    // post in every run.
                     out.tell_event_time(None);
                 }
                 Step::Clock(time) => {
@@ -218,7 +219,7 @@ impl Spout for TestSpout {
             }
         }
         if let Some(done) = self.done.take() {
-            // Whoever runs the test may have given up.
+            // The test may have given up waiting.
             let _ = done.send(());
         }
         if !self.source.ends {

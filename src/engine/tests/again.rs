@@ -1,4 +1,4 @@
-//! Dead letters that are sent again: each once, to the input that refused it.
+//! Tests of sending dead letters again: each once, to the input that refused it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::topology::{Checkpoint, Topology};
 use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::Value;
 
-/// What outlives each run.
+/// The store and the folders that outlive each run.
 struct Home {
     store: Arc<MemoryStore>,
     state: tempfile::TempDir,
@@ -38,12 +38,12 @@ impl Home {
         RunOptions::new(Arc::<MemoryStore>::clone(&self.store), self.state.path())
     }
 
-    /// An ordinary run.
+    /// Runs a topology in the ordinary way.
     fn run(&self, topology: Builder) -> Exit {
         start(topology.0, self.options()).unwrap().wait(PATIENCE).unwrap()
     }
 
-    /// A run that sends dead letters again: how it ended, what it found, and how many it sent.
+    /// Sends dead letters again. Returns the exit, the letters found, and the number sent.
     fn again(&self, topology: Builder) -> (Exit, Again) {
         let again = send_dead_letters(topology.0, self.options()).unwrap();
         (again.running.wait(PATIENCE).unwrap(), again)
@@ -62,7 +62,8 @@ fn letters(state: &Path) -> String {
     String::from_utf8(letters).unwrap()
 }
 
-/// Refuses what the function names, and passes the rest on.
+/// Returns a bolt that refuses numbers for which the function returns true, and passes the others
+/// on.
 fn refusing(refuses: impl Fn(i64) -> bool + Send + Sync + 'static) -> Does {
     does(move |_, tuple, out| {
         let number = tuple.value(0).as_int().unwrap();
@@ -71,7 +72,7 @@ fn refusing(refuses: impl Fn(i64) -> bool + Send + Sync + 'static) -> Does {
     })
 }
 
-/// Two sources that a bolt tells from each other, and a sink.
+/// Returns two sources, a bolt that tells them apart, and a sink.
 fn pair(bolt: Does, sink: &Collect) -> Builder {
     pair_to(100, bolt, sink)
 }
@@ -84,7 +85,7 @@ fn pair_to(last: i64, bolt: Does, sink: &Collect) -> Builder {
         .sink("out", 2, sink.clone(), &[shuffle("mid")])
 }
 
-/// What was collected by each input, sorted.
+/// Returns the numbers collected from each input, sorted.
 fn by_input(visible: &[Vec<Value>], input: i64) -> Vec<i64> {
     let of = visible.iter().filter(|tuple| tuple[1] == Value::Int(input));
     let mut numbers: Vec<_> = of.map(|tuple| tuple[0].as_int().unwrap()).collect();
@@ -135,7 +136,7 @@ fn a_failure_and_a_panic_in_the_middle_send_nothing_twice() {
     assert_eq!(home.run(one(refusing(|_| true), 7)), Exit::Finished);
     assert_eq!((numbers(&collected).len(), home.letters()), (0, 2_000));
 
-    // Each run but the last one fails, after something of it may have come into a checkpoint.
+    // Each run but the last fails, possibly after some of its work has become part of a checkpoint.
     let mut sent = 0;
     for fails_after in [400, 900, usize::MAX] {
         let (seen, panicked) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -203,7 +204,7 @@ fn what_can_not_be_sent_is_named_and_stays() {
     let sources = || Builder::new().spout("left", 1, count_to(1)).spout("right", 1, count_to(1));
     let (exit, again) = home.again(sources().sink("out", 1, sink.clone(), &[shuffle("left")]));
     assert_eq!((exit, again.letters, again.sent()), (Exit::Finished, 0, 0));
-    assert_eq!(again.left, ["4 dead letters of \"mid\" stay: there is no such component any more"]);
+    assert_eq!(again.left, ["4 dead letters of \"mid\" stay: there is no such component now"]);
 
     let other = |grouping| {
         sources().bolt("mid", 2, refusing(|_| false), &[("left", grouping)]).sink(
@@ -247,12 +248,11 @@ fn without_checkpoints_it_is_refused() {
     assert!(why.contains("`checkpoint: Off`"), "{why}");
 }
 
-/// Letters of the bolt "count", in the lake of dead letters as somebody may have left them there.
+/// Writes letters of the bolt "count" into the lake of dead letters.
 fn leave_letters(home: &Home, tuples: &[&str]) {
     let letter = |tuple: &&str| {
-        format!(
-            r#"{{"dead":{{"component":"count","error":"no","time":"","from":"in","tuple":{tuple}}}}}"#
-        )
+        let reason = r#""component":"count","error":"no","time":"""#;
+        format!(r#"{{"dead":{{{reason},"from":"in","tuple":{tuple}}}}}"#)
     };
     let letters: Vec<_> = tuples.iter().map(letter).collect();
     let partition =
@@ -339,7 +339,7 @@ fn it_goes_on_behind_the_cursor_of_an_earlier_run() {
     assert_eq!(numbers(&collected), [7]);
 }
 
-/// Counts what it got, and says how much that was when its input has ended.
+/// A bolt that counts its tuples, and emits the count when its input has ended.
 struct Holds;
 
 impl BoltConfig for Holds {
@@ -383,7 +383,7 @@ fn what_bolts_hold_back_is_given_out_only_after_the_end_of_the_sources() {
     assert_eq!(numbers(&collected), [0, 20]);
 }
 
-/// All kinds of values, of which a sink refuses every tuple the first time.
+/// A source of all kinds of values. A sink refuses every tuple the first time.
 struct Odd;
 
 fn odd_values() -> Vec<Vec<Value>> {
@@ -437,7 +437,8 @@ fn values_of_all_types_arrive_as_they_were() {
     assert_eq!(arrived, odd_values());
 }
 
-/// Refuses to read raw numbers unless they are below a bound, as a source would after a change.
+/// A source that refuses raw numbers from a bound on. Raising the bound stands for a corrected
+/// source.
 #[derive(Clone)]
 struct RawNumbers {
     below: i64,

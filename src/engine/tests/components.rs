@@ -16,7 +16,7 @@ use crate::spout::{Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, StreamId, Streams, Tuple};
 use crate::value::Value;
 
-/// The numbers from 0 on, shared out over splits; `endless` goes on until it is stopped.
+/// The numbers from 0 on, divided over splits. With `endless` the source runs until it is stopped.
 #[derive(Clone)]
 pub(crate) struct Numbers {
     pub count: i64,
@@ -67,7 +67,7 @@ impl Spout for Numbers {
     }
 }
 
-/// A spout that does what a function says.
+/// A spout that runs a function.
 pub(crate) struct Scripted<F>(pub F);
 
 impl<F, S> SpoutConfig for Scripted<F>
@@ -88,11 +88,11 @@ where
     }
 }
 
-/// What a bolt does with a tuple and where it emits.
+/// The function of a bolt: it takes a tuple and emits.
 type Execute = dyn Fn(usize, Tuple<'_>, &mut Output) -> Result<()> + Send + Sync;
 
-/// A bolt that does what a function says; the first argument is the number of the instance, from 0,
-/// in the order in which they are made.
+/// A bolt that runs a function. The first argument is the number of the instance, from 0, in the
+/// order of creation.
 #[derive(Clone)]
 pub(crate) struct Does {
     execute: Arc<Execute>,
@@ -112,7 +112,7 @@ pub(crate) fn does(
     }
 }
 
-/// Passes a number on, and says which task did.
+/// Passes a number on together with the number of the task.
 pub(crate) fn forward() -> Does {
     does(|task, tuple, out| {
         out.emit([tuple.value(0).clone(), Value::Int(task as i64)]);
@@ -153,8 +153,8 @@ impl Bolt for DoesBolt {
     }
 }
 
-/// A two-phase sink in memory: tuples become visible by a commit of the epoch they were promised
-/// in.
+/// A two-phase sink in memory: tuples become visible when the epoch in which they were promised is
+/// committed.
 #[derive(Clone)]
 pub(crate) struct Collect {
     pub collected: Collected,
@@ -162,7 +162,7 @@ pub(crate) struct Collect {
     pub blocks: bool,
 }
 
-/// What a [`Collect`] made visible.
+/// The tuples that a [`Collect`] has made visible.
 #[derive(Clone, Default)]
 pub(crate) struct Collected {
     visible: Arc<Mutex<Vec<Vec<Value>>>>,
@@ -246,7 +246,7 @@ impl Sink for CollectSink {
         Box::new(move || {
             collected.commits.fetch_add(1, Ordering::Relaxed);
             for promise in &promises {
-                // A commit that is repeated finds nothing to do.
+                // A repeated commit has nothing left to do.
                 if let Some(tuples) = collected.prepared.lock().unwrap().remove(&promise.segment) {
                     if tuples.len() as u64 != promise.posts {
                         return Err(Error::fatal("a promise isn't kept"));
@@ -259,7 +259,7 @@ impl Sink for CollectSink {
     }
 }
 
-/// A gate that a test opens: whoever passes it waits until then.
+/// A gate that a test opens; threads that pass it wait until then.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -275,7 +275,7 @@ impl Gate {
     }
 }
 
-/// The stream of a declared name.
+/// Returns the stream with this number in the order of declaration.
 pub(crate) fn stream(number: usize) -> StreamId {
     StreamId(number)
 }

@@ -1,5 +1,5 @@
-//! The wider contracts: a sink that gathers, refuses and forgets; a bolt whose answers come from a
-//! thread of its own.
+//! Tests of the wider contracts: a sink that gathers, refuses and forgets; a bolt whose answers
+//! come from its own thread.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,7 +26,7 @@ use crate::topology::Checkpoint;
 use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::Value;
 
-/// A database in memory: rows by segment, and what it refused of each.
+/// A database in memory: rows by segment, and the refused rows of each segment.
 #[derive(Default)]
 struct Database {
     rows: Vec<i64>,
@@ -36,8 +36,8 @@ struct Database {
     commits: usize,
 }
 
-/// A sink of rows, which loads at most two segments with each commit, says so for one of them only,
-/// and refuses some rows.
+/// A sink of rows, which loads at most two segments with each commit, reports only one of them as
+/// delivered, and refuses some rows.
 #[derive(Clone, Default)]
 struct Warehouse(Arc<Mutex<Database>>);
 
@@ -160,7 +160,7 @@ impl Database {
     }
 }
 
-/// The numbers of the dead letters in a state folder, sorted.
+/// Returns the numbers in the dead letters of a state folder, sorted.
 fn letters(state: &Path) -> Vec<i64> {
     let mut posts = Vec::new();
     crate::lake::replay(&state.join("_dead").display().to_string(), &mut posts).unwrap();
@@ -183,7 +183,7 @@ fn a_sink_that_gathers_and_refuses_has_each_row_once_and_a_letter_for_each_other
     let panics = Arc::new(AtomicUsize::new(0));
     let pass = does(move |_, tuple, out| {
         let row = tuple.value(0).as_int().unwrap();
-        // Goes back to the newest checkpoint now and then, wherever commits are.
+        // Tasks go back to the newest checkpoint now and then, at any point of a commit.
         assert!(
             row % 1_500 != 1_499 || panics.fetch_add(1, Ordering::Relaxed) > 2,
             "a fault at {row}"
@@ -211,10 +211,10 @@ fn a_sink_that_gathers_and_refuses_has_each_row_once_and_a_letter_for_each_other
     assert_eq!(left, 0, "what is delivered leaves no file in {}", outbox.display());
 }
 
-/// A bolt that has a thread of its own answer each tuple.
+/// A bolt whose own thread answers each tuple.
 #[derive(Clone)]
 struct Asks {
-    /// The thread answers nothing before it is open.
+    /// The thread answers nothing before the gate is open.
     gate: Gate,
 }
 
@@ -299,7 +299,7 @@ fn answers_that_come_from_elsewhere_are_emitted_before_the_barrier_that_they_bel
     assert_eq!(numbers(&collected), (0..3_000).collect::<Vec<_>>());
 }
 
-/// Emits one tuple, and then waits for ever.
+/// A source that emits one tuple, and then waits for ever.
 struct EmitsOnce;
 
 #[async_trait(?Send)]

@@ -1,5 +1,5 @@
-//! Event time through the whole engine: windows that close by watermarks hold exactly what belongs
-//! to them, whatever goes wrong on the way.
+//! Tests of event time through the whole engine: windows that close by watermarks contain exactly
+//! the right tuples, whatever fails.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -24,14 +24,14 @@ use crate::value::Value;
 /// The length of a window, in milliseconds of event time.
 const WINDOW_MS: i64 = 100;
 
-/// How many numbers of a split may come before a smaller one.
+/// The number of positions by which numbers of a split may be out of order.
 const DISORDER: i64 = 20;
 
 /// Numbers whose event time is the number itself, in milliseconds. The splits are read in turn, and
-/// each chunk of a split backwards.
+/// each chunk of a split is read backwards.
 #[derive(Clone)]
 struct Timed {
-    /// The numbers of each split; endless if there are none.
+    /// The count of numbers in each split; endless if 0.
     count: i64,
     splits: usize,
     idle_timeout: Option<Duration>,
@@ -90,7 +90,7 @@ impl Spout for Timed {
     }
 }
 
-/// Counts numbers by their remainder and their window, and emits `[remainder, window, count]` when
+/// A bolt that counts numbers by remainder and window, and emits `[remainder, window, count]` when
 /// a window closes.
 #[derive(Clone, Default)]
 struct Tumble {
@@ -165,7 +165,7 @@ impl Bolt for TumbleTask {
     }
 }
 
-/// Numbers by their remainder, in windows.
+/// Builds a topology that counts numbers by their remainder, in windows.
 fn windows(
     source: impl SpoutConfig + 'static,
     tasks: u16,
@@ -192,7 +192,7 @@ fn windows(
     (topology, collected)
 }
 
-/// What was collected, sorted; it must name no window twice.
+/// Returns the collected rows, sorted, and checks that no window occurs twice.
 fn rows(collected: &Collected) -> Vec<[i64; 3]> {
     let mut rows = Vec::new();
     for tuple in collected.visible() {
@@ -206,7 +206,7 @@ fn rows(collected: &Collected) -> Vec<[i64; 3]> {
     rows
 }
 
-/// What the windows of the numbers below `count`, each read from so many splits, hold.
+/// Returns the expected rows for the numbers below `count`, each read from this many splits.
 fn expected(count: i64, splits: i64) -> Vec<[i64; 3]> {
     let mut rows = Vec::new();
     for remainder in 0..7 {
@@ -244,7 +244,7 @@ fn windows_are_exact_for_any_parallelism_with_panics_and_without() {
 
 #[test]
 fn what_the_generator_makes_is_never_late_for_its_windows() {
-    /// Counts posts that are older than the watermark, and the watermarks.
+    /// A bolt that counts watermarks, and posts that are older than the last watermark.
     #[derive(Clone, Default)]
     struct Watches(Tumble);
 
@@ -304,7 +304,8 @@ fn what_the_generator_makes_is_never_late_for_its_windows() {
     }
 }
 
-/// Holds numbers back until its source has ended, and then fails at the barrier for a moment.
+/// A bolt that holds numbers back until its source has ended, and then fails temporarily at the
+/// barrier.
 #[derive(Clone, Default)]
 struct Hoards(Arc<AtomicUsize>);
 
@@ -379,7 +380,7 @@ fn a_bolt_learns_first_how_far_event_time_had_come() {
     let time = saved.watermarks["windows"];
     assert!(time >= EventTime::from_unix_millis(3 * WINDOW_MS));
     assert_eq!(saved.split_times.len(), 1);
-    // No tuple comes in the second run, and so no watermark of it.
+    // The second run has no tuples and so no watermark of its own.
     let tumble = Tumble::default();
     let silent = Timed { count: 1, splits: 1, idle_timeout: None };
     let (topology, _) = windows(silent, 1, &tumble, 0);

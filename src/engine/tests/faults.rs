@@ -1,4 +1,4 @@
-//! Errors, panics and hangs of components.
+//! Tests of errors, panics and hangs of components.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,7 +69,7 @@ fn dead_letters_of_a_bolt_that_come_too_fast_are_counted_and_not_kept() {
     let running = start(topology, options).unwrap();
     assert_eq!(running.wait(PATIENCE), Some(Exit::Finished));
     let mid = &running.status().components[1];
-    // A letter has some 150 bytes.
+    // A letter has about 150 bytes.
     let kept = mid.dead_letters - mid.letters_dropped;
     assert_eq!((mid.failed, mid.dead_letters), (100, 100));
     assert!((1..=20).contains(&kept), "{kept}");
@@ -88,7 +88,7 @@ fn dead_letters_of_a_bolt_that_come_too_fast_are_counted_and_not_kept() {
     assert_eq!(text.matches("\"component\":\"mid\"").count() as u64, kept, "{text}");
 }
 
-/// The content of all files below a folder.
+/// Returns the content of all files below a folder.
 fn files_below(folder: &Path) -> String {
     let mut text = String::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -1,4 +1,4 @@
-//! Tuples get where they should, each once, whatever the batches, tasks and groupings.
+//! Tests that each tuple arrives where it should, once, for any batches, tasks and groupings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +65,7 @@ fn a_diamond_of_streams_keeps_its_barriers_aligned() {
     assert_eq!(numbers(&collected), twice);
 }
 
-/// Which tasks of "mid" got which numbers.
+/// Returns the tasks of "mid" that got each number.
 fn tasks_of(grouping: Grouping, hint: u16, count: i64) -> BTreeMap<i64, BTreeSet<i64>> {
     let (sink, collected) = collector();
     let exit = Builder::new()

@@ -1,4 +1,4 @@
-//! A replay in the place of a source that has several streams, and topics.
+//! Tests of a replay that replaces a source with several streams and topics.
 
 use std::fs;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::spout::{Route, Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
 
-/// A source of notes that can't be reached: deleted ones have a stream of their own.
+/// A source of notes that can't be reached. Deleted notes have a stream of their own.
 struct Notes;
 
 impl SpoutConfig for Notes {

@@ -1,4 +1,4 @@
-//! The engine, whole, on small components whose every step can be seen.
+//! Tests of the whole engine, on small components whose every step is visible.
 
 mod again;
 mod components;
@@ -29,10 +29,10 @@ use crate::spout::SpoutConfig;
 use crate::topology::{Checkpoint, ComponentSpec, InputSpec, OnError, Restarts, Topology};
 use crate::tuple::Streams;
 
-/// How long a test waits for something that must happen before it calls that a failure.
+/// The time that a test waits for an event before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A topology that is put together piece by piece, each component behind its inputs.
+/// A builder of topologies; each component is added after its inputs.
 struct Builder(Topology);
 
 impl Builder {
@@ -146,7 +146,7 @@ impl Builder {
 
 struct Started {
     running: Arc<Running>,
-    /// Removed when the test ends.
+    /// Deleted when the test ends.
     _state: tempfile::TempDir,
 }
 
@@ -157,7 +157,7 @@ impl Started {
             .unwrap_or_else(|| panic!("it hangs: {:#?}", self.running.status()))
     }
 
-    /// Waits until something holds of the topology; it must come to hold.
+    /// Waits until a condition on the topology holds, and fails if it doesn't in time.
     fn until(&self, what: &str, holds: impl Fn(&Running) -> bool) {
         let begun = std::time::Instant::now();
         while !holds(&self.running) {
@@ -175,7 +175,7 @@ fn shuffle(from: &str) -> (&str, Grouping) {
     (from, Grouping::Shuffle)
 }
 
-/// All numbers that were collected, sorted.
+/// Returns all collected numbers, sorted.
 fn numbers(collected: &Collected) -> Vec<i64> {
     let mut numbers: Vec<_> =
         collected.visible().iter().map(|tuple| tuple[0].as_int().unwrap()).collect();

@@ -1,5 +1,5 @@
-//! Back to the newest checkpoint: after panics, after a failed run, and with other numbers of
-//! tasks.
+//! Tests of going back to the newest checkpoint: after panics, after a failed run, and with other
+//! numbers of tasks.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -15,13 +15,13 @@ use crate::flow::Grouping;
 use crate::topology::OnError;
 use crate::value::Value;
 
-/// The counting bolt, which takes the first field as its key.
+/// Returns the counting bolt, with the first field as its key.
 fn count() -> Count {
     let text = "Count(fields: [\"n\"])";
     crate::registry::ron_options().from_str(text).unwrap()
 }
 
-/// Passes numbers on modulo 7, and fails as `fault` says.
+/// Passes numbers on modulo 7, and fails when `fault` does.
 fn modulo(fault: impl Fn(i64) -> Result<(), Error> + Send + Sync + 'static) -> Does {
     does(move |_, tuple, out| {
         let number = tuple.value(0).as_int().unwrap();
@@ -31,8 +31,8 @@ fn modulo(fault: impl Fn(i64) -> Result<(), Error> + Send + Sync + 'static) -> D
     })
 }
 
-/// How often each value was counted in the end, from what the counting bolt emitted: it emits each
-/// count once, so that the sum tells of losses and repetitions alike.
+/// Returns the counts of each value that the counting bolt emitted. Each count is emitted once, so
+/// that a loss and a repetition both show.
 fn counts(visible: &[Vec<Value>]) -> BTreeMap<i64, Vec<i64>> {
     let mut counts: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for tuple in visible {
@@ -42,14 +42,14 @@ fn counts(visible: &[Vec<Value>]) -> BTreeMap<i64, Vec<i64>> {
     counts
 }
 
-/// What [`counts`] must be if the numbers to `last` were counted once each.
+/// Returns the expected [`counts`] if each number up to `last` was counted once.
 fn counted_once(last: i64) -> BTreeMap<i64, Vec<i64>> {
     let of =
         |rest: i64| (1..=(0..last).filter(|number| number % 7 == rest).count() as i64).collect();
     (0..7).map(|rest| (rest, of(rest))).collect()
 }
 
-/// Numbers, modulo 7, counted by key.
+/// Builds a topology that takes numbers modulo 7 and counts them by key.
 fn counting(last: i64, tasks: u16, fault: Does) -> (Builder, super::Collected) {
     let (sink, collected) = collect();
     let topology = Builder::new()
@@ -110,7 +110,7 @@ fn a_tuple_that_panics_again_and_again_goes_to_the_dead_letters_and_counts_once(
     let letters = String::from_utf8(letters).unwrap();
     assert_eq!(letters.lines().count(), 4);
     assert!(
-        letters.lines().all(|letter| letter.contains("panicked on it again and again")),
+        letters.lines().all(|letter| letter.contains("panicked on this tuple repeatedly")),
         "{letters}"
     );
 }
@@ -119,7 +119,8 @@ fn a_tuple_that_panics_again_and_again_goes_to_the_dead_letters_and_counts_once(
 fn a_run_that_failed_goes_on_where_its_newest_checkpoint_is_with_any_number_of_tasks() {
     let store = Arc::new(MemoryStore::default());
     let mut all = Vec::new();
-    // Each run fails at a later number than the one before, whatever is read again.
+    // Each run fails at a later number than the one before, even though some numbers are read
+    // again.
     for (tasks, fails_at) in [(1, 300), (3, 900), (2, 1_500), (8, i64::MAX)] {
         let fault = modulo(move |number| match number {
             number if number >= fails_at => Err(Error::fatal("no more")),
@@ -130,8 +131,8 @@ fn a_run_that_failed_goes_on_where_its_newest_checkpoint_is_with_any_number_of_t
         assert_eq!(exit == Exit::Finished, fails_at == i64::MAX, "{exit:?}");
         all.push(collected);
     }
-    // What a failed run promised was delivered by the next one, but this sink's memory is its own:
-    // so only the state is compared. Every number was counted once.
+    // The next run delivers the promises of a failed run, but this sink's memory is its own, so
+    // only the state is compared. Every number was counted once.
     let mut counted = 0;
     store
         .restore("count", 0..1024, &mut |_, value| {
@@ -262,7 +263,7 @@ fn a_state_whose_components_changed_is_refused_unless_it_is_dropped() {
     };
     let why = start(&[]).unwrap_err();
     assert!(
-        why.contains("component \"count\": there is no Test \"count\" any more; to go on without"),
+        why.contains("component \"count\": the topology has no Test \"count\" now; to discard"),
         "{why}"
     );
     assert!(start(&["cuont"]).unwrap_err().contains("no state of \"cuont\" to drop"));
@@ -285,7 +286,7 @@ fn many_rebalances_under_load_lose_nothing_and_repeat_nothing() {
     for round in 0..rebalances {
         let before = started.running.status().components[0].emitted;
         started.until("numbers flow", |running| running.status().components[0].emitted > before);
-        // One component, or several at once, up and down.
+        // One component or several at once are scaled up and down.
         let ids = ["in", "modulo", "count", "out"];
         let chosen =
             ids.iter().enumerate().filter(|(at, _)| (round + 1) >> at & 1 == 1 || round % 4 == *at);

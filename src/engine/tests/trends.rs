@@ -1,5 +1,5 @@
-//! Trends and windows through the whole engine: the same rows with any number of tasks, after
-//! panics, and over rebalances.
+//! Tests of trends and windows through the whole engine: the rows are the same with any number of
+//! tasks, after panics, and across rebalances.
 
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,13 +24,13 @@ use crate::value::Value;
 /// The milliseconds of event time between two posts of a split.
 const STEP_MS: i64 = 100;
 
-/// The posts of a chunk, which come backwards.
+/// The number of posts of a chunk, which are emitted backwards.
 const CHUNK: i64 = 20;
 
 const SPLITS: i64 = 4;
 
-/// Posts of four splits with a key each, of which one bursts from time to time. On `default` the
-/// posts, on `keys` their keys.
+/// A source of posts in four splits with a key each, of which one bursts from time to time. The
+/// stream `default` has the posts, `keys` their keys.
 #[derive(Clone)]
 struct Posts {
     /// The number of posts of each split; endless if 0.
@@ -103,7 +103,7 @@ fn push(number: i64, split: i64, out: &mut SpoutOutput) {
     out.push_to(StreamId(1), ["hashtag".into(), key.into(), post, author]);
 }
 
-/// Panics a few times, and passes everything on.
+/// Returns a bolt that panics a few times, and passes everything on.
 fn unsteady(panics: usize, fields: &[&str]) -> super::components::Does {
     let left = AtomicUsize::new(panics);
     let seen = AtomicUsize::new(0);
@@ -124,7 +124,8 @@ const KEYS: [&str; 4] = ["key_type", "key", "post_id", "author_id"];
 fn topology(count: i64, tasks: u16, panics: usize) -> (Builder, [Collected; 2]) {
     let trends: Trends = ron_options()
         .from_str(
-            "(bucket: \"1s\", min_count: 8, min_authors: 5, warm_up: 10, half_life: 20, freeze: 20)",
+            "(bucket: \"1s\", min_count: 8, min_authors: 5, warm_up: 10, half_life: 20, \
+             freeze: 20)",
         )
         .unwrap();
     let window: Window = ron_options()
@@ -186,7 +187,7 @@ fn a_rebalance_changes_no_trend_and_no_window() {
     started.until("a trend is over", |_| trends.visible().len() > before + 8);
     started.running.stop();
     assert_eq!(started.end(), Exit::Finished);
-    // The same posts in one run without a rebalance give these rows first.
+    // One run over the same posts without a rebalance gives the expected rows.
     let found = [sorted(&trends), sorted(&windows)];
     let newest = collected_end(&windows);
     let posts = newest / STEP_MS + CHUNK;
@@ -198,7 +199,7 @@ fn a_rebalance_changes_no_trend_and_no_window() {
         let mut expected: Vec<String> = Vec::new();
         for values in all.visible() {
             let ends = values.iter().filter_map(Value::as_text).filter(|text| text.ends_with('Z'));
-            // The end of a window, and the beginning of a trend's bucket.
+            // Trends report the beginning of a bucket, windows their end.
             let is_trend = values.len() > 6;
             let is_within = match ends.collect::<Vec<_>>()[..] {
                 [start, ..] if is_trend => start < until.as_str(),
@@ -214,7 +215,7 @@ fn a_rebalance_changes_no_trend_and_no_window() {
     }
 }
 
-/// The end of the last window, in milliseconds of event time.
+/// Returns the end of the last window, in milliseconds of event time.
 fn collected_end(windows: &Collected) -> i64 {
     let rows = windows.visible();
     let last = rows.iter().filter_map(|values| values[3].as_text()).max().unwrap();

@@ -1,5 +1,6 @@
-//! RON with places: the `ron` crate stops at the first error and forgets where values stood, so the
-//! loader reads the text into a tree of its own. A test holds the two to the same syntax.
+//! Parses RON and keeps the place of each value. The `ron` crate stops at the first error and
+//! forgets places, so the loader reads the text into a tree of its own. A test checks that both
+//! accept the same syntax.
 
 mod parse;
 mod scan;
@@ -8,10 +9,10 @@ pub(super) use parse::parse;
 
 use super::source::Span;
 
-/// Nesting deeper than this is refused, so that no later walk over the tree can use up the stack.
+/// The deepest nesting that is accepted, so that no later walk over the tree overflows the stack.
 pub(super) const DEPTH_MAX: usize = 128;
 
-/// Why a text isn't RON.
+/// An error that says why a text isn't RON.
 #[derive(Debug)]
 pub(super) struct SyntaxError {
     pub start: usize,
@@ -19,28 +20,28 @@ pub(super) struct SyntaxError {
     pub what: String,
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub span: Span,
     pub kind: Kind,
 }
 
-/// An identifier and where it stands.
+/// An identifier and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Name {
     pub text: String,
     pub span: Span,
 }
 
-/// `name: value`.
+/// A field: `name: value`.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     pub name: Name,
     pub value: Node,
 }
 
-/// What a value is. Numbers and the like keep their spelling only, in the span.
+/// The kind of a value. Numbers and other literals keep only their span, which has their spelling.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Text(String),
@@ -65,7 +66,7 @@ pub(super) enum Kind {
 }
 
 impl Node {
-    /// The text, if this is text.
+    /// Returns the text, if the value is text.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Text(text) => Some(text),
@@ -73,7 +74,7 @@ impl Node {
         }
     }
 
-    /// The name in front of the parentheses, or the bare name.
+    /// Returns the name in front of the parentheses, or the bare name.
     pub(crate) fn name(&self) -> Option<&Name> {
         match &self.kind {
             Kind::Name(name) => Some(name),
@@ -82,13 +83,13 @@ impl Node {
         }
     }
 
-    /// What to mark when the value as a whole is wrong: its name, or all of it.
+    /// Returns the span to mark if the value as a whole is wrong: its name, or the whole value.
     pub(crate) fn head(&self) -> Span {
         self.name().map_or(self.span, |name| name.span)
     }
 
-    /// The named fields: those of a struct, and none of `Name()` and `Name`. A list, positional
-    /// values and the like have no answer.
+    /// Returns the fields of a struct; an empty list for `Name()` and `Name`; `None` for lists,
+    /// positional values and literals.
     pub(crate) fn fields(&self) -> Option<&[Field]> {
         match &self.kind {
             Kind::Struct { fields, .. } => Some(fields),
@@ -98,7 +99,7 @@ impl Node {
         }
     }
 
-    /// What this is, for "expected …, found …".
+    /// Describes the value for "expected …, found …".
     pub(crate) fn describe(&self) -> String {
         match &self.kind {
             Kind::Text(_) => "text".into(),

@@ -1,11 +1,11 @@
-//! From text to tree.
+//! Parses text into a tree.
 
 use super::scan::Scanner;
 use super::{DEPTH_MAX, Field, Kind, Name, Node, SyntaxError};
 use crate::topology::source::Span;
 
-/// Reads the value that a text consists of. `text` is the end of the source that `whole` spans:
-/// what stands before it (the path of a `--set`) is left alone.
+/// Parses a text that consists of one value. `text` is the end of the source that `whole` spans:
+/// text before it (the path of a `--set`) is ignored.
 pub(in crate::topology) fn parse(text: &str, whole: Span) -> Result<Node, SyntaxError> {
     let before = whole.end as usize - text.len();
     let mut parser = Parser { scan: Scanner::new(text), whole, before, depth: 0 };
@@ -37,12 +37,12 @@ impl Parser<'_> {
         Ok(node)
     }
 
-    /// From a byte up to here.
+    /// Returns the span from `start` to the current position.
     fn span(&self, start: usize) -> Span {
         self.whole.at(self.before + start, self.before + self.scan.at)
     }
 
-    /// `#![enable(…)]` lines, of which none is needed.
+    /// Skips `#![enable(…)]` lines, whose extensions the loader doesn't need.
     fn attributes(&mut self) -> Parsed<()> {
         self.scan.skip_blanks()?;
         while self.scan.peek() == Some('#') {
@@ -101,7 +101,8 @@ impl Parser<'_> {
         Ok(Node { span: self.span(start), kind })
     }
 
-    /// A bare name, a named struct or tuple, or one of the names that are literals.
+    /// Parses the rest of a value that begins with a name: a bare name, a named struct or tuple, or
+    /// a literal such as `true`.
     fn behind_name(&mut self, name: Name) -> Parsed<Kind> {
         match name.text.as_str() {
             "true" | "false" => return Ok(Kind::Bool),
@@ -198,7 +199,8 @@ impl Parser<'_> {
         Err(self.scan.error(format!("expected `:`, found {found}{hint}")))
     }
 
-    /// Something stands behind an item that is neither a comma nor the end.
+    /// Returns the error about an item that is followed neither by a comma nor by the closing
+    /// bracket.
     fn not_separated(&self, opened: usize, close: &str) -> SyntaxError {
         let found = self.scan.found();
         let in_parentheses = close == ")";
@@ -221,8 +223,8 @@ impl Parser<'_> {
         self.scan.error(what)
     }
 
-    /// Items with commas between them, and maybe one behind the last, up to behind the closing
-    /// bracket.
+    /// Parses items separated by commas, with an optional trailing comma, up to and including the
+    /// closing bracket.
     fn separated<T>(
         &mut self,
         opened: usize,

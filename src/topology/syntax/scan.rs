@@ -1,11 +1,12 @@
-//! Blanks, comments, names and literals. How far a literal goes is found here; whether it is a good
-//! one, and what it says, is left to `ron`, so that there are not two opinions.
+//! Scans blanks, comments, names and literals. This module only finds the end of a literal. `ron`
+//! decides whether the literal is valid and which value it has, so that these rules are implemented
+//! only once.
 
 use unicode_ident::{is_xid_continue, is_xid_start};
 
 use super::{Kind, SyntaxError};
 
-/// A place in a text.
+/// A position in a text.
 pub(super) struct Scanner<'s> {
     text: &'s str,
     pub at: usize,
@@ -32,7 +33,7 @@ fn is_number_start(c: char) -> bool {
 }
 
 impl<'s> Scanner<'s> {
-    /// The beginning of a text; a byte order mark is passed over.
+    /// Starts at the beginning of a text; skips a byte order mark.
     pub(crate) fn new(text: &'s str) -> Self {
         Self { text, at: if text.starts_with('\u{FEFF}') { '\u{FEFF}'.len_utf8() } else { 0 } }
     }
@@ -45,21 +46,21 @@ impl<'s> Scanner<'s> {
         self.rest().chars().next()
     }
 
-    /// Passes over a piece of text if it stands here.
+    /// Skips `piece` if the text continues with it.
     pub(crate) fn eat(&mut self, piece: &str) -> bool {
         let here = self.rest().starts_with(piece);
         self.at += if here { piece.len() } else { 0 };
         here
     }
 
-    /// The line and the column of a byte, from 1, in characters.
+    /// Returns the line and the column of a byte, both from 1, the column in characters.
     pub(crate) fn line_and_column(&self, at: usize) -> (usize, usize) {
         let before = &self.text[..at];
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// The text from a byte up to here.
+    /// Returns the text from `start` to the current position.
     pub(crate) fn since(&self, start: usize) -> &'s str {
         &self.text[start..self.at]
     }
@@ -68,23 +69,23 @@ impl<'s> Scanner<'s> {
         self.at += self.rest().find(|c| !test(c)).unwrap_or(self.rest().len());
     }
 
-    /// An error that marks what stands here.
+    /// Returns an error that marks the text at the current position.
     pub(crate) fn error(&self, what: impl Into<String>) -> SyntaxError {
         let width = self.peek().map_or(0, char::len_utf8);
         SyntaxError { start: self.at, end: self.at + width, what: what.into() }
     }
 
-    /// An error that marks from a byte up to here.
+    /// Returns an error that marks the text from `start` to the current position.
     pub(crate) fn error_since(&self, start: usize, what: impl Into<String>) -> SyntaxError {
         SyntaxError { start, end: self.at, what: what.into() }
     }
 
-    /// What stands here, for "expected …, found …".
+    /// Describes the text at the current position, for "expected …, found …".
     pub(crate) fn found(&self) -> String {
         self.peek().map_or("the end of the file".into(), |c| format!("{c:?}"))
     }
 
-    /// Passes over white space and comments.
+    /// Skips white space and comments.
     pub(crate) fn skip_blanks(&mut self) -> Result<(), SyntaxError> {
         loop {
             self.eat_while(is_blank);
@@ -121,7 +122,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// An identifier, plain or raw (`r#like-this`), if one stands here.
+    /// Returns the identifier at the current position, plain or raw (`r#like-this`), if any.
     pub(crate) fn name(&mut self) -> Option<&'s str> {
         let rest = self.rest();
         let literals = ["b\"", "b'", "br#", "br\"", "r\"", "r#\"", "r##"];
@@ -142,7 +143,7 @@ impl<'s> Scanner<'s> {
         None
     }
 
-    /// Text, a character, bytes or a number.
+    /// Parses a text, a character, bytes or a number.
     pub(crate) fn literal(&mut self) -> Result<Kind, SyntaxError> {
         let start = self.at;
         if self.eat("\"") {
@@ -167,7 +168,7 @@ impl<'s> Scanner<'s> {
         Err(self.error(format!("expected a value, found {found}")))
     }
 
-    /// A number, or a range of numbers.
+    /// Parses a number, or a range of numbers.
     pub(crate) fn number(&mut self) -> Result<Kind, SyntaxError> {
         let start = self.at;
         self.eat_while(|c| is_xid_continue(c) || matches!(c, '.' | '+' | '-' | '='));
@@ -209,7 +210,7 @@ impl<'s> Scanner<'s> {
         Ok(Kind::Text(text))
     }
 
-    /// From behind the opening quote to behind the closing one.
+    /// Skips to the position after the closing quote. The opening one has been read.
     fn skip_quoted(&mut self, start: usize, quote: char) -> Result<(), SyntaxError> {
         let opened = self.at;
         loop {
@@ -234,7 +235,8 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// From behind the opening quote to behind the closing one; `'''` is a quote.
+    /// Skips to the position after the closing quote of a character. The opening one has been read;
+    /// `'''` is a quote character.
     fn skip_character(&mut self, start: usize) -> Result<(), SyntaxError> {
         if self.peek() == Some('\\') {
             return self.skip_quoted(start, '\'');
@@ -247,7 +249,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// A literal that goes from `start` to here, if `ron` takes it for one.
+    /// Returns the literal from `start` to the current position, if `ron` accepts it.
     fn checked(&self, start: usize, kind: Kind) -> Result<Kind, SyntaxError> {
         match ron::from_str::<ron::Value>(self.since(start)) {
             Ok(_) => Ok(kind),

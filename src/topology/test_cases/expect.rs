@@ -1,4 +1,4 @@
-//! `expect:` and `dead_letters:` of a test: the rows that are to come out.
+//! Reads `expect:` and `dead_letters:` of a test: the rows that the test expects.
 
 use super::read::{Reader, Target};
 use super::values::pattern;
@@ -11,7 +11,7 @@ use crate::tuple::Fields;
 const LETTER_FIELDS: [&str; 6] = ["component", "error", "time", "from", "tuple", "raw"];
 
 impl Reader<'_, '_> {
-    /// The expectation of each component.
+    /// Reads the expectation of each component.
     pub(crate) fn expected(&mut self, node: &Node) -> Vec<ExpectedStream> {
         let mut expected = Vec::new();
         for (name, span, value) in self.entries("expect", node) {
@@ -26,7 +26,7 @@ impl Reader<'_, '_> {
         expected
     }
 
-    /// The fields of each stream that comes to a target.
+    /// Returns the fields of each stream that a target takes.
     fn fields_of(&self, target: &Target<'_>) -> Vec<Fields> {
         if let Some(stream) = target.stream {
             return vec![target.component.streams.fields(stream).clone()];
@@ -42,7 +42,7 @@ impl Reader<'_, '_> {
         all
     }
 
-    /// The dead letters that are expected.
+    /// Reads the expected dead letters.
     pub(crate) fn letters(&mut self, node: &Node) -> Option<ExpectedRows> {
         let what = format!("{}: dead_letters", self.what);
         self.rows(&what, node, &[Fields::new(LETTER_FIELDS)])
@@ -103,7 +103,7 @@ impl Reader<'_, '_> {
         Some(ExpectedRows { place, kind, rows })
     }
 
-    /// One row: a map of fields, its JSON in quotes, or a post alone where posts come.
+    /// Reads one row: a map of fields, JSON in quotes, or a bare post if the target takes posts.
     fn row(&mut self, what: &str, item: &Node, fields: &[Fields]) -> Option<Pattern> {
         let row = match &item.kind {
             Kind::Text(json) => match serde_json::from_str::<serde_json::Value>(json) {

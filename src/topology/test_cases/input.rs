@@ -1,4 +1,4 @@
-//! `input:` of a test: the steps of each spout.
+//! Reads `input:` of a test: the steps of each spout.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::units::Interval;
 use crate::value::Value;
 
 impl Reader<'_, '_> {
-    /// The steps of each spout, in order.
+    /// Reads the steps of each spout, in order.
     pub(crate) fn inputs(
         &mut self,
         node: &Node,
@@ -50,7 +50,7 @@ impl Reader<'_, '_> {
         inputs
     }
 
-    /// The fields of what a target takes, where that isn't posts.
+    /// Returns the fields that a target takes, if it doesn't take posts.
     fn tuple_fields(target: &Target<'_>) -> Option<Fields> {
         let streams = &target.component.streams;
         if streams.is_empty() {
@@ -157,7 +157,7 @@ impl Reader<'_, '_> {
             }
         };
         let Config::Spout(spout) = &target.component.config else { return Some(step) };
-        // On a stream of its own, such as "gaps", a source may have posts of other kinds.
+        // A source may emit posts of other kinds on a stream of its own, such as "gaps".
         if let (TestStep::Post { post, .. }, Some(kinds)) = (&step, spout.kinds())
             && target.stream.is_none()
             && !kinds.iter().any(|kind| kind == post.kind())

@@ -1,5 +1,5 @@
-//! `tests:` of a topology file: posts that go in, and rows that are expected to come out, on a
-//! clock that the test sets. They are read and checked here; `engine/test_run` runs them.
+//! Reads and checks `tests:` of a topology file: input posts, and expected rows, on a clock that
+//! the test sets. `engine/test_run` runs the tests.
 
 mod expect;
 mod input;
@@ -21,12 +21,12 @@ use crate::value::Value;
 pub use pattern::{FieldDifference, Pattern};
 pub(super) use read::{Known, read_all};
 
-/// The time at which a test begins that sets none. It is the same in every run, so that no result
-/// depends on the day.
+/// The time at which a test begins if the test sets no clock. It is the same in every run, so that
+/// no result depends on the day.
 pub(crate) const TEST_CLOCK_DEFAULT: OffsetDateTime = datetime!(2000-01-01 00:00 UTC);
 
-/// The most rows that one list of a test may name. Each of them is compared with each row that came, so
-/// a longer list would take minutes where it doesn't match.
+/// The largest number of rows in one list of a test. Each of them is compared with each row that
+/// the topology produced, so a longer list would take minutes if it doesn't match.
 pub(crate) const EXPECTED_ROWS_MAX: usize = 2_000;
 
 /// One test of a topology.
@@ -38,15 +38,15 @@ pub struct TestCase {
     pub place: TestPlace,
     /// The time at which it begins.
     pub clock: OffsetDateTime,
-    /// True if the sources end behind the last step, so that windows emit what they hold.
+    /// True if the sources end after the last step, so that windows emit the rows that they hold.
     pub ends: bool,
-    /// Variables of the environment, for what bolts name by `Env`.
+    /// Variables of the environment for bolts that use `Env`.
     pub env: BTreeMap<String, String>,
     /// The input of each spout.
     pub inputs: Vec<TestInput>,
     /// The expectations of components.
     pub expected: Vec<ExpectedStream>,
-    /// The dead letters that are expected. Without them any dead letter is a failure.
+    /// The expected dead letters. If they aren't given, any dead letter is a failure.
     pub dead_letters: Option<ExpectedRows>,
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for TestPlace {
 pub struct TestInput {
     /// The spout's id.
     pub spout: String,
-    /// The stream that all of it goes to. `None` for the one that the spout would choose.
+    /// The stream of all steps; `None` for the stream that the spout itself would choose.
     pub stream: Option<StreamId>,
     /// The steps, in order.
     pub steps: Vec<TestStep>,
@@ -81,25 +81,25 @@ pub struct TestInput {
 /// One step of a test's input.
 #[derive(Clone, Debug)]
 pub enum TestStep {
-    /// A post. `topics` is given where those that the spout would give aren't meant.
+    /// A post. `topics` replaces the topics that the spout would give it.
     Post {
         /// The post.
         post: Post,
         /// The topics that it matched.
         topics: Option<Value>,
     },
-    /// A tuple of a stream that isn't one of posts.
+    /// A tuple of a stream whose tuples aren't posts.
     Tuple(Vec<Value>),
     /// The posts or tuples of a file, one JSON object a line.
     File {
         /// Its path.
         path: PathBuf,
-        /// The place where it is named.
+        /// The place where the file is named.
         place: TestPlace,
-        /// The fields of the tuples, where they aren't posts.
+        /// The fields of the tuples, if they aren't posts.
         fields: Option<Fields>,
     },
-    /// It is this time now, and no older post is expected from the spout.
+    /// Sets the clock to this time: no older post is expected from the spout.
     Clock(OffsetDateTime),
 }
 
@@ -108,7 +108,7 @@ pub enum TestStep {
 pub struct ExpectedStream {
     /// Its id.
     pub component: String,
-    /// The stream, where the component isn't a sink.
+    /// The stream, if the component isn't a sink.
     pub stream: Option<StreamId>,
     /// The component for messages: `bolt "count"`, `bolt "features", stream "keys"`, `sink "lake"`.
     pub title: String,
@@ -121,13 +121,13 @@ pub struct ExpectedStream {
 pub struct ExpectedRows {
     /// The place of the list.
     pub place: TestPlace,
-    /// The way in which they are compared with those that come.
+    /// The way in which the expected rows are compared with the actual ones.
     pub kind: ExpectedKind,
     /// The rows, each with its place.
     pub rows: Vec<ExpectedRow>,
 }
 
-/// The way in which expected rows are compared with those that come.
+/// The way in which expected rows are compared with actual ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedKind {
     /// These and no others, in any order.
@@ -136,7 +136,7 @@ pub enum ExpectedKind {
     Ordered,
     /// At least these.
     AtLeast,
-    /// So many, whatever they say.
+    /// This number of rows, of any content.
     Count(u64),
 }
 
@@ -145,14 +145,14 @@ pub enum ExpectedKind {
 pub struct ExpectedRow {
     /// Its place.
     pub place: TestPlace,
-    /// Its values; fields that it doesn't name may have any value.
+    /// The pattern of its values. A field that the pattern doesn't name may have any value.
     pub pattern: Pattern,
 }
 
 /// Reads a row of a file as a tuple with these fields.
 ///
 /// # Errors
-/// If it is no JSON object, or has other fields.
+/// If the row isn't a JSON object, or has other fields.
 pub fn tuple_of_json(fields: &Fields, json: &str) -> Result<Vec<Value>, String> {
     values::tuple_of_json(fields, json)
 }

@@ -1,10 +1,10 @@
-//! Expected values, and the places in which a value that came differs from one.
+//! Expected values, and the differences between an expected and an actual value.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// An expectation of a JSON value.
+/// The expectation about a JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pattern {
     /// Any value.
@@ -15,28 +15,29 @@ pub enum Pattern {
     Object(Vec<(String, Pattern)>),
     /// A list of exactly these values.
     List(Vec<Pattern>),
-    /// A text with this text in it.
+    /// A text that contains this text.
     Contains(String),
-    /// A number from the first to the second.
+    /// A number between these two, both included.
     Between(f64, f64),
 }
 
-/// A place in a value where it isn't what was expected.
+/// A difference between an expected and an actual value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldDifference {
     /// The place: `count`, `post.tweet.id`, `topics[1]`.
     pub path: String,
     /// The expected value.
     pub expected: String,
-    /// The value that was found; `None` if there is no such member.
+    /// The actual value; `None` if the member is missing.
     pub found: Option<String>,
 }
 
-/// Two computations of one number may differ in its last bits.
+/// The largest relative difference between equal numbers: two computations of a number may differ
+/// in the last bits.
 const RELATIVE_ERROR_MAX: f64 = 1e-9;
 
 impl Pattern {
-    /// The pattern of a JSON value, whose objects may have further members.
+    /// Returns the pattern of a JSON value. Objects may have further members.
     pub fn of_json(json: &Value) -> Self {
         match json {
             Value::Object(members) => Self::Object(
@@ -47,7 +48,7 @@ impl Pattern {
         }
     }
 
-    /// True if a value is as expected.
+    /// Returns true if a value matches the pattern.
     pub fn matches(&self, found: &Value) -> bool {
         match (self, found) {
             (Self::Any, _) => true,
@@ -68,7 +69,7 @@ impl Pattern {
         }
     }
 
-    /// The places where a value isn't as expected.
+    /// Returns the places where a value differs from the pattern.
     pub fn differences(&self, found: &Value) -> Vec<FieldDifference> {
         let mut differences = Vec::new();
         self.add_differences(String::new(), Some(found), &mut differences);
@@ -107,14 +108,14 @@ fn same(expected: &serde_json::Number, found: &serde_json::Number) -> bool {
     if expected == found {
         return true;
     }
-    // Whole numbers are compared as such: ids are beyond what a float can tell apart.
+    // Whole numbers are compared exactly: a float can't tell large ids apart.
     let is_whole = |number: &serde_json::Number| number.is_i64() || number.is_u64();
     let (Some(a), Some(b)) = (expected.as_f64(), found.as_f64()) else { return false };
     !(is_whole(expected) && is_whole(found))
         && (a - b).abs() <= RELATIVE_ERROR_MAX * a.abs().max(b.abs())
 }
 
-/// As JSON, with the words of a topology file where JSON has none.
+/// Prints JSON, and the words of a topology file for patterns that JSON can't express.
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

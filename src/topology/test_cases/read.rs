@@ -1,4 +1,4 @@
-//! From the tree of a file to its tests, held against the components that they name.
+//! Reads the tests of a file from its tree, and checks them against the components that they name.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,14 +19,14 @@ const TEST_FIELDS: [&str; 6] = ["clock", "ends", "env", "input", "expect", "dead
 
 /// The components that tests may name.
 pub(crate) struct Known<'a> {
-    /// The ids of all components of the file, also of those that are wrong themselves, and whether
-    /// each is a spout.
+    /// The ids of all components of the file, including those with problems, each with `true` if
+    /// the component is a spout.
     pub ids: &'a [(String, bool)],
-    /// Those that aren't wrong.
+    /// The components without problems.
     pub components: &'a [ComponentSpec],
 }
 
-/// Reads `tests:`. All that is wrong with it is reported.
+/// Reads `tests:` and reports all problems in it.
 pub(crate) fn read_all(
     report: &mut Report,
     node: Option<&Node>,
@@ -57,10 +57,11 @@ pub(crate) fn read_all(
     tests
 }
 
-/// The target of an input or an expectation: a component, and maybe one of its streams.
+/// The target of an input or an expectation: a component, and optionally one of its streams.
 pub(crate) struct Target<'a> {
     pub component: &'a ComponentSpec,
-    /// The stream; `None` for all that a sink gets, and for the streams that a spout chooses.
+    /// The stream; `None` for everything that a sink gets, and for the streams that a spout
+    /// chooses.
     pub stream: Option<StreamId>,
     /// The target for messages: `bolt "count"`.
     pub title: String,
@@ -70,7 +71,7 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Reader<'a, 'k> {
     pub report: &'a mut Report,
     pub known: &'a Known<'k>,
-    /// The test, for messages.
+    /// The title of the test, for messages.
     pub what: String,
 }
 
@@ -156,7 +157,7 @@ impl<'k> Reader<'_, 'k> {
         env
     }
 
-    /// The entries of a map whose keys are components or streams.
+    /// Returns the entries of a map whose keys are components or streams.
     pub(crate) fn entries<'t>(
         &mut self,
         field: &str,
@@ -184,8 +185,8 @@ impl<'k> Reader<'_, 'k> {
         named
     }
 
-    /// The component that a name means. A component that is wrong itself has no answer, and no
-    /// further problem.
+    /// Returns the component that a name refers to. A component with problems of its own gives
+    /// `None`, without a further problem.
     pub(crate) fn target(&mut self, field: &str, name: &str, span: Span) -> Option<Target<'k>> {
         let (id, stream) = match name.split_once(':') {
             Some((id, stream)) => (id, Some(stream)),
@@ -240,7 +241,7 @@ impl<'k> Reader<'_, 'k> {
     ) {
         let spouts_only = field == "input";
         let of_file = self.known.ids.iter();
-        // A component that is wrong itself is reported where it stands.
+        // A component with problems of its own is reported at its own place.
         let is_wrong = found.is_none()
             && of_file.clone().any(|(known, is_spout)| known == id && (*is_spout || !spouts_only));
         if is_wrong || self.report.incomplete {

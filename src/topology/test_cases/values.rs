@@ -1,4 +1,4 @@
-//! Values of a test as they are written: RON as JSON, JSON as tuples, and RON as patterns.
+//! Reads the values of a test: RON as JSON, JSON as tuples, and RON as patterns.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -11,7 +11,7 @@ use crate::topology::syntax::{Kind, Node};
 use crate::tuple::Fields;
 use crate::value::Value;
 
-/// Writes a value as JSON, with its members in their order. Reports what JSON can't say.
+/// Writes a value as JSON and keeps the order of members. Reports values that JSON can't express.
 pub(crate) fn write_json(
     report: &mut Report,
     what: &str,
@@ -50,7 +50,7 @@ fn write_text(text: &str, into: &mut Vec<u8>) {
     into.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
 }
 
-/// The key of a map's entry, which has to be a text.
+/// Returns the key of a map's entry, which must be text.
 pub(crate) fn key_of<'t>(report: &mut Report, what: &str, key: &'t Node) -> Option<&'t str> {
     let text = key.as_text();
     if text.is_none() {
@@ -60,8 +60,8 @@ pub(crate) fn key_of<'t>(report: &mut Report, what: &str, key: &'t Node) -> Opti
     text
 }
 
-/// Null, true, false, a number or a text. JSON's `null` is taken for `None`, so that JSON can be
-/// pasted.
+/// Reads null, true, false, a number or a text. JSON's `null` is accepted for `None`, so that JSON
+/// can be pasted.
 fn scalar(report: &mut Report, what: &str, node: &Node) -> Option<serde_json::Value> {
     let raw = report.sources.text(node.span);
     let value = match &node.kind {
@@ -84,7 +84,7 @@ fn scalar(report: &mut Report, what: &str, node: &Node) -> Option<serde_json::Va
     value
 }
 
-/// A number as JSON or RON writes it.
+/// Parses a number in the syntax of JSON or RON.
 fn number(raw: &str) -> Option<serde_json::Value> {
     if let Ok(number) = serde_json::from_str::<serde_json::Number>(raw) {
         return Some(number.into());
@@ -100,10 +100,10 @@ fn number(raw: &str) -> Option<serde_json::Value> {
     serde_json::Number::from_f64(number).map(Into::into)
 }
 
-/// The values of a tuple with these fields, from a JSON object that has each of them.
+/// Returns the values of a tuple with these fields, from a JSON object that has each of them.
 ///
 /// # Errors
-/// If it is something else.
+/// If the text isn't such an object.
 pub(crate) fn tuple_of_json(fields: &Fields, json: &str) -> Result<Vec<Value>, String> {
     let members: std::collections::HashMap<String, &RawValue> = serde_json::from_str(json)
         .map_err(|error| format!("expected a JSON object with the fields {fields}: {error}"))?;
@@ -146,7 +146,7 @@ fn simple(json: &serde_json::Value) -> Value {
     }
 }
 
-/// The pattern of a value in an expected row.
+/// Reads the pattern of a value in an expected row.
 pub(crate) fn pattern(report: &mut Report, what: &str, node: &Node) -> Option<Pattern> {
     match &node.kind {
         Kind::Map(entries) => {
@@ -179,7 +179,8 @@ pub(crate) fn pattern(report: &mut Report, what: &str, node: &Node) -> Option<Pa
                 _ => {}
             }
             let text = format!(
-                "{what}: expected a value, `Any`, `Contains(\"text\")` or `Between(1, 2)`, found {}",
+                "{what}: expected a value, `Any`, `Contains(\"text\")` or `Between(1, 2)`, \
+                 found {}",
                 node.describe()
             );
             report.add_unknown(name.span, text, &name.text, ["Any", "Contains", "Between"]);

@@ -1,4 +1,4 @@
-//! Components that run nothing.
+//! Components for tests of the loader. They run nothing.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::spout::{Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, Streams};
 use crate::units::{ByteSize, Interval};
 
-/// The test's components.
+/// Returns the registry of the test's components.
 pub(crate) fn registry() -> Registry {
     Registry::empty().spout::<Numbers>().bolt::<Shout>().sink::<Void>()
 }
@@ -23,13 +23,13 @@ pub(crate) fn registry() -> Registry {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Numbers {
-    /// How many.
+    /// The number of numbers to make.
     #[serde(default)]
     count: Option<u64>,
-    /// How often.
+    /// The interval between two numbers.
     #[serde(default = "second")]
     every: Interval,
-    /// In which order.
+    /// The order of the numbers.
     #[serde(default)]
     order: Order,
     /// A secret.
@@ -50,9 +50,9 @@ enum Order {
     Down,
     /// Shuffled.
     Random {
-        /// Where to begin.
+        /// The seed of the random order.
         seed: u64,
-        /// How far.
+        /// The interval within which numbers are shuffled.
         #[serde(default)]
         within: Option<Interval>,
     },
@@ -89,9 +89,9 @@ impl SpoutConfig for Numbers {
 /// Adds a loud field.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Shout {
-    /// What to say louder.
+    /// The field whose text is made loud.
     field: String,
-    /// What it is said in.
+    /// Variables of the environment.
     #[serde(default)]
     env: BTreeMap<String, String>,
 }
@@ -126,10 +126,10 @@ impl BoltConfig for Shout {
 /// Keeps nothing.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Void {
-    /// How much it doesn't keep.
+    /// A size with a default.
     #[serde(default = "mebibyte")]
     limit: ByteSize,
-    /// A field that has to be there.
+    /// A field that the input must have.
     #[serde(default)]
     needs: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Files that include one another, and files that can't be read.
+//! Tests of files that include one another, and of files that can't be read.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// Loads the first of some files.
+/// Loads the first of these files.
 #[expect(clippy::needless_pass_by_value, reason = "reads better at the places that call it")]
 fn check_files(files: &[(&str, &str)], expected: Expect) {
     let folder = folder(files);

@@ -1,4 +1,4 @@
-//! Whatever a file holds: problems, and never a panic.
+//! Property tests: any file gives a topology or problems, and never a panic.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -7,7 +7,7 @@ use super::super::{Problems, Topology, explain, load, parse};
 use super::components::registry;
 use super::{GOOD, LoadOptions, cases, parse_offline};
 
-/// A good topology with some pieces of it left out, doubled, moved or replaced.
+/// Generates a valid topology in which some pieces are left out, doubled, moved or replaced.
 fn mutated() -> impl Strategy<Value = String> {
     let edit = (
         any::<prop::sample::Index>(),
@@ -37,7 +37,7 @@ fn mutated() -> impl Strategy<Value = String> {
     })
 }
 
-/// A topology of words that have a meaning, in no good order.
+/// Generates a text of meaningful words in random order.
 fn words() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
         "Topology(",
@@ -109,7 +109,7 @@ fn set() -> impl Strategy<Value = String> {
     (path, prop_oneof![words(), "[ -~é]{0,12}"]).prop_map(|(path, value)| format!("{path}={value}"))
 }
 
-/// Either there are problems, or there is a topology that loads again to the same.
+/// Checks that a result is either a list of problems or a topology that loads again to the same.
 fn hold(loaded: Result<Topology, Problems>) -> Result<(), TestCaseError> {
     match loaded {
         Err(problems) => prop_assert!(!problems.to_string().is_empty()),
@@ -143,7 +143,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_load_or_have_problems(bytes in prop::collection::vec(any::<u8>(), 0..256), at in any::<prop::sample::Index>()) {
+    fn any_bytes_load_or_have_problems(
+        bytes in prop::collection::vec(any::<u8>(), 0..256),
+        at in any::<prop::sample::Index>(),
+    ) {
         let mut file = GOOD.as_bytes().to_vec();
         file.splice(at.index(GOOD.len())..at.index(GOOD.len()), bytes);
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Bolts that a sink asks for in front of it.
+//! Tests of bolts that a sink asks for in front of itself.
 
 use std::sync::Arc;
 

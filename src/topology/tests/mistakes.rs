@@ -1,4 +1,4 @@
-//! Mistakes of people who are new to topology files, and to their tests.
+//! Tests of mistakes that newcomers make in topology files and their tests.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! The loader against small components of its own.
+//! Tests of the loader, with small components of their own.
 
 mod components;
 mod files;
@@ -49,13 +49,13 @@ fn outcome(loaded: &Result<Topology, Problems>) -> String {
     }
 }
 
-/// Loads a text, and holds what becomes of it against what is expected.
+/// Loads a text and compares the result with the expected one.
 #[expect(clippy::needless_pass_by_value, reason = "reads better at the many places that call it")]
 fn check(text: &str, expected: Expect) {
     expected.assert_eq(&outcome(&parse_offline(text)));
 }
 
-/// The same for a topology with these bolts behind a spout `in`, and a sink.
+/// Checks a topology that has these bolts after a spout `in`, and a sink.
 fn check_bolts(bolts: &str, expected: Expect) {
     let text = format!(
         "Topology(name: \"t\", spouts: {{ \"in\": Spout(run: Numbers()) }}, bolts: {{\n{bolts}\n\
@@ -64,7 +64,7 @@ fn check_bolts(bolts: &str, expected: Expect) {
     check(&text, expected);
 }
 
-/// The same for a topology with other settings.
+/// Checks a topology with these settings.
 fn check_settings(settings: &str, expected: Expect) {
     let text = format!(
         "Topology(name: \"t\", spouts: {{ \"in\": Spout(run: Numbers()) }},\n\
@@ -73,7 +73,7 @@ fn check_settings(settings: &str, expected: Expect) {
     check(&text, expected);
 }
 
-/// The same for the configuration of the spout.
+/// Checks a topology whose spout has this configuration.
 fn check_config(run: &str, expected: Expect) {
     let text = format!(
         "Topology(name: \"t\", bolts: {{ \"void\": Bolt(run: Void(), inputs: [Shuffle(\"in\")]) }},\n\
@@ -82,12 +82,13 @@ fn check_config(run: &str, expected: Expect) {
     check(&text, expected);
 }
 
-/// How often a property is tried; ten times as often if there is time.
+/// Returns the configuration for this number of cases of a property, and for ten times as many in a
+/// long run.
 fn cases(count: u32) -> proptest::test_runner::Config {
     let long = std::env::var_os("WATERSPOUT_LONG").is_some();
     proptest::test_runner::Config {
         cases: if long { count * 10 } else { count },
-        // A failure is printed in full, and the sources stay as they are.
+        // A failure is printed in full, so no file of failures is written beside the sources.
         failure_persistence: None,
         ..proptest::test_runner::Config::default()
     }

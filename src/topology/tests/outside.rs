@@ -1,4 +1,4 @@
-//! `Env("…")` and `File("…")`.
+//! Tests of `Env("…")` and `File("…")`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,7 +29,7 @@ const OFFLINE: LoadOptions = LoadOptions {
     guard: None,
 };
 
-/// A topology with this configuration of the spout and these settings.
+/// Loads a topology with this configuration of the spout and these settings.
 fn load(run: &str, settings: &str, options: &LoadOptions) -> Result<Topology, Problems> {
     let text = format!(
         "Topology(spouts: {{ \"in\": Spout(run:\n{run}\n) }},\n\
@@ -186,7 +186,7 @@ fn a_value_that_does_not_fit_the_input_is_not_repeated() {
 
 #[test]
 fn what_only_the_outside_can_tell_is_not_guessed() {
-    // A number can't be checked; if it may be left out, the rest can.
+    // An unread number can't be checked. If its field is optional, the others can.
     expect!["ok: 2 components"].assert_eq(&outcome(&load(
         r#"Numbers(count: Env("N"))"#,
         r#"name: "t""#,

@@ -1,4 +1,4 @@
-//! A topology back in RON, and as a drawing.
+//! Tests of printing a topology as RON and as a drawing.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! What is wrong with a file, and how it is said.
+//! Tests of the problems of a file and their messages.
 
 use expect_test::expect;
 

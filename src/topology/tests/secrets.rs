@@ -1,4 +1,4 @@
-//! Secrets and strangers' files: no message shows what is in them.
+//! Tests that no message shows secrets, or the content of files that aren't topologies.
 
 use std::fs;
 use std::path::Path;
@@ -84,7 +84,7 @@ fn an_address_without_a_secret_is_explained_as_it_is() {
     }
 }
 
-/// What a check of a topology says that stands in this folder.
+/// Returns the result of checking a topology that is in this folder.
 fn say_of_file(folder: &Path, name: &str) -> String {
     let loaded = load(
         &folder.join(name),
@@ -146,7 +146,7 @@ proptest! {
             let end = (start + cut).min(part.len());
             part.replace_range(start..end, &insert);
         }
-        // What is joined to the name is another name.
+        // A name with further letters attached is a different name.
         let text = format!("{} {field}{}", parts[0], parts[1]);
         let said = say(&text, &[]);
         prop_assert!(!said.contains(SECRET), "{}", said);

@@ -1,4 +1,4 @@
-//! `--set path=value`.
+//! Tests of `--set path=value`.
 
 use expect_test::{Expect, expect};
 
@@ -16,7 +16,7 @@ fn with_sets(sets: &[&str]) -> Result<Topology, Problems> {
     parse("t.ron", GOOD, &registry(), &options)
 }
 
-/// The lines of the explained topology that a `--set` changes, or the problems with it.
+/// Returns the lines of the explained topology that a `--set` changes, or the problems.
 #[expect(clippy::needless_pass_by_value, reason = "reads better at the many places that call it")]
 fn check_set(set: &str, expected: Expect) {
     let loaded = with_sets(&[set]);

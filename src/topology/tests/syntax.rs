@@ -1,4 +1,4 @@
-//! Our RON against that of `ron`.
+//! Compares this crate's RON syntax with that of `ron`.
 
 use expect_test::expect;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use super::super::problem::Report;
 use super::super::syntax;
 use super::{cases, check};
 
-/// Our reading of a text, printed again.
+/// Parses a text with this crate's parser and prints it again.
 fn ours(text: &str) -> Option<String> {
     let mut report = Report::default();
     let whole = report.sources.add("t.ron", text.into());
@@ -18,7 +18,7 @@ fn ours(text: &str) -> Option<String> {
     Some(print(&report.sources, &node, &Changes::default()).text)
 }
 
-/// `ron`'s reading. Without `implicit_some`, under which `Some 1` is taken for `1`.
+/// Parses a text with `ron`, without `implicit_some`, under which `Some 1` is read as `1`.
 fn theirs(text: &str) -> Option<ron::Value> {
     let extensions = Extensions::UNWRAP_NEWTYPES | Extensions::UNWRAP_VARIANT_NEWTYPES;
     ron::Options::default().with_default_extension(extensions).from_str(text).ok()
@@ -70,7 +70,7 @@ fn blank() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["", " ", "\n", "\t", "// x\n", "/* , /* ) */ */", "\r\n", "\u{2028}"])
 }
 
-/// Text that is RON, with blanks and commas as people put them.
+/// Generates valid RON with blanks and commas as people write them.
 fn tree() -> impl Strategy<Value = String> {
     scalar().prop_recursive(4, 24, 4, |inner| {
         let name = prop::sample::select(vec!["", "Name", "_x1", "Größe", "Some"]);
@@ -100,7 +100,7 @@ fn tree() -> impl Strategy<Value = String> {
     })
 }
 
-/// Pieces of RON in any order.
+/// Generates pieces of RON in random order.
 fn soup() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "(",
@@ -181,7 +181,8 @@ proptest! {
 
 #[test]
 fn most_generated_trees_are_ron() {
-    // Otherwise the properties above would hold for nothing.
+    // Checks that the generators produce valid RON too: otherwise the properties above would test
+    // nothing.
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let trees = (0..200).map(|_| tree().new_tree(&mut runner).unwrap().current());
     let good = trees.filter(|text| theirs(text).is_some()).count();
