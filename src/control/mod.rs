@@ -10,6 +10,7 @@
 //! {"activate":{}}                          → {"ok":{}}: they go on
 //! {"messages":{"after":17}}                → {"ok":[{"number":18,"text":"…"},…]}, oldest first
 //! {"tap":{"component":"words"}}            → {"ok":{}}, {"from":"words","tuple":{…}}, …, {"missed":3,"failed":0}
+//! {"trends":{}}                            → {"ok":[{"component":"trends","key":"#storm",…},…]}, newest first
 //! {"log":{"level":"debug"}}                → {"ok":{"before":"info","now":"debug"}}; without a level only told
 //! {"stop":{}}                              → {"ok":{}}, when everything that was in flight is written
 //! {"stop":{"within_s":60}}                 → the same; the drain is given up after a minute, and not after half of one
@@ -24,6 +25,7 @@ mod remote;
 mod server;
 mod socket;
 mod tap;
+mod trends;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -38,6 +40,8 @@ pub use client::{ask, tap};
 pub use remote::{RemoteLines, Unanswered, ask_remote};
 pub use server::Control;
 pub use tap::TapRequest;
+pub(crate) use trends::TRENDS;
+pub use trends::TrendNow;
 
 /// The longest request, in bytes: room for the numbers of a thousand components.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
@@ -63,6 +67,8 @@ pub enum Request {
     /// Tuples as they pass, until the watcher goes. After the answer `{"ok":{}}` each tuple is a
     /// line, and every two seconds without one there is a line too.
     Tap(TapRequest),
+    /// What its `Trends` found last: a list of [`TrendNow`].
+    Trends {},
     /// How much its log has, or is to have: [`LogLevels`].
     Log {
         /// The new level; none leaves it as it is.
@@ -129,6 +135,7 @@ mod tests {
             (Request::Activate {}, r#"{"activate":{}}"#),
             (Request::Deactivate {}, r#"{"deactivate":{}}"#),
             (Request::Messages { after: 17 }, r#"{"messages":{"after":17}}"#),
+            (Request::Trends {}, r#"{"trends":{}}"#),
             (Request::Log { level: None }, r#"{"log":{}}"#),
             (Request::Log { level: Some(LogLevel::Debug) }, r#"{"log":{"level":"debug"}}"#),
             (Request::Stop { within_s: None }, r#"{"stop":{}}"#),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
@@ -121,7 +121,7 @@ impl Asked {
 /// If a component can't be made (a missing file, a folder that can't be written), or the topology
 /// doesn't fit to what the store holds.
 pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
-    let dead_root = dead_letter_root(&topology, &options);
+    let dead_root = dead_letter_root(&topology, &options.state);
     let dead_letters =
         options.dead_letters.unwrap_or_else(|| crate::sink::dead_letters(dead_root.clone()));
     let topology = with_dead_letters(topology, dead_letters);
@@ -184,12 +184,12 @@ fn supervise(supervisor: Supervisor, started: Sender<Result<()>>) {
 }
 
 /// The dead letters go beside the data of the first lake, or with the state.
-pub(super) fn dead_letter_root(topology: &Topology, options: &RunOptions) -> PathBuf {
+pub(crate) fn dead_letter_root(topology: &Topology, state: &Path) -> PathBuf {
     let lakes = topology.components.iter().filter_map(|spec| match &spec.config {
         Config::Sink(config) => config.lake_root().map(|root| (&spec.id, root)),
         _ => None,
     });
-    lakes.min_by_key(|(id, _)| *id).map_or_else(|| options.state.clone(), |(_, root)| root)
+    lakes.min_by_key(|(id, _)| *id).map_or_else(|| state.to_owned(), |(_, root)| root)
 }
 
 /// None of these is ever left half-changed, so a panic elsewhere doesn't matter.

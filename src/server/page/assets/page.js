@@ -2,12 +2,12 @@
 // without it, except for the editor.
 "use strict";
 
-const REFRESH_MS = 2000;
+const REFRESH_S = 2;
 const TYPING_PAUSE_MS = 400;
 
 function keepFresh(part) {
   let isUnderWay = false;
-  setInterval(async () => {
+  const refresh = async () => {
     if (isUnderWay || document.hidden) return;
     isUnderWay = true;
     try {
@@ -19,11 +19,15 @@ function keepFresh(part) {
     } finally {
       isUnderWay = false;
     }
-  }, REFRESH_MS);
+  };
+  // A part that came without its content is filled at once.
+  if (!part.querySelector("h2, table, p")) refresh();
+  setInterval(refresh, 1000 * (part.dataset.every || REFRESH_S));
 }
 
 // The server's own HTML, in which all text from outside is escaped.
 function replaceKeepingPlace(part, html) {
+  if (part.innerHTML === html) return;
   const focused = [...part.querySelectorAll("a, button, [tabindex]")].indexOf(document.activeElement);
   const scrolled = [...part.querySelectorAll(".wide")].map((one) => one.scrollLeft);
   part.innerHTML = html;
