@@ -12,6 +12,8 @@ mod access;
 mod conformance;
 #[path = "server/crashes.rs"]
 mod crashes;
+#[path = "server/inputs.rs"]
+mod inputs;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/page.rs"]
