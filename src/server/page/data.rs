@@ -170,9 +170,9 @@ fn outboxes(state: &FilePath) -> Markup {
     html! {
         @if !found.is_empty() {
             h2 { "Outboxes" }
+            p.quiet { "What waits on this machine's disk until it is delivered." }
             div.wide tabindex="0" role="region" aria-label="Outboxes" {
                 table {
-                    caption { "What waits on this machine's disk until it is delivered." }
                     thead {
                         tr {
                             th scope="col" { "Sink" }
@@ -241,7 +241,7 @@ fn partitions(kept: &Kept, lake: &TopologyLake) -> Markup {
             Ok(listed) if listed.entries.is_empty() => p.quiet { "No partition is visible yet." },
             Ok(listed) => {
                 (partition_table(kept, lake, &listed.entries))
-                p { a href=(lake_address(kept, lake, &[])) { "All " (listed.all.unwrap_or_default()) " partitions" } }
+                p { a href=(lake_address(kept, lake, &[])) { "All partitions (" (listed.all.unwrap_or_default()) ")" } }
             },
         }
     }

@@ -102,9 +102,9 @@ fn head(shown: &TopologyDetail) -> Markup {
 fn components(kept: &Kept, shown: &TopologyDetail, report: &Report) -> Markup {
     let rates = &shown.rates;
     html! {
+        p.quiet { "Tuples per second that each component emits; of a sink, those that it takes." }
         div.wide tabindex="0" role="region" aria-label="Components" {
             table {
-                caption { "Tuples per second that each component emits; of a sink, those that it takes." }
                 thead {
                     tr {
                         th scope="col" { "Component" }
