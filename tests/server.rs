@@ -8,6 +8,8 @@
 
 #[path = "server/access.rs"]
 mod access;
+#[path = "server/browser.rs"]
+mod browser;
 #[path = "server/conformance.rs"]
 mod conformance;
 #[path = "server/crashes.rs"]
