@@ -8,10 +8,14 @@
 
 #[path = "server/access.rs"]
 mod access;
+#[path = "server/browser.rs"]
+mod browser;
 #[path = "server/conformance.rs"]
 mod conformance;
 #[path = "server/crashes.rs"]
 mod crashes;
+#[path = "server/inputs.rs"]
+mod inputs;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/page.rs"]

@@ -16,6 +16,8 @@
 //!     → {"ok":[{"number":18,"text":"…"},…]}, the oldest first
 //! {"tap":{"component":"words"}}
 //!     → {"ok":{}}, {"from":"words","tuple":{…}}, …, {"missed":3,"failed":0}
+//! {"trends":{}}
+//!     → {"ok":[{"component":"trends","key":"#storm",…},…]}, newest first
 //! {"log":{"level":"debug"}}
 //!     → {"ok":{"before":"info","now":"debug"}}; without a level, nothing changes
 //! {"stop":{}}
@@ -34,6 +36,7 @@ mod remote;
 mod server;
 mod socket;
 mod tap;
+mod trends;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -48,6 +51,8 @@ pub use client::{ask, tap};
 pub use remote::{RemoteLines, Unanswered, ask_remote};
 pub use server::Control;
 pub use tap::TapRequest;
+pub(crate) use trends::TRENDS;
+pub use trends::TrendNow;
 
 /// The longest request, in bytes. This is enough for the parallelism hints of a thousand
 /// components.
@@ -75,6 +80,8 @@ pub enum Request {
     /// `{"ok":{}}`, each tuple is a line. A line without a tuple is sent after two seconds without
     /// one.
     Tap(TapRequest),
+    /// Asks for the last rows of its `Trends`: a list of [`TrendNow`].
+    Trends {},
     /// Asks for the level of the log, or changes it: [`LogLevels`].
     Log {
         /// The new level; `None` leaves the level unchanged.
@@ -141,6 +148,7 @@ mod tests {
             (Request::Activate {}, r#"{"activate":{}}"#),
             (Request::Deactivate {}, r#"{"deactivate":{}}"#),
             (Request::Messages { after: 17 }, r#"{"messages":{"after":17}}"#),
+            (Request::Trends {}, r#"{"trends":{}}"#),
             (Request::Log { level: None }, r#"{"log":{}}"#),
             (Request::Log { level: Some(LogLevel::Debug) }, r#"{"log":{"level":"debug"}}"#),
             (Request::Stop { within_s: None }, r#"{"stop":{}}"#),

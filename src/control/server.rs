@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::tap::{OpenTap, TapRequest};
+use super::trends::{TrendList, watch};
 use super::{Answer, LogLevels, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket};
 use crate::engine::Running;
 use crate::error::{Error, Result};
@@ -41,6 +42,7 @@ pub struct Control {
 struct Shared {
     running: Arc<Running>,
     flow: Flow,
+    trends: Arc<TrendList>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -68,8 +70,15 @@ impl Control {
         let is_folder_made = !state.exists();
         make_private_folders(state).map_err(cant)?;
         let listener = socket::listen(state).map_err(cant)?;
-        let shared =
-            Arc::new(Shared { running, flow, state: Mutex::default(), changed: Condvar::new() });
+        let trends = Arc::default();
+        watch(&running, &trends);
+        let shared = Arc::new(Shared {
+            running,
+            flow,
+            trends,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let theirs = Arc::clone(&shared);
         let accept = move || accept(&theirs, &listener);
         let thread = thread::Builder::new().name("control".into()).spawn(accept).map_err(cant)?;
@@ -213,6 +222,7 @@ impl Shared {
             Request::Activate {} => self.set_inactive(false),
             Request::Deactivate {} => self.set_inactive(true),
             Request::Messages { after } => ok(&self.running.messages(after)),
+            Request::Trends {} => ok(&self.trends.newest()),
             // Taps were handled before.
             Request::Tap(_) => Answer::Error("a tap has a connection of its own".into()),
             Request::Stop { within_s } => self.stop(within_s),

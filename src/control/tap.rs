@@ -49,6 +49,16 @@ pub(crate) struct OpenTap {
     failed: u64,
 }
 
+/// What came through a tap within [`BEAT_EVERY`].
+pub(super) enum Passed {
+    /// A tuple, which is printed if it is wanted.
+    Tuple,
+    /// No tuple.
+    Nothing,
+    /// No tuple comes any more.
+    End,
+}
+
 impl OpenTap {
     /// Opens a tap on a running topology.
     ///
@@ -72,15 +82,27 @@ impl OpenTap {
     pub(crate) fn send_to(mut self, mut stream: &UnixStream, is_over: impl Fn() -> bool) {
         let mut line = Vec::new();
         while !is_over() {
-            line.clear();
-            match self.tuples.recv_timeout(BEAT_EVERY) {
-                Ok(tuple) => self.print(&tuple, &mut line),
-                Err(RecvTimeoutError::Timeout) => self.print_beat(&mut line),
-                Err(RecvTimeoutError::Disconnected) => return,
+            match self.next_line(&mut line) {
+                Passed::Tuple => {}
+                Passed::Nothing => self.print_beat(&mut line),
+                Passed::End => return,
             }
             if !line.is_empty() && stream.write_all(&line).is_err() {
                 return;
             }
+        }
+    }
+
+    /// Waits for the next tuple, and prints it if it is wanted. The line is empty otherwise.
+    pub(super) fn next_line(&mut self, line: &mut Vec<u8>) -> Passed {
+        line.clear();
+        match self.tuples.recv_timeout(BEAT_EVERY) {
+            Ok(tuple) => {
+                self.print(&tuple, line);
+                Passed::Tuple
+            }
+            Err(RecvTimeoutError::Timeout) => Passed::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Passed::End,
         }
     }
 

@@ -32,5 +32,6 @@ mod tests;
 
 pub use again::{AGAIN, Again, send_dead_letters};
 pub use options::{DRAIN_DEADLINE, RunOptions};
+pub(crate) use run::dead_letter_root;
 pub use run::{Exit, Running, start};
 pub use taps::{TapSource, TapWanted};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
@@ -122,7 +122,7 @@ impl RebalanceRequest {
 /// If a component can't be created (a missing file, a read-only folder), or the topology doesn't
 /// match the state in the store.
 pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
-    let dead_root = dead_letter_root(&topology, &options);
+    let dead_root = dead_letter_root(&topology, &options.state);
     let dead_letters =
         options.dead_letters.unwrap_or_else(|| crate::sink::dead_letters(dead_root.clone()));
     let topology = with_dead_letters(topology, dead_letters);
@@ -186,12 +186,12 @@ fn supervise(supervisor: Supervisor, started: Sender<Result<()>>) {
 
 /// Returns the folder for dead letters: beside the data of the first lake, or in the state's
 /// folder.
-pub(super) fn dead_letter_root(topology: &Topology, options: &RunOptions) -> PathBuf {
+pub(crate) fn dead_letter_root(topology: &Topology, state: &Path) -> PathBuf {
     let lakes = topology.components.iter().filter_map(|spec| match &spec.config {
         Config::Sink(config) => config.lake_root().map(|root| (&spec.id, root)),
         _ => None,
     });
-    lakes.min_by_key(|(id, _)| *id).map_or_else(|| options.state.clone(), |(_, root)| root)
+    lakes.min_by_key(|(id, _)| *id).map_or_else(|| state.to_owned(), |(_, root)| root)
 }
 
 /// Locks a mutex. A panic on another thread doesn't matter, because no value is ever left half

@@ -39,6 +39,8 @@ pub(crate) enum Refusal {
     Invalid(Problems),
     /// There is no topology of that name.
     Unknown(String),
+    /// There is no such part of a topology.
+    Missing(String),
     /// It can't be done as things are.
     Conflict(String),
     /// It would pass a bound.
@@ -175,12 +177,26 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Reads a topology without asking anything outside, to look at what it names.
+    ///
+    /// # Errors
+    /// All problems, each with its place.
+    pub(crate) fn read_offline(&self, topology: &str) -> Result<Topology, Problems> {
+        let guard = Some(Arc::clone(&self.guard));
+        let options = LoadOptions { guard, ..LoadOptions::default() };
+        parse("topology", topology, &self.registry, &options)
+    }
+}
+
 /// All topologies of a server.
 pub(crate) struct Fleet {
     state: PathBuf,
     limits: Limits,
     shared: Arc<Shared>,
     kept: Mutex<BTreeMap<String, Arc<Kept>>>,
+    /// What ran before the server started, and hasn't been started again.
+    awaited: Mutex<BTreeSet<String>>,
     keepers: mpsc::Sender<Keeper>,
 }
 
@@ -215,6 +231,7 @@ impl Fleet {
             limits: options.limits,
             shared: Arc::new(shared),
             kept: Mutex::default(),
+            awaited: Mutex::default(),
             keepers,
         })
     }
@@ -243,6 +260,19 @@ impl Fleet {
             }
         }
         Ok(damaged)
+    }
+
+    /// Returns how many topologies that ran before the server started haven't been started again.
+    /// One that was started and failed counts as started: its keeper tries again.
+    pub(crate) fn awaited(&self) -> usize {
+        let mut awaited = lock(&self.awaited);
+        if !awaited.is_empty() {
+            let kept = lock(&self.kept);
+            awaited.retain(|name| {
+                kept.get(name).is_some_and(|one| one.summary().state == State::Starting)
+            });
+        }
+        awaited.len()
     }
 
     /// What keepers share.
@@ -377,6 +407,7 @@ impl Fleet {
         let read = self.shared.read("topology", &record.current.topology);
         let size = read.as_ref().map_or((0, 0), size_of);
         let (kept, keeper) = self.make(record, folder, size);
+        lock(&self.awaited).insert(kept.name.clone());
         lock(&self.kept).insert(kept.name.clone(), kept);
         self.begin(keeper).await;
     }

@@ -16,6 +16,7 @@ mod confine;
 mod fleet;
 mod history;
 mod keeper;
+mod lakes;
 mod log_book;
 mod options;
 mod page;

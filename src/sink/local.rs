@@ -107,6 +107,10 @@ impl SinkConfig for Local {
         Some(Root::Folder(self.root.clone()))
     }
 
+    fn open_lake(&self) -> Result<Option<Arc<dyn Store>>> {
+        Ok(Some(Arc::new(LocalStore::new(self.absolute_root()?))))
+    }
+
     fn lake_root(&self) -> Option<PathBuf> {
         self.absolute_root().ok()
     }

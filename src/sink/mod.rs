@@ -27,6 +27,7 @@ use crate::clock::SharedClock;
 use crate::epoch::MicroBatch;
 use crate::error::Result;
 use crate::lake::root::Root;
+use crate::lake::store::Store;
 use crate::tuple::{Fields, Tuple};
 use crate::value::Value;
 
@@ -264,6 +265,14 @@ pub trait SinkConfig: Send + Sync {
     /// Where it writes a lake, if it does: a replay of that lake refuses it.
     fn writes_to(&self) -> Option<Root> {
         None
+    }
+
+    /// Opens the lake that it writes, to read it; `None` if it writes none.
+    ///
+    /// # Errors
+    /// If the lake can't be opened.
+    fn open_lake(&self) -> Result<Option<Arc<dyn Store>>> {
+        Ok(None)
     }
 
     /// The folder under which the dead letters of the topology may be kept, for a lake.

@@ -156,6 +156,10 @@ impl SinkConfig for S3 {
     fn writes_to(&self) -> Option<Root> {
         Some(Root::of_bucket(&self.target()))
     }
+
+    fn open_lake(&self) -> Result<Option<Arc<dyn Store>>> {
+        s3::open(&self.target()).map(Some)
+    }
 }
 
 /// Where a task keeps what isn't uploaded, and where that goes, whatever the topology says by then.

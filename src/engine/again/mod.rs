@@ -63,7 +63,7 @@ pub fn send_dead_letters(mut topology: Topology, mut options: RunOptions) -> Res
         ));
     }
     let saved = options.store.saved()?;
-    let root = dead_letter_root(&topology, &options).join(DEAD);
+    let root = dead_letter_root(&topology, &options.state).join(DEAD);
     let Survey { jobs, letters, left } = survey(&topology, &root, &saved.cursors)?;
     let tally = Arc::new(Tally::default());
     rewrite(&mut topology, jobs, &tally);

@@ -65,6 +65,9 @@ pub struct TopologyDetail {
     pub flow: Vec<(String, String)>,
     /// The rates of its components.
     pub rates: Rates,
+    /// Why checkpoints can't be saved at the moment; `null` if they can.
+    #[serde(default)]
+    pub checkpoint_trouble: Option<String>,
     /// The topology file.
     pub topology: String,
 }

@@ -36,7 +36,7 @@ pub(crate) use problem::ApiError;
 pub use problem::{Problem, ProblemPlace};
 pub(crate) use request_times::RequestTimes;
 pub(crate) use streams::Streams;
-pub(crate) use topologies::{detail, look, rebalance};
+pub(crate) use topologies::{detail, look, rebalance, trends};
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -101,6 +101,7 @@ pub(crate) fn app(
         .service(topologies::diff_topology)
         .service(topologies::upgrade_topology)
         .service(topologies::topology_logs)
+        .service(topologies::topology_trends)
         .service(topologies::top)
         .service(streams::topology_events)
         .service(streams::tap_topology)

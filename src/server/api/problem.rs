@@ -159,6 +159,7 @@ impl From<Refusal> for ApiError {
             Refusal::Unknown(name) => {
                 Self::new(StatusCode::NOT_FOUND, format!("there is no topology \"{name}\""))
             }
+            Refusal::Missing(what) => Self::new(StatusCode::NOT_FOUND, what),
             Refusal::Conflict(what) => Self::new(StatusCode::CONFLICT, what),
             Refusal::TooMany(what) => Self::new(StatusCode::CONFLICT, what),
             Refusal::Bad(what) => Self::new(StatusCode::BAD_REQUEST, what),

@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 
 use super::problem::{ApiError, ProblemResponses};
 use super::topologies::{look, unanswered};
-use crate::control::{RemoteLines, Request, TapRequest, ask_remote};
+use crate::control::{RemoteLines, Request, TRENDS, TapRequest, ask_remote};
 use crate::protocol::Message;
 use crate::server::fleet::{Fleet, Kept, Refusal};
 use crate::units::Interval;
@@ -42,9 +42,6 @@ const EVERY_MAX: Duration = Duration::from_secs(60);
 
 /// How long a process may take to begin a tap, or to say how it is.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The component whose tuples are events of their own.
-const TRENDS: &str = "Trends";
 
 /// Who may open a stream.
 #[derive(Clone)]

@@ -17,7 +17,7 @@ use super::messages::{
     TopologyDetail, TopologyList, Verdict,
 };
 use super::problem::{ApiError, ProblemResponses, places};
-use crate::control::{self, Request, Seen, Unanswered, ask_remote};
+use crate::control::{self, Request, Seen, TrendNow, Unanswered, ask_remote};
 use crate::engine::DRAIN_DEADLINE;
 use crate::engine::upgrade::compare;
 use crate::metrics::ComponentStatus;
@@ -110,7 +110,8 @@ pub(crate) async fn detail(kept: &Kept) -> TopologyDetail {
     let topology = kept.topology();
     let Some(seen) = seen else {
         let (flow, rates) = (Vec::new(), Rates::default());
-        return TopologyDetail { summary, report: None, flow, rates, topology };
+        let checkpoint_trouble = None;
+        return TopologyDetail { summary, report: None, flow, rates, checkpoint_trouble, topology };
     };
     let mut history = kept.history();
     let rates = |seconds: u64| history.rates(&seen, Some(Duration::from_secs(seconds)));
@@ -122,8 +123,9 @@ pub(crate) async fn detail(kept: &Kept) -> TopologyDetail {
     };
     let report = Some(history.report(&seen));
     let flow = seen.flow.edges().to_vec();
+    let checkpoint_trouble = seen.status.waits.clone();
     history.add(seen);
-    TopologyDetail { summary, report, flow, rates, topology }
+    TopologyDetail { summary, report, flow, rates, checkpoint_trouble, topology }
 }
 
 /// Asks a topology's process how it is.
@@ -132,6 +134,30 @@ pub(crate) async fn detail(kept: &Kept) -> TopologyDetail {
 /// If it doesn't answer.
 pub(crate) async fn look(kept: &Kept) -> Result<Seen, Unanswered> {
     ask_remote(&kept.folder.state(), &Request::Status {}, STATUS_PATIENCE).await
+}
+
+/// What the `Trends` of a topology found last: the newest first, and of one bucket the highest
+/// score first.
+#[utoipa::path(
+    tag = "topologies",
+    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    responses((status = 200, body = Vec<TrendNow>), ProblemResponses)
+)]
+#[get("/topologies/{name}/trends")]
+pub(crate) async fn topology_trends(
+    fleet: Data<Fleet>,
+    name: Path<String>,
+) -> Answer<Vec<TrendNow>> {
+    let kept = fleet.find(&name)?;
+    Ok(Json(trends(&kept).await.map_err(unanswered)?))
+}
+
+/// Asks a topology's process what is trending.
+///
+/// # Errors
+/// If it doesn't answer.
+pub(crate) async fn trends(kept: &Kept) -> Result<Vec<TrendNow>, Unanswered> {
+    ask_remote(&kept.folder.state(), &Request::Trends {}, STATUS_PATIENCE).await
 }
 
 /// What all topologies do: a short [`get_topology`] of each.

@@ -1,5 +1,7 @@
 //! What all pages have in common.
 
+use std::fmt::Write;
+
 use maud::{DOCTYPE, Markup, html};
 
 /// A whole page.
@@ -36,19 +38,25 @@ pub(crate) fn page(title: &str, is_known: bool, content: &Markup) -> Markup {
     }
 }
 
+/// A text as a part of an address.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                quoted.push(char::from(byte));
+            }
+            // Writing into a text can't fail.
+            _ => drop(write!(quoted, "%{byte:02X}")),
+        }
+    }
+    quoted
+}
+
 /// The address of a topology's page.
 pub(crate) fn address(name: &str, operation: &str) -> String {
-    let quoted: String = name
-        .bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect();
     let tail = if operation.is_empty() { String::new() } else { format!("/{operation}") };
-    format!("/topology/{quoted}{tail}")
+    format!("/topology/{}{tail}", quoted(name))
 }
 
 /// A number as people read it: `1,234`, `12.3 k`, `4.5 M`.

@@ -53,9 +53,13 @@ pub(crate) fn graph(report: &Report, flow: &[(String, String)]) -> Markup {
                 title #graph-text { (in_words(rows, &edges)) }
                 defs {
                     marker #arrow viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"
-                        orient="auto" { path.head d="M0 0 L8 4 L0 8 z" {} }
+                        orient="auto" { path.tip d="M0 0 L8 4 L0 8 z" {} }
                 }
-                @for (from, to) in &edges { (arrow(cells[*from], cells[*to], &rows[*from])) }
+                @for (from, to) in &edges { (arrow(cells[*from], cells[*to])) }
+                @for (from, row) in rows.iter().enumerate() {
+                    // All streams of a component begin at one place.
+                    @if edges.iter().any(|(begin, _)| *begin == from) { (rate(cells[from], row)) }
+                }
                 @for (row, cell) in rows.iter().zip(&cells) { (component(row, *cell)) }
             }
         }
@@ -79,15 +83,19 @@ fn corner(cell: Cell) -> (usize, usize) {
     (MARGIN + cell.layer * (BOX_WIDTH + GAP_X), MARGIN + cell.position * (BOX_HEIGHT + GAP_Y))
 }
 
-fn arrow(from: Cell, to: Cell, row: &Row) -> Markup {
+fn arrow(from: Cell, to: Cell) -> Markup {
     let ((x1, y1), (x2, y2)) = (corner(from), corner(to));
     let (x1, y1, y2) = (x1 + BOX_WIDTH, y1 + BOX_HEIGHT / 2, y2 + BOX_HEIGHT / 2);
     let middle = x1.midpoint(x2);
     let path = format!("M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}");
-    html! {
-        path.edge d=(path) marker-end="url(#arrow)" {}
-        text.rate x=(x1 + 6) y=(y1 - 6) { (count(row.out_per_s)) "/s" }
-    }
+    html! { path.edge d=(path) marker-end="url(#arrow)" {} }
+}
+
+/// What a component emits per second, beside the beginning of its arrows.
+fn rate(from: Cell, row: &Row) -> Markup {
+    let (x, y) = corner(from);
+    let (x, y) = (x + BOX_WIDTH + 6, y + BOX_HEIGHT / 2 - 6);
+    html! { text.rate x=(x) y=(y) { (count(row.out_per_s)) "/s" } }
 }
 
 fn component(row: &Row, cell: Cell) -> Markup {

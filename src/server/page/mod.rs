@@ -3,10 +3,13 @@
 
 mod actions;
 mod curve;
+mod data;
 mod frame;
 mod graph;
+mod lake;
 mod layout;
 mod list;
+mod post;
 mod topology;
 
 use actix_web::http::header::{
@@ -58,6 +61,10 @@ where
         .service(actions::editor)
         .service(topology::topology_page)
         .service(topology::topology_live)
+        .service(data::topology_data)
+        .service(lake::partitions_page)
+        .service(lake::files_page)
+        .service(lake::posts_page)
         .service(actions::confirm)
         .service(actions::act)
 }

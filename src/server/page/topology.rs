@@ -35,6 +35,9 @@ pub(crate) async fn topology_page(
     let content = html! {
         h1 { (kept.name) }
         div #live data-live=(address(&kept.name, "live")) { (live(&kept).await) }
+        div #data data-live=(address(&kept.name, "data")) data-every="10" {
+            noscript { p { a href=(address(&kept.name, "data")) { "Trends, dead letters, gaps and lakes" } } }
+        }
         h2 { "The topology file" }
         pre.file tabindex="0" { (kept.topology()) }
     };
@@ -63,6 +66,7 @@ async fn live(kept: &Arc<Kept>) -> Markup {
             (components(kept, &shown, report))
             (troubles(report))
             h2 { "Checkpoints" }
+            @if let Some(trouble) = &shown.checkpoint_trouble { p.message { (trouble) } }
             (checkpoints(report))
         } @else {
             p { "Its process gives no numbers at the moment." }
@@ -98,9 +102,9 @@ fn head(shown: &TopologyDetail) -> Markup {
 fn components(kept: &Kept, shown: &TopologyDetail, report: &Report) -> Markup {
     let rates = &shown.rates;
     html! {
+        p.quiet { "Tuples per second that each component emits; of a sink, those that it takes." }
         div.wide tabindex="0" role="region" aria-label="Components" {
             table {
-                caption { "Tuples per second that each component emits; of a sink, those that it takes." }
                 thead {
                     tr {
                         th scope="col" { "Component" }
@@ -163,7 +167,7 @@ fn watermark(row: &Row) -> Markup {
     }
 }
 
-fn instant(at: OffsetDateTime) -> String {
+pub(super) fn instant(at: OffsetDateTime) -> String {
     at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
 }
 

@@ -2,12 +2,12 @@
 // without it, except for the editor.
 "use strict";
 
-const REFRESH_MS = 2000;
+const REFRESH_S = 2;
 const TYPING_PAUSE_MS = 400;
 
 function keepFresh(part) {
   let isUnderWay = false;
-  setInterval(async () => {
+  const refresh = async () => {
     if (isUnderWay || document.hidden) return;
     isUnderWay = true;
     try {
@@ -19,11 +19,15 @@ function keepFresh(part) {
     } finally {
       isUnderWay = false;
     }
-  }, REFRESH_MS);
+  };
+  // A part that came without its content is filled at once.
+  if (!part.querySelector("h2, table, p")) refresh();
+  setInterval(refresh, 1000 * (part.dataset.every || REFRESH_S));
 }
 
 // The server's own HTML, in which all text from outside is escaped.
 function replaceKeepingPlace(part, html) {
+  if (part.innerHTML === html) return;
   const focused = [...part.querySelectorAll("a, button, [tabindex]")].indexOf(document.activeElement);
   const scrolled = [...part.querySelectorAll(".wide")].map((one) => one.scrollLeft);
   part.innerHTML = html;
@@ -45,13 +49,24 @@ function showProblems(box, problems, what) {
   head.textContent = what;
   box.append(head);
   for (const problem of problems) {
-    const line = document.createElement("pre");
+    const line = document.createElement("p");
+    line.className = "message";
     const place = problem.line > 0 ? `line ${problem.line}, column ${problem.column}: ` : "";
     const hint = problem.hint ? `; ${problem.hint}` : "";
-    const excerpt = problem.line > 0 ? `\n${problem.source_line}\n${problem.marker}` : "";
-    line.textContent = place + problem.what + hint + excerpt;
+    line.textContent = place + problem.what + hint;
     box.append(line);
+    if (problem.line > 0) {
+      const excerpt = document.createElement("pre");
+      excerpt.tabIndex = 0;
+      excerpt.textContent = `${problem.source_line}\n${problem.marker}`;
+      box.append(excerpt);
+    }
   }
+}
+
+function headOf(count) {
+  if (count === 0) return "No problems.";
+  return count === 1 ? "A problem:" : `${count} problems:`;
 }
 
 function watchEditor(form) {
@@ -65,7 +80,7 @@ function watchEditor(form) {
       if (!answer.ok) return;
       const verdict = await answer.json();
       const count = verdict.problems.length;
-      showProblems(box, verdict.problems, verdict.valid ? "No problems." : `${count} problems:`);
+      showProblems(box, verdict.problems, headOf(count));
     }, TYPING_PAUSE_MS);
   });
   form.addEventListener("submit", async (event) => {

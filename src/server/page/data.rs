@@ -1,0 +1,295 @@
+//! What a topology found, refused and wrote: trends, dead letters, gaps, outboxes and lakes. It
+//! changes more slowly than the numbers, and costs a look at files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path as FilePath, PathBuf};
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpResponse, get};
+use maud::{Markup, html};
+
+use super::curve::curve;
+use super::frame::{bytes, count};
+use super::html as answer;
+use super::lake::{blocking, lake_address, partition_table, title};
+use super::post::post;
+use super::topology::instant;
+use crate::control::TrendNow;
+use crate::gaps::{Gap, ledger_entries};
+use crate::secret::hide_in_addresses;
+use crate::server::api::{ApiError, trends};
+use crate::server::fleet::{Fleet, Kept};
+use crate::server::lakes::{TopologyLake, lakes};
+
+/// How many trends are shown.
+const TRENDS: usize = 12;
+
+/// How many dead letters are shown.
+const LETTERS: usize = 3;
+
+/// How many gaps are shown, the newest first.
+const GAPS: usize = 20;
+
+/// How many partitions of each lake are shown.
+const PARTITIONS: usize = 5;
+
+/// How many files of outboxes are looked at. The sizes of more would take long.
+const OUTBOX_FILES_MAX: usize = 20_000;
+
+/// The part of a topology's page.
+#[get("/topology/{name}/data")]
+pub(crate) async fn topology_data(
+    fleet: Data<Fleet>,
+    name: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let kept = fleet.find(&name)?;
+    let trending = trends(&kept).await.unwrap_or_default();
+    let content = blocking(move || {
+        let state = kept.folder.state();
+        let lakes = lakes(fleet.shared(), &kept)?;
+        Ok(html! {
+            @if !trending.is_empty() { h2 { "Trends" } (trend_list(&trending)) }
+            @for lake in lakes.iter().filter(|lake| lake.is_dead()) { (letters(&kept, lake)) }
+            (gaps(&state))
+            (outboxes(&state))
+            @for lake in lakes.iter().filter(|lake| !lake.is_dead()) { (partitions(&kept, lake)) }
+        })
+    })
+    .await?;
+    Ok(answer(&content))
+}
+
+fn trend_list(trends: &[TrendNow]) -> Markup {
+    html! {
+        ul.cards {
+            @for trend in trends.iter().take(TRENDS) {
+                li.card {
+                    p.card-head {
+                        strong { (trend.key) }
+                        @let values: Vec<f64> = trend.curve.iter().map(|count| *count as f64).collect();
+                        (curve(&values, &format!("Posts of {} in its last buckets", trend.key)))
+                    }
+                    p { (trend.why) }
+                    p.quiet {
+                        (trend.key_type) ", " time datetime=(trend.bucket_start) { (to_minute(&trend.bucket_start)) }
+                        @if trend.provisional { ", so far" }
+                        @if let Some(score) = trend.score { ", score " (count(score)) }
+                    }
+                    @if !trend.sample_posts.is_empty() {
+                        p.quiet { "Posts " (trend.sample_posts.join(", ")) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `2015-12-18 00:07` of `2015-12-18T00:07:00.000000Z`; another text as it is.
+fn to_minute(instant: &str) -> String {
+    instant.get(..16).map_or_else(|| instant.to_owned(), |start| start.replace('T', " "))
+}
+
+/// A sentence for what can't be read.
+fn trouble(error: &crate::error::Error) -> Markup {
+    html! { p.message { (hide_in_addresses(&error.chain())) } }
+}
+
+fn letters(kept: &Kept, lake: &TopologyLake) -> Markup {
+    let newest = lake.newest_posts(LETTERS);
+    html! {
+        h2 { "Dead letters" }
+        @match newest {
+            Err(error) => (trouble(&error)),
+            Ok(newest) if newest.is_empty() => p.quiet { "None." },
+            Ok(newest) => {
+                @for letter in &newest { (post(letter)) }
+                p { a href=(lake_address(kept, lake, &[])) { "All dead letters" } }
+            },
+        }
+    }
+}
+
+fn gaps(state: &FilePath) -> Markup {
+    let mut all = match ledger_entries(state) {
+        Ok(all) => all,
+        Err(error) => return html! { h2 { "Gaps" } (trouble(&error)) },
+    };
+    if all.is_empty() {
+        return html! { h2 { "Gaps" } p.quiet { "None." } };
+    }
+    all.sort_by_key(|gap| std::cmp::Reverse(gap.from));
+    let open = all.iter().filter(|gap| !gap.filled).count();
+    html! {
+        h2 { "Gaps" }
+        p { (open) " of " (all.len()) " not filled" @if all.len() > GAPS { "; the newest " (GAPS) " are shown" } "." }
+        div.wide tabindex="0" role="region" aria-label="Gaps" {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Spout" }
+                        th scope="col" { "From" }
+                        th scope="col" { "To" }
+                        th scope="col" { "Posts" }
+                        th scope="col" { "Why" }
+                    }
+                }
+                tbody {
+                    @for gap in all.iter().take(GAPS) {
+                        tr {
+                            th scope="row" { (gap.spout) @if !gap.part.is_empty() { " " (gap.part) } }
+                            td { (instant(gap.from)) }
+                            td { (instant(gap.to)) }
+                            td { (missing_posts(gap)) }
+                            td.text { (gap.why) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn missing_posts(gap: &Gap) -> String {
+    match (gap.filled, gap.estimated_posts) {
+        (true, _) => format!("filled, {}", gap.posts),
+        (false, Some(posts)) => format!("about {posts} missing"),
+        (false, None) => "unknown".to_owned(),
+    }
+}
+
+/// What waits in the outbox of a component.
+#[derive(Default)]
+struct Outbox {
+    files: usize,
+    bytes: u64,
+}
+
+fn outboxes(state: &FilePath) -> Markup {
+    let found = outbox_sizes(&state.join("outbox"));
+    html! {
+        @if !found.is_empty() {
+            h2 { "Outboxes" }
+            p.quiet { "What waits on this machine's disk until it is delivered." }
+            div.wide tabindex="0" role="region" aria-label="Outboxes" {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "Sink" }
+                            th.number scope="col" { "Files" }
+                            th.number scope="col" { "Size" }
+                        }
+                    }
+                    tbody {
+                        @for (sink, outbox) in &found {
+                            tr {
+                                th scope="row" { (sink) }
+                                td.number { (outbox.files) }
+                                td.number { (bytes(outbox.bytes)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds up the files in `<outbox>/<run>/<component>-<task>`, by component. Files may go while they
+/// are looked at.
+fn outbox_sizes(outbox: &FilePath) -> BTreeMap<String, Outbox> {
+    let mut sizes: BTreeMap<String, Outbox> = BTreeMap::new();
+    let mut left = OUTBOX_FILES_MAX;
+    for run in entries(outbox) {
+        for task in entries(&run) {
+            let name = task.file_name().unwrap_or_default().to_string_lossy();
+            let component = name.rsplit_once('-').map_or(&*name, |(component, _)| component);
+            let size = sizes.entry(component.to_owned()).or_default();
+            let mut folders = vec![task.clone()];
+            while let Some(path) = folders.pop() {
+                for entry in entries(&path) {
+                    let Ok(metadata) = entry.symlink_metadata() else { continue };
+                    if left == 0 {
+                        return sizes;
+                    }
+                    left -= 1;
+                    if metadata.is_dir() {
+                        folders.push(entry);
+                    } else {
+                        size.files += 1;
+                        size.bytes += metadata.len();
+                    }
+                }
+            }
+        }
+    }
+    sizes
+}
+
+/// What is in a folder; nothing if it can't be read.
+fn entries(folder: &FilePath) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn partitions(kept: &Kept, lake: &TopologyLake) -> Markup {
+    let listed = lake.partitions(0, PARTITIONS);
+    html! {
+        h2 { (title(lake)) }
+        p.quiet { (lake.address()) }
+        @match listed {
+            Err(error) => (trouble(&error)),
+            Ok(listed) if listed.entries.is_empty() => p.quiet { "No partition is visible yet." },
+            Ok(listed) => {
+                (partition_table(kept, lake, &listed.entries))
+                p { a href=(lake_address(kept, lake, &[])) { "All partitions (" (listed.all.unwrap_or_default()) ")" } }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outboxes_are_added_up_by_component() {
+        let state = tempfile::tempdir().unwrap();
+        let root = state.path().join("outbox");
+        for (task, text) in [("to-s3-0", "abc"), ("to-s3-1", "de"), ("rows-0", "")] {
+            let folder = root.join("run").join(task);
+            std::fs::create_dir_all(folder.join("partition")).unwrap();
+            std::fs::write(folder.join("partition/0000000"), text).unwrap();
+        }
+        let sizes = outbox_sizes(&root);
+        let sizes: Vec<_> =
+            sizes.iter().map(|(id, size)| (id.as_str(), size.files, size.bytes)).collect();
+        assert_eq!(sizes, [("rows", 1, 0), ("to-s3", 2, 5)]);
+        assert!(outbox_sizes(&state.path().join("nowhere")).is_empty());
+    }
+
+    #[test]
+    fn a_trend_has_its_explanation_and_is_escaped() {
+        let trend = TrendNow {
+            component: "trends".into(),
+            key_type: "hashtag".into(),
+            key: "#<i>".into(),
+            bucket_start: "2015-12-18T00:07:00.000000Z".into(),
+            started_at: None,
+            peak_at: None,
+            count: 9,
+            baseline: Some(1.0),
+            score: Some(8.0),
+            authors: 3,
+            sample_posts: vec!["1".into(), "<2>".into()],
+            why: "9 in a minute".into(),
+            provisional: false,
+            curve: vec![3, 9],
+        };
+        let html = trend_list(&[trend]).into_string();
+        for part in ["#&lt;i&gt;", "9 in a minute", "1, &lt;2&gt;", "2015-12-18 00:07", "<polyline"]
+        {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert!(!html.contains("<i>"), "{html}");
+    }
+}
