@@ -16,7 +16,7 @@
 //!
 //! A command that ends with ` &` is left running until a later command stops it.
 //!
-//! The README runs three times: piped, and in terminals of 80 and of 200 columns.
+//! The README runs twice, in terminals of 80 and of 200 columns; the chapters are piped.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ const READER_LEFT: i32 = 128 + 13;
 #[test]
 fn every_command_of_the_book_and_the_readme_runs() {
     let mut pages: Vec<_> = chapters().into_iter().map(|page| (page, None)).collect();
-    pages.extend([None, Some(80), Some(200)].map(|columns| ("README.md".to_owned(), columns)));
+    pages.extend([80, 200].map(Some).map(|columns| ("README.md".to_owned(), columns)));
     let (pages, problems) = (Mutex::new(pages), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..PAGES_AT_ONCE {
