@@ -16,9 +16,13 @@ mod files;
 mod logs;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/packaging.rs"]
+mod packaging;
 mod support;
 #[path = "cli/topology_tests.rs"]
 mod topology_tests;
+#[path = "cli/usage.rs"]
+mod usage;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -75,6 +79,18 @@ fn every_topology_of_the_repository_runs() {
     for name in topologies() {
         let (sets, input): (&[&str], &str) = match name.as_str() {
             "capture.ron" => (&[], "{\"note\":1}\n{\"note\":2}\n"),
+            "files.ron" => (
+                &["spouts.input.run.paths=[\"-\"]", "bolts.lake.run.root=files-lake"],
+                "{\"note\":1}\n{\"note\":2}\n",
+            ),
+            // tests/s3_sink.rs has a server; here the lake is a folder.
+            "s3.ron" => (
+                &[
+                    "spouts.posts.run=Generate(posts: 50)",
+                    "bolts.lake.run=Local(root: \"s3-lake\")",
+                ],
+                "",
+            ),
             "demo.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
             "alerts.ron" => (&["spouts.posts.run.posts=50", "bolts.alert.run=Null()"], ""),
             "groupings.ron" | "hashtags.ron" | "keys.ron" => (&["spouts.posts.run.posts=50"], ""),
@@ -93,8 +109,8 @@ fn every_topology_of_the_repository_runs() {
         let file = repository(&format!("topologies/{name}"));
         sandbox.run(&["validate", &file]).with(0);
         let ended = sandbox.run_with_input(&run(&file, sets), input.as_bytes()).with(0);
-        let spout = if name == "capture.ron" { "input" } else { "posts" };
-        let expected = if name == "capture.ron" { 2 } else { 50 };
+        let has_lines = name == "capture.ron" || name == "files.ron";
+        let (spout, expected) = if has_lines { ("input", 2) } else { ("posts", 50) };
         assert_eq!(ended.total(spout, "emitted"), expected, "{name}");
     }
     assert_eq!(lake(&sandbox.path("lake"), false).len(), 52, "of capture and quickstart");

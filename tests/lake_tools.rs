@@ -327,7 +327,7 @@ fn deletes_that_match_no_post_are_counted_and_end_with_0() {
     let erase = ["lake", "erase", "lake", "--from-deletes", "--closed-before", LATER];
     let out = sandbox.run(&erase).with(0).out;
     assert!(
-        out.contains("1 posts of 3 ids erased") && out.contains("2 of 3 ids matched no post"),
+        out.contains("1 post of 3 ids erased") && out.contains("2 of 3 ids matched no post"),
         "{out}"
     );
     let help = sandbox.run(&["lake", "erase", "--help"]).with(0).out;

@@ -71,7 +71,7 @@ fn the_template_captures_each_post_of_a_hashtag_once_with_edits_and_deletions() 
         "--closed-before",
         "2100-01-01T00:00:00Z",
     ]);
-    assert!(erased.out.starts_with("1 posts of 1 ids"), "{}{}", erased.out, erased.err);
+    assert!(erased.out.starts_with("1 post of 1 id"), "{}{}", erased.out, erased.err);
     assert!(!erased.out.contains("toots stay"), "{}", erased.out);
 }
 

@@ -2,6 +2,7 @@
 //! knowledge of its own: [`main`] can be called with any registry, so that a program with
 //! components of its own gets every command.
 
+mod color;
 mod completions;
 mod components;
 mod control;
@@ -13,6 +14,7 @@ mod lake;
 mod load;
 mod log;
 mod log_level;
+mod man;
 mod moment;
 mod new;
 mod progress;
@@ -20,6 +22,7 @@ mod rebalance;
 mod remote;
 mod replay;
 mod run;
+mod schema;
 mod serve;
 mod spool;
 mod state;
@@ -38,7 +41,7 @@ mod warehouse;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::lake::room;
 use crate::printable::{is_unprintable, printable_line};
@@ -48,13 +51,18 @@ use crate::units::ByteSize;
 pub use exit::Code;
 use exit::Outcome;
 
+/// The version, with the commit if the build knew it; see `build.rs`.
+const VERSION: &str = env!("WATERSPOUT_VERSION");
+
 /// Runs stream topologies: captures streams of posts into a lake, and runs the same pipeline live
 /// and in replay.
 #[derive(Debug, Parser)]
-#[command(name = "waterspout", version, after_help = exit::help(), max_term_width = 100)]
+#[command(name = "waterspout", version = VERSION, after_help = exit::help(), max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     log: log::Args,
+    #[command(flatten)]
+    color: color::Args,
     #[command(subcommand)]
     command: Command,
 }
@@ -91,12 +99,15 @@ enum Command {
     Storm(storm::Args),
     Trends(trends::Args),
     New(new::Args),
+    Schema(schema::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// The whole program: reads the arguments of the process, does what they say, prints errors on
 /// standard error, and returns the exit code (see [`Code`]).
 pub fn main(registry: Registry) -> ExitCode {
+    completions::answer(&|| completions::with_values(Cli::command(), &registry));
     crate::panics::keep_quiet(stderr::say);
     main_with(std::env::args_os(), &registry).into()
 }
@@ -104,7 +115,7 @@ pub fn main(registry: Registry) -> ExitCode {
 /// The same with arguments of the caller's, of which the first is the program's name.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: &Registry) -> Code {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let command = match Cli::try_parse_from(&arguments) {
+    let command = match parse(&arguments) {
         Ok(cli) => match cli.log.install() {
             Ok(()) => cli.command,
             Err(failure) => return failure.print(),
@@ -112,6 +123,15 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: &Regis
         Err(error) => return refuse(&error, &arguments),
     };
     command.run(registry).unwrap_or_else(|failure| failure.print())
+}
+
+/// Parses arguments. The parser's help and messages have colours as `--color` says.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let when = color::ColorWhen::of(arguments);
+    when.choose();
+    let mut command = Cli::command().color(when.for_parser());
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 /// Prints why arguments aren't taken. Help and version are such "errors" too, in which nothing
@@ -173,7 +193,9 @@ impl Command {
             Self::Storm(args) => storm::run(&args, registry),
             Self::Trends(args) => trends::run(&args),
             Self::New(args) => new::run(&args),
+            Self::Schema(args) => schema::run(&args, registry),
             Self::Completions(args) => completions::run(&args),
+            Self::Man(args) => man::run(&args, Cli::command()),
         }
     }
 }
@@ -204,7 +226,6 @@ fn tell_what_is_waited_for() {
 mod tests {
     use std::os::unix::ffi::OsStringExt;
 
-    use clap::CommandFactory;
     use proptest::prelude::*;
 
     use super::*;

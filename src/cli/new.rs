@@ -12,8 +12,11 @@ use crate::error::Error;
 
 /// A topology that can be written: its name, and its text. The texts are topologies that the tests
 /// run, so that they can't grow stale.
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 9] = [
     ("demo", include_str!("../../topologies/demo.ron")),
+    ("files", include_str!("../../topologies/files.ron")),
+    ("s3", include_str!("../../topologies/s3.ron")),
+    ("replay", include_str!("../../topologies/replay.ron")),
     ("x", include_str!("../../topologies/x.ron")),
     ("facebook", include_str!("../../topologies/facebook.ron")),
     ("youtube", include_str!("../../topologies/youtube.ron")),
@@ -24,8 +27,9 @@ const TEMPLATES: [(&str, &str); 6] = [
 /// Write a commented topology to begin with
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "`demo` has every part of a topology and needs no key; the others capture from a platform, and \
-                        say in their comments what they need."
+    after_help = "`demo` has every part of a topology and needs no key. `files` reads lines of JSON, `s3` writes \
+                  into a bucket, `replay` reads a lake. The others capture from a platform. Each says in its \
+                  comments what it needs."
 )]
 pub(crate) struct Args {
     /// Which one; it is written to NAME.ron
@@ -43,27 +47,39 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     let file = format!("{name}.ron");
     write(Path::new(&file), text, args.force)?;
-    stdout::print(&format!("wrote {file}; {}\n", next_step(&file, text)))
+    stdout::print(&format!("wrote {file}; next:\n{}\n", next_step(&file, text)))
 }
 
-/// Returns the next steps with the file that was written.
+/// Returns the next steps with the file that was written: what to set, how to check it, and how to
+/// run it. Comments of the file that begin with `// Before you run it: ` say what to change in it.
 fn next_step(file: &str, text: &str) -> String {
-    let variables: Vec<_> = variables(text).collect();
-    if variables.is_empty() {
-        return format!("try: waterspout run {file}");
+    let mut steps = Vec::new();
+    for line in text.lines() {
+        if let Some(change) = line.strip_prefix("// Before you run it: ") {
+            steps.push(format!("  edit    {change}"));
+        }
     }
-    let set: Vec<_> = variables.iter().map(|name| format!("{name}=…")).collect();
-    format!(
-        "it needs {}; then try: waterspout validate --online {file}, and: {} waterspout run {file}",
-        variables.join(" and "),
-        set.join(" ")
-    )
+    let variables = variables(text);
+    for name in &variables {
+        steps.push(format!("  set     export {name}=…"));
+    }
+    if !variables.is_empty() {
+        steps.push(format!("  check   waterspout validate --online {file}"));
+    }
+    steps.push(format!("  run     waterspout run {file}"));
+    steps.join("\n")
 }
 
 /// The variables of the environment that a topology needs, outside of its comments.
-fn variables(text: &str) -> impl Iterator<Item = &str> {
+fn variables(text: &str) -> Vec<&str> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    lines.filter_map(|line| line.split_once("Env(\"")?.1.split_once('"').map(|(name, _)| name))
+    let mut names = Vec::new();
+    for line in lines {
+        if let Some((_, rest)) = line.split_once("Env(\"") {
+            names.extend(rest.split('"').next());
+        }
+    }
+    names
 }
 
 fn write(file: &Path, text: &str, force: bool) -> Result<(), Failure> {
@@ -92,12 +108,22 @@ mod tests {
             let (_, text) = TEMPLATES.iter().find(|(known, _)| *known == name).unwrap();
             next_step("a.ron", text)
         };
-        assert_eq!(step("demo"), "try: waterspout run a.ron");
-        assert_eq!(step("bluesky"), "try: waterspout run a.ron");
+        assert_eq!(step("demo"), "  run     waterspout run a.ron");
+        assert_eq!(step("bluesky"), "  run     waterspout run a.ron");
         assert_eq!(
             step("x"),
-            "it needs X_BEARER_TOKEN; then try: waterspout validate --online a.ron, and: \
-             X_BEARER_TOKEN=… waterspout run a.ron"
+            "  set     export X_BEARER_TOKEN=…\n  check   waterspout validate --online a.ron\n  \
+             run     waterspout run a.ron"
+        );
+        assert_eq!(
+            step("replay"),
+            "  edit    root, the folder of the lake\n  run     waterspout run a.ron"
+        );
+        assert_eq!(
+            step("s3"),
+            "  edit    bucket and region, or endpoint\n  set     export AWS_ACCESS_KEY_ID=…\n  \
+             set     export AWS_SECRET_ACCESS_KEY=…\n  check   waterspout validate --online a.ron\n  \
+             run     waterspout run a.ron"
         );
     }
 

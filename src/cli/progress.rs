@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::exit::Outcome;
+use super::run::summary::plural;
 use super::run::units;
 use super::{stderr, stdout};
 use crate::clock::SystemClock;
@@ -163,7 +164,7 @@ fn draw_until_over(shared: &Shared) {
 
 /// `verify [#####---------------]  25%, 128.0 MiB of 512.0 MiB, 64.0 MiB/s, 6.0 s left`, as much of
 /// it as fits the window.
-fn line(
+pub(crate) fn line(
     what: &str,
     unit: Unit,
     (done, total): (u64, u64),
@@ -182,9 +183,10 @@ fn line(
             format!("{} of {}", units::bytes(done), units::bytes(total)),
             format!("{}/s", units::bytes(rate as u64)),
         ),
-        Unit::Partitions => {
-            (format!("{done} of {total} partitions"), format!("{}/s", units::rate(rate)))
-        }
+        Unit::Partitions => (
+            format!("{done} of {}", plural(total, "partition")),
+            format!("{}/s", units::rate(rate)),
+        ),
     };
     let left = match rate {
         rate if rate > 0.0 => format!("{} left", units::seconds((total - done) as f64 / rate)),

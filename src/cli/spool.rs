@@ -7,6 +7,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::exit::{Code, Failure, Outcome};
+use super::run::summary::plural;
+use super::run::units;
 use super::stdout;
 use crate::error::Error;
 use crate::lake::disk::failed;
@@ -94,7 +96,10 @@ fn as_text(spool: &Verified) -> String {
     let name = |path: &Path| printable_line(&path.to_string_lossy()).into_owned();
     let folder = name(&spool.folder);
     let mut text = format!(
-        "{folder}: {records} records, {bytes} bytes in {segments} segments, positions {oldest} to {newest}\n"
+        "{folder}: {}, {} in {}, positions {oldest} to {newest}\n",
+        plural(*records, "record"),
+        units::bytes(*bytes),
+        plural(*segments, "segment")
     );
     for damage in damage {
         let (file, what) = (name(&damage.file), printable_line(&damage.what));
@@ -103,8 +108,9 @@ fn as_text(spool: &Verified) -> String {
     if let Some(torn) = torn {
         let file = name(&torn.file);
         text.push_str(&format!(
-            "{file}: byte {}: {} bytes at the end are torn\n",
-            torn.offset, torn.bytes
+            "{file}: byte {}: {} at the end are torn\n",
+            torn.offset,
+            units::bytes(torn.bytes)
         ));
     }
     text
@@ -157,9 +163,9 @@ mod tests {
             }],
         };
         expect_test::expect![[r#"
-            s: 9 records, 1234 bytes in 2 segments, positions 100 to 1300
+            s: 9 records, 1.2 KiB in 2 segments, positions 100 to 1300
             s/0.seg: byte 36: damaged: bad
-            s/1.seg: byte 40: 7 bytes at the end are torn
+            s/1.seg: byte 40: 7 B at the end are torn
         "#]]
         .assert_eq(&as_text(&Verified { folder: "s".into(), findings }));
     }

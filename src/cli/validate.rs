@@ -24,7 +24,8 @@ pub(crate) struct Args {
     /// Also check everything that `run` will need: what Env and File name, files and lakes that are
     /// read, folders that are written to, addresses that are listened at. Each source is asked,
     /// with the fewest calls, whether credentials and topics are good, each database whether it can
-    /// be written to, and each bucket too (by an object below _probe/, which is deleted again)
+    /// be written to, and each bucket too (by an object below _probe/, which is deleted again). A
+    /// webhook's host is asked for its root, and gets no event
     #[arg(long)]
     online: bool,
     #[command(flatten)]

@@ -575,7 +575,8 @@ fn check_hint(components: &[ComponentSpec], id: &str, hint: NonZeroU16) -> Resul
     };
     let max = max.unwrap_or(usize::MAX).min(PARALLELISM_HINT_MAX.into());
     if usize::from(hint.get()) > max {
-        return Err(format!("component \"{id}\" can have {max} tasks at most, found {hint}"));
+        let tasks = if max == 1 { "task" } else { "tasks" };
+        return Err(format!("component \"{id}\" can have {max} {tasks} at most, found {hint}"));
     }
     if hint.get() > 1 { check_shares(components, spec) } else { Ok(()) }
 }

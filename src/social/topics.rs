@@ -46,6 +46,36 @@ enum Place {
     Channel(String),
 }
 
+/// The schema of topics where Facebook pages count.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "it is a schema only")]
+pub(crate) enum TopicOrPage {
+    Text(String),
+    Place(FacebookPage),
+}
+
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "it is a schema only")]
+pub(crate) enum FacebookPage {
+    Page(String),
+}
+
+/// The schema of topics where YouTube channels count.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "it is a schema only")]
+pub(crate) enum TopicOrChannel {
+    Text(String),
+    Place(YouTubeChannel),
+}
+
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "it is a schema only")]
+pub(crate) enum YouTubeChannel {
+    Channel(String),
+}
+
 /// One condition of a topic. Words are in lower case, without their sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Term {

@@ -18,10 +18,11 @@ use crate::registry::{Config, Entry, Registry};
 const BATCH_DEFAULT: usize = 256;
 
 /// The largest batch. A task may hold back this many tuples for each task that it sends to.
-const BATCH_MAX: u64 = 65_536;
+pub(super) const BATCH_MAX: u64 = 65_536;
 
-const SPOUT_FIELDS: [&str; 4] = ["run", "parallelism_hint", "batch", "linger"];
-const BOLT_FIELDS: [&str; 6] = ["run", "inputs", "parallelism_hint", "on_error", "batch", "linger"];
+pub(super) const SPOUT_FIELDS: [&str; 4] = ["run", "parallelism_hint", "batch", "linger"];
+pub(super) const BOLT_FIELDS: [&str; 6] =
+    ["run", "inputs", "parallelism_hint", "on_error", "batch", "linger"];
 
 /// A component as read from the file, before its inputs are resolved.
 pub(super) struct Draft<'t> {

@@ -10,8 +10,13 @@ use super::syntax::{Kind, Node};
 use crate::component::Role;
 use crate::tuple::DEFAULT_STREAM;
 
-const GROUPINGS: [&str; 7] =
+pub(super) const GROUPINGS: [&str; 7] =
     ["Shuffle", "LocalOrShuffle", "Fields", "PartialKey", "All", "Global", "Direct"];
+
+/// True if a grouping takes the names of fields.
+pub(super) fn has_keys(grouping: &str) -> bool {
+    matches!(grouping, "Fields" | "PartialKey")
+}
 
 /// An input whose component was found.
 pub(super) struct Input<'t> {
@@ -88,7 +93,7 @@ fn input<'t>(
         Kind::Tuple { items, .. } => items.as_slice(),
         _ => &[],
     };
-    let keyed = matches!(grouping.text.as_str(), "Fields" | "PartialKey");
+    let keyed = has_keys(&grouping.text);
     let name = items.first().and_then(|item| Some((item, item.as_text()?)));
     let Some((item, name)) = name.filter(|_| items.len() == 1 + usize::from(keyed)) else {
         let form = if keyed { "(\"id\", [\"field\"])" } else { "(\"id\")" };

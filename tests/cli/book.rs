@@ -15,6 +15,8 @@
 //! | `ron part` | entries that need a program, not checked |
 //!
 //! A command that ends with ` &` is left running until a later command stops it.
+//!
+//! The README runs twice, in terminals of 80 and of 200 columns; the chapters are piped.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -39,15 +41,15 @@ const READER_LEFT: i32 = 128 + 13;
 
 #[test]
 fn every_command_of_the_book_and_the_readme_runs() {
-    let mut pages = chapters();
-    pages.push("README.md".into());
+    let mut pages: Vec<_> = chapters().into_iter().map(|page| (page, None)).collect();
+    pages.extend([80, 200].map(Some).map(|columns| ("README.md".to_owned(), columns)));
     let (pages, problems) = (Mutex::new(pages), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..PAGES_AT_ONCE {
             scope.spawn(|| {
                 loop {
-                    let Some(page) = pages.lock().unwrap().pop() else { return };
-                    let found = Page::new(&page).check();
+                    let Some((page, columns)) = pages.lock().unwrap().pop() else { return };
+                    let found = Page::new(&page, columns).check();
                     problems.lock().unwrap().extend(found);
                 }
             });
@@ -230,6 +232,8 @@ fn blocks(text: &str) -> Vec<Block> {
 /// A page, and the sandbox in which it runs.
 struct Page {
     name: String,
+    /// The width of the terminal in which its commands run; piped without one.
+    columns: Option<usize>,
     sandbox: Sandbox,
     /// Commands that were left running, and are read to their end.
     running: Vec<JoinHandle<Ended>>,
@@ -237,7 +241,7 @@ struct Page {
 }
 
 impl Page {
-    fn new(name: &str) -> Self {
+    fn new(name: &str, columns: Option<usize>) -> Self {
         let sandbox = Sandbox::new();
         fs::create_dir(sandbox.path("bin")).unwrap();
         let binary = env!("CARGO_BIN_EXE_waterspout");
@@ -252,7 +256,8 @@ impl Page {
                 }
             }
         }
-        Self { name: name.to_owned(), sandbox, running: Vec::new(), problems: Vec::new() }
+        let (running, problems) = (Vec::new(), Vec::new());
+        Self { name: name.to_owned(), columns, sandbox, running, problems }
     }
 
     /// Runs all of it, and returns what isn't true.
@@ -275,7 +280,9 @@ impl Page {
     }
 
     fn problem(&mut self, block: &Block, what: String) {
-        self.problems.push(format!("{}:{}: {what}", self.name, block.line));
+        let columns = self.columns.map(|columns| format!(" in {columns} columns"));
+        let columns = columns.unwrap_or_default();
+        self.problems.push(format!("{}:{}{columns}: {what}", self.name, block.line));
     }
 
     fn check_topology(&mut self, block: &Block) {
@@ -302,6 +309,9 @@ impl Page {
             }
             let code = block.option("exit").filter(|_| index == last).unwrap_or("0");
             let ended = self.shell(command).end();
+            for line in too_wide(&ended, self.columns) {
+                self.problem(block, format!("`{command}` draws a line that is too wide: {line:?}"));
+            }
             let is_cut = ended.code == Some(READER_LEFT) && code == "0";
             if ended.code != Some(code.parse().unwrap()) && !is_cut {
                 let what = format!("`{command}` ended with {:?}, not {code}", ended.code);
@@ -319,8 +329,16 @@ impl Page {
     /// A command in a shell that finds the program.
     fn shell(&self, command: &str) -> Running {
         let path = env::var("PATH").unwrap();
-        let mut shell = Command::new("bash");
-        shell.args(["-o", "pipefail", "-c", command]);
+        let mut shell = match self.columns {
+            Some(columns) => {
+                let mut terminal = Command::new("python3");
+                terminal.arg(repository("tests/support/terminal.py")).arg(columns.to_string());
+                terminal.arg("bash");
+                terminal
+            }
+            None => Command::new("bash"),
+        };
+        shell.args(["-o", "pipefail", "-c", command]).env("TERM", "xterm-256color");
         shell.env("PATH", format!("{}:{path}", self.sandbox.path("bin").display()));
         self.sandbox.start_program(shell, command)
     }
@@ -354,6 +372,34 @@ impl Page {
             }
         }
     }
+}
+
+/// The lines of the live table, in which the first names the columns, that don't fit a terminal.
+fn too_wide(ended: &Ended, columns: Option<usize>) -> Vec<String> {
+    let Some(columns) = columns else { return Vec::new() };
+    let mut wide = Vec::new();
+    let mut is_table = false;
+    for raw in ended.out.lines() {
+        // What stands behind a table that was erased is a message, or the title of the next table.
+        let (is_erased, line) = (raw.contains("\u{1b}[J"), without_controls(raw));
+        let goes_on = is_table && !is_erased && !line.starts_with("finished ");
+        is_table = line.starts_with("component ") || goes_on;
+        if is_table && line.chars().count() > columns {
+            wide.push(line);
+        }
+    }
+    wide
+}
+
+/// A line without the control sequences of a terminal.
+fn without_controls(line: &str) -> String {
+    let mut parts = line.trim_end_matches('\r').split("\u{1b}[");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| c.is_ascii_alphabetic()).map_or(part.len(), |end| end + 1);
+        text += &part[end..];
+    }
+    text
 }
 
 /// True if a program of this name is on the path. Keys, in capitals, are on none.

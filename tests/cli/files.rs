@@ -1,6 +1,7 @@
 //! Commands on topology files: validate, graph, components, new, completions.
 
 use super::*;
+use crate::support::endpoint::Endpoint;
 
 #[test]
 fn all_problems_of_a_file_are_shown_at_once() {
@@ -165,10 +166,12 @@ fn a_new_topology_is_valid_and_runs() {
 }
 
 #[test]
-fn completions_know_the_commands() {
+fn there_are_completions_for_five_shells() {
     let sandbox = Sandbox::new();
-    let bash = sandbox.run(&["completions", "bash"]).with(0).out;
-    assert!(bash.contains("_waterspout()") && bash.contains("validate"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = sandbox.run(&["completions", shell]).with(0).out;
+        assert!(script.contains("WATERSPOUT_COMPLETE"), "{shell}: {script}");
+    }
     sandbox.run(&["completions", "abacus"]).with(2);
 }
 
@@ -213,5 +216,26 @@ fn validate_online_looks_at_everything_that_run_needs() {
     let ended = sandbox.run(&["validate", "--online", "t.ron"]).with(1);
     for part in ["spout \"in\": ", "none.ndjson", "sink \"lake\": ", "in.ndjson\" is no folder"] {
         assert!(ended.err.contains(part), "{part}: {}", ended.err);
+    }
+}
+
+#[test]
+fn validate_online_asks_the_host_of_a_webhook_and_sends_no_event() {
+    let sandbox = Sandbox::new();
+    let webhook = "Webhook(url: Env(\"ALERT_URL\"))";
+    sandbox.write("t.ron", ONE_LAKE.replace("Local(root: \"lake\")", webhook));
+    let endpoint = Endpoint::start("{}");
+    let (url, origin) = (endpoint.url(), endpoint.origin());
+    let validate = ["validate", "--online", "t.ron"];
+    let ended = sandbox.run_with(&validate, &[("ALERT_URL", &url)]).with(0);
+    let answer = format!("lake: {origin} answers (status 404 to a HEAD request for /); no event");
+    assert!(ended.out.contains(&answer), "{}", ended.out);
+    assert!(endpoint.requests().is_empty());
+    drop(endpoint);
+    let gone = sandbox.run_with(&validate, &[("ALERT_URL", &url)]).with(1);
+    let answer = format!("sink \"lake\": can't reach {origin} of the webhook: ");
+    assert!(gone.err.contains(&answer), "{}", gone.err);
+    for said in [ended.out + &ended.err, gone.out + &gone.err] {
+        assert!(!said.contains("hidden-path") && !said.contains("hidden-query"), "{said}");
     }
 }

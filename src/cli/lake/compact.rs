@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::super::exit::{Code, Outcome};
 use super::super::progress::{ProgressBar, Unit};
+use super::super::run::summary::plural;
 use super::super::stdout;
 use super::{json, moment, now};
 use crate::lake::form::Form;
@@ -94,5 +95,6 @@ fn text(outcome: &compact::Outcome) -> String {
         0 => printable_line(old).into_owned(),
         others => format!("{} and {others} more of its time", printable_line(old)),
     };
-    format!("{old}: {files_before} micro-batches with {posts} posts became {files} in {new}\n")
+    let (before, posts) = (plural(*files_before as u64, "micro-batch"), plural(*posts, "post"));
+    format!("{old}: {before} with {posts} became {files} in {new}\n")
 }

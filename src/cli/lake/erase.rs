@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::super::exit::{Code, Outcome};
 use super::super::progress::{ProgressBar, Unit};
+use super::super::run::summary::plural;
 use super::super::stdout;
 use super::{json, moment, now};
 use crate::error::Error;
@@ -24,15 +25,17 @@ use crate::printable::printable_line;
 /// that match none are counted, and it ends with 0. The spools and outboxes of topologies are below
 /// their --state, and aren't looked at.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("posts").required(true))]
 pub(crate) struct Args {
     /// The lake, or some of its partitions
     #[arg(value_name = "ROOT[/GLOB]")]
     lake: String,
     /// A file with one "kind id" or "id" a line
-    #[arg(long, value_name = "FILE", required_unless_present = "from_deletes")]
+    #[arg(long, value_name = "FILE", group = "posts")]
     ids: Option<PathBuf>,
     /// Take the ids from the deletes that were captured into the same lake
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long, group = "posts")]
     from_deletes: bool,
     /// Take the partitions that begin before this time for closed; -1d is a day before now
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
@@ -70,15 +73,17 @@ pub(crate) fn run(args: &Args) -> Outcome {
 
 fn text(record: &Record) -> String {
     let (posts, partitions, ids) = (record.posts_erased, record.partitions.len(), record.ids);
-    let mut text = format!("{posts} posts of {ids} ids erased from {partitions} partitions\n");
+    let (posts_erased, from) = (plural(posts, "post"), plural(partitions as u64, "partition"));
+    let mut text = format!("{posts_erased} of {} erased from {from}\n", plural(ids as u64, "id"));
     for (partition, posts) in &record.open {
         let partition = printable_line(partition);
         text += &format!("{partition} isn't closed, and has {posts} more: see --closed-before\n");
     }
     if record.ids_not_found > 0 {
         text += &format!(
-            "{} of {ids} ids matched no post: no visible partition has them\n",
-            record.ids_not_found
+            "{} of {} matched no post: no visible partition has them\n",
+            record.ids_not_found,
+            plural(ids as u64, "id")
         );
     }
     if record.doubtful > 0 {

@@ -2,6 +2,7 @@
 
 use super::super::exit::{Code, Outcome};
 use super::super::progress::{ProgressBar, Unit};
+use super::super::run::summary::plural;
 use super::json;
 use crate::lake::index::{is_current, renew, sweep};
 use crate::lake::tools::erase::bytes_of;
@@ -82,7 +83,8 @@ fn text(line: &Line<'_>) -> String {
     match &line.error {
         Some(error) => format!("{partition}: not indexed: {}\n", printable_line(error)),
         None => {
-            format!("{partition}: {} micro-batches, {} posts\n", line.micro_batches, line.posts)
+            let micro_batches = plural(line.micro_batches as u64, "micro-batch");
+            format!("{partition}: {micro_batches}, {}\n", plural(line.posts, "post"))
         }
     }
 }

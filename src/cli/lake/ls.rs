@@ -6,6 +6,7 @@ use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 
 use super::super::exit::Outcome;
+use super::super::run::summary::plural;
 use super::super::run::units;
 use super::super::stdout;
 use super::json;
@@ -64,7 +65,7 @@ fn table(lines: &[Line]) -> String {
     );
     row(
         "total",
-        &format!("{} partitions", lines.len()),
+        &plural(lines.len() as u64, "partition"),
         micro_batches,
         format!("{posts}{unknown}"),
         bytes,

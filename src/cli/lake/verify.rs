@@ -64,13 +64,9 @@ fn text(report: &Report) -> String {
         text,
         "{}, {}, {}, {bytes}: {}",
         plural(*partitions as u64, "partition"),
-        micro_batches_in_words(*micro_batches),
+        plural(*micro_batches, "micro-batch"),
         plural(*posts, "post"),
         plural(findings as u64, "finding"),
     );
     text
-}
-
-fn micro_batches_in_words(number: u64) -> String {
-    format!("{number} micro-batch{}", if number == 1 { "" } else { "es" })
 }

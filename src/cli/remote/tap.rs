@@ -2,6 +2,7 @@
 
 use super::{Attached, Target, path_of};
 use crate::cli::exit::{Code, Failure, Outcome};
+use crate::cli::run::summary::plural;
 use crate::cli::{stderr, stdout};
 use crate::control::{self, TapRequest};
 use crate::error::Error;
@@ -114,12 +115,15 @@ impl Shown {
         let (missed, failed) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         if missed > self.missed {
             stderr::say(&format!(
-                "{} tuples came faster than they could be shown",
-                missed - self.missed
+                "{} came faster than could be shown",
+                plural(missed - self.missed, "tuple")
             ));
         }
         if failed > self.failed {
-            stderr::say(&format!("the expression failed on {} tuples", failed - self.failed));
+            stderr::say(&format!(
+                "the expression failed on {}",
+                plural(failed - self.failed, "tuple")
+            ));
         }
         (self.missed, self.failed) = (missed, failed);
     }

@@ -138,6 +138,19 @@ fn view_of(args: &Args, topology: &Topology) -> View {
     args.child.view().unwrap_or_else(of_process)
 }
 
+/// Begins to show how far a replay is. One that continues from a checkpoint has no bar, since it
+/// isn't known how much is left.
+fn begin_bar(
+    view: &mut View,
+    kappa: Option<&kappa::Loaded>,
+    epoch_before: u64,
+) -> Result<(), Failure> {
+    match kappa {
+        Some(loaded) if epoch_before == 0 => Ok(view.begin_replay(|| loaded.kappa.text_bytes())?),
+        _ => Ok(()),
+    }
+}
+
 /// Returns the exit code of a run that ended, in which a rerun without new posts may have a code of
 /// its own.
 fn with_rerun(ended: Code, rerun: Option<Code>) -> Code {
@@ -152,7 +165,7 @@ pub(crate) fn run(args: Args, registry: &Registry) -> Outcome {
     let lakes = Lakes::of(&topology, &state);
     let durable = topology.checkpoint != Checkpoint::Off;
     let flow = Flow::of(&topology);
-    let view = view_of(&args, &topology);
+    let mut view = view_of(&args, &topology);
     limits::make_room_for_files()?;
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
@@ -160,6 +173,7 @@ pub(crate) fn run(args: Args, registry: &Registry) -> Outcome {
     let opened = store::open(&topology, (&state, &about), args.fresh)?;
     let rerun =
         if args.dead_letters { Rerun::default() } else { Rerun::of(&topology, &opened.before) };
+    begin_bar(&mut view, kappa.as_ref(), opened.before.epoch)?;
     let is_capture = opened.is_durable() && kappa.is_none();
     let copies = is_capture.then(|| Copies::of(&topology, &state, &about));
     let is_new = opened.before.epoch == 0 && !args.fresh;

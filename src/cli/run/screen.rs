@@ -1,6 +1,8 @@
 //! Standard error, as a terminal with a table that is redrawn in place, or as lines of JSON.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crossterm::cursor::{Hide, MoveToColumn, MoveUp, Show};
 use crossterm::queue;
@@ -9,8 +11,11 @@ use crossterm::terminal::{self, Clear, ClearType};
 
 use super::table::{self, Line, Style};
 use crate::cli::log::{self, LogFormat};
-use crate::cli::{stderr, stdout};
+use crate::cli::progress as bar;
+use crate::cli::{color, stderr, stdout};
+use crate::error::Result;
 use crate::printable::{printable_line, printable_text};
+use crate::progress;
 use crate::protocol::Message;
 use crate::secret::hide_in_addresses;
 use crate::watch::report::Report;
@@ -83,6 +88,8 @@ pub(crate) struct Screen {
     colours: bool,
     /// The widths of the lines that were drawn last.
     drawn: Vec<usize>,
+    /// The bytes that a replay reads, if a bar shows how far it is.
+    replay_bytes: Option<u64>,
 }
 
 impl View {
@@ -97,14 +104,30 @@ impl View {
         if !stderr::is_terminal() {
             return Self::Plain;
         }
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let torn = prints_data && stdout::is_terminal();
         Self::Screen(Screen {
             live: !torn && !dumb,
-            colours: !set("NO_COLOR") && !dumb,
+            colours: color::is_wanted_on_terminal(),
             drawn: Vec::new(),
+            replay_bytes: None,
         })
+    }
+
+    /// Shows above the table how far a replay is, on a terminal with a live table.
+    ///
+    /// # Errors
+    /// If it can't be found out how much the replay reads.
+    pub(crate) fn begin_replay(&mut self, bytes: impl FnOnce() -> Result<u64>) -> Result<()> {
+        if let Self::Screen(screen) = self
+            && screen.live
+        {
+            progress::begin();
+            let bytes = bytes()?;
+            progress::piece(|| Ok::<_, Infallible>(bytes)).unwrap_or_else(|never| match never {});
+            screen.replay_bytes = Some(bytes);
+        }
+        Ok(())
     }
 
     /// Shows a step, which only a log at the level of debugging has.
@@ -193,7 +216,12 @@ impl Screen {
         }
         if self.live || last {
             // The last line of the window is the cursor's.
-            let lines = table::render(report, width.into(), height.saturating_sub(1));
+            let mut height = height.saturating_sub(1);
+            if let Some(bytes) = self.replay_bytes.filter(|_| !last) {
+                height = height.saturating_sub(1);
+                self.draw(out, &[replay_line(report, bytes, width.into())])?;
+            }
+            let lines = table::render(report, width.into(), height);
             self.draw(out, &lines)?;
         }
         if last {
@@ -228,6 +256,14 @@ impl Screen {
     }
 }
 
+/// The bar of a replay.
+fn replay_line(report: &Report, bytes: u64, width: usize) -> Line {
+    let elapsed = Duration::try_from_secs_f64(report.uptime_s).unwrap_or_default();
+    let done = (progress::done(), bytes);
+    let text = bar::line("replay", bar::Unit::Bytes, done, elapsed, width);
+    Line { text, style: Style::Plain }
+}
+
 fn styled(out: &mut Vec<u8>, text: &str, colour: Option<Color>) -> io::Result<()> {
     queue!(out, SetAttribute(Attribute::Bold))?;
     if let Some(colour) = colour {
@@ -246,8 +282,6 @@ fn rows(widths: &[usize], window: usize) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -265,7 +299,8 @@ mod tests {
 
     #[test]
     fn the_second_frame_takes_the_place_of_the_first() {
-        let mut screen = Screen { live: true, colours: false, drawn: Vec::new() };
+        let mut screen =
+            Screen { live: true, colours: false, drawn: Vec::new(), replay_bytes: None };
         let first = frame(&mut screen, &report(), false, 140);
         assert!(first.starts_with("\u{1b}[?25lquickstart: running"), "{first:?}");
         assert!(first.ends_with("\n\u{1b}[?25h"));
@@ -278,7 +313,8 @@ mod tests {
 
     #[test]
     fn a_message_stays_above_the_table() {
-        let mut screen = Screen { live: true, colours: false, drawn: Vec::new() };
+        let mut screen =
+            Screen { live: true, colours: false, drawn: Vec::new(), replay_bytes: None };
         frame(&mut screen, &report(), false, 140);
         let stopping = Report { message: Some("stopping".into()), ..report() };
         let text = frame(&mut screen, &stopping, false, 140);
@@ -289,7 +325,7 @@ mod tests {
     #[test]
     fn without_colours_there_are_no_styles() {
         let styles = |colours| {
-            let mut screen = Screen { live: true, colours, drawn: Vec::new() };
+            let mut screen = Screen { live: true, colours, drawn: Vec::new(), replay_bytes: None };
             frame(&mut screen, &report(), false, 140).matches("\u{1b}[0m").count()
         };
         assert_eq!((styles(true), styles(false)), (2, 0));
@@ -297,9 +333,44 @@ mod tests {
 
     #[test]
     fn beside_data_only_the_last_table_is_drawn() {
-        let mut screen = Screen { live: false, colours: false, drawn: Vec::new() };
+        let mut screen =
+            Screen { live: false, colours: false, drawn: Vec::new(), replay_bytes: None };
         assert!(!frame(&mut screen, &report(), false, 140).contains("component"));
         assert!(frame(&mut screen, &report(), true, 140).contains("component"));
+    }
+
+    #[test]
+    fn a_piped_report_that_says_nothing_new_is_left_out_for_half_a_minute() {
+        let mut lines = JsonLines::default();
+        let at = |uptime_s: f64, emitted: u64| {
+            let mut report = Report { uptime_s, ..report() };
+            report.components[0].emitted = emitted;
+            report
+        };
+        let mut is_written = |report: &Report, last: bool| !lines.line(report, last).is_empty();
+        assert!(is_written(&at(1.0, 5), false), "the first");
+        assert!(!is_written(&at(2.0, 5), false), "nothing new");
+        assert!(is_written(&at(3.0, 6), false), "one post more");
+        assert!(!is_written(&at(32.9, 6), false), "less than half a minute later");
+        assert!(is_written(&at(33.0, 6), false), "a sign of life");
+        assert!(is_written(&at(34.0, 6), true), "the last");
+        let stopping = Report { message: Some("stopping".into()), ..at(35.0, 6) };
+        assert!(is_written(&stopping, false), "a message");
+        let mut all = JsonLines { writes_all: true, written: None };
+        assert!((0..3).all(|_| !all.line(&at(1.0, 5), false).is_empty()));
+    }
+
+    #[test]
+    fn a_replay_has_a_bar_above_its_table_until_its_end() {
+        let mut screen =
+            Screen { live: true, colours: false, drawn: Vec::new(), replay_bytes: Some(1 << 20) };
+        for (width, part) in [(80, "of 1.0 MiB, "), (200, "of 1.0 MiB, "), (30, "%\n")] {
+            let text = frame(&mut screen, &report(), false, width);
+            let line = text.lines().find(|line| line.contains("replay ")).unwrap();
+            assert!(format!("{line}\n").contains(part), "{text:?}");
+            assert_eq!(screen.drawn.len(), text.matches('\n').count(), "all of it is erased");
+        }
+        assert!(!frame(&mut screen, &report(), true, 80).contains("replay "));
     }
 
     #[test]
@@ -325,7 +396,7 @@ mod tests {
             (component.failed, component.emitted, component.dropped) = (numbers[0], numbers[1], numbers[2]);
             let mut report = Report::between(Some(&made_up::before()), &status, &made_up::flow(), Some(numbers[3]));
             report.message = Some(texts[3].clone());
-            let mut screen = Screen { live: true, colours: false, drawn: Vec::new() };
+            let mut screen = Screen { live: true, colours: false, drawn: Vec::new(), replay_bytes: None };
             for last in [false, true] {
                 let drawn = String::from_utf8(screen.frame(&report, last, size)).unwrap();
                 // Ours begin with a control sequence introducer, and steer nothing but the cursor.

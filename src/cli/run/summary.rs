@@ -160,7 +160,12 @@ pub(crate) fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
 
 /// `1 tuple`, `2 tuples`.
 pub(crate) fn plural(number: u64, word: &str) -> String {
-    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+    let ending = match (number, word.ends_with("ch")) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{number} {word}{ending}")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::exit::{Code, Outcome};
 use super::super::progress::StatusLine;
+use super::super::run::summary::plural;
 use super::super::{stderr, stdout};
 use super::{Which, json};
 use crate::bolt::{FEATURES, FeaturesReader};
@@ -83,7 +84,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
         json(&report)
     } else {
         format!(
-            "{posts} posts of {partitions_in_all} partitions: {rows} rows loaded, {refused} refused\n"
+            "{} of {}: {} loaded, {refused} refused\n",
+            plural(posts, "post"),
+            plural(partitions_in_all, "partition"),
+            plural(rows, "row")
         )
     })?;
     Ok(if refused == 0 { printed } else { Code::Findings })
@@ -105,7 +109,9 @@ impl Progress {
         self.drawn_at = Some(now);
         let BackFilled { posts, refused, partitions, partitions_in_all, .. } = filled;
         self.line.draw(&format!(
-            "{posts} posts, {partitions} of {partitions_in_all} partitions, {refused} refused"
+            "{}, {partitions} of {}, {refused} refused",
+            plural(*posts, "post"),
+            plural(*partitions_in_all, "partition")
         ));
     }
 

@@ -97,6 +97,18 @@ pub struct Kappa {
     pub strays: Strays,
     /// Spouts without a lake, which emit nothing.
     pub silent: Vec<String>,
+    /// The replays in the places of the spouts.
+    pub replays: Vec<LakeReplay>,
+}
+
+impl Kappa {
+    /// Returns the bytes of text that all spouts read together, for a progress bar.
+    ///
+    /// # Errors
+    /// If a lake can't be listed.
+    pub fn text_bytes(&self) -> Result<u64> {
+        self.replays.iter().map(LakeReplay::text_bytes).sum()
+    }
 }
 
 /// Returns the components that a replay doesn't run as they are in the file: the spouts, and all
@@ -123,7 +135,7 @@ pub fn rewrite(topology: &Topology, request: &Request) -> Result<Kappa> {
     let mut topology = only::keep(topology, &needed);
     refuse_own_lakes(&topology, &request.given)?;
     let strays = Strays::but(reads.taken);
-    let mut silent = Vec::new();
+    let (mut silent, mut replays) = (Vec::new(), Vec::new());
     let mut of_spouts = reads.of_spouts.into_iter();
     for spec in &mut topology.components {
         let Config::Spout(source) = &spec.config else { continue };
@@ -137,9 +149,10 @@ pub fn rewrite(topology: &Topology, request: &Request) -> Result<Kappa> {
         spec.parallelism_hint =
             tasks_max.map_or(spec.parallelism_hint, |max| max.min(spec.parallelism_hint));
         (spec.type_name, spec.guarantee, spec.explained) = (TYPE_NAME, GUARANTEE, TYPE_NAME.into());
+        replays.push(replay.clone());
         spec.config = Config::Spout(Arc::new(replay));
     }
-    Ok(Kappa { topology, strays, silent })
+    Ok(Kappa { topology, strays, silent, replays })
 }
 
 /// Returns the replay that replaces a spout.

@@ -26,7 +26,7 @@ pub use choice::{Choice, PostTimes, Shard};
 pub use feed::Wanted;
 pub use pace::{Pace, Speed, Tempo};
 pub use place::Place;
-pub use print::{Printing, bytes_to_print, print, replay};
+pub use print::{Printing, bytes_to_print, print, replay, text_bytes};
 pub use run::{Event, Order, Replay, Sorting, Split};
 pub use stream::{News, OnDamage, Stream};
 

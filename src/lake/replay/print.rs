@@ -36,8 +36,12 @@ pub struct Printing {
     pub on_damage: OnDamage,
 }
 
-/// The lengths of all texts in these partitions, as far as they are known without reading them.
-fn text_bytes(place: &Place, partitions: &[String]) -> Result<u64> {
+/// Returns the lengths of all texts in these partitions, as far as they are known without reading
+/// them.
+///
+/// # Errors
+/// If they can't be listed.
+pub fn text_bytes(place: &Place, partitions: &[String]) -> Result<u64> {
     let store = place.store();
     let mut bytes = 0_u64;
     for partition in partitions {

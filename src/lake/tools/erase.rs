@@ -249,7 +249,10 @@ fn erase_from(
     match rewrite(store, partition, &how)? {
         Some(rewritten) => {
             let posts = rewritten.posts_erased;
-            progress::tell(|| format!("{partition}: {posts} posts erased"));
+            progress::tell(|| {
+                let s = if posts == 1 { "" } else { "s" };
+                format!("{partition}: {posts} post{s} erased")
+            });
             record.posts_erased += posts;
             record.partitions.push(rewritten);
         }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::Webhook;
 use super::pace::{Pace, RETRY_AFTER_MAX};
 use super::signature::Signature;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::net::answer::Meaning;
 use crate::net::http::{self, Failure, Headers, Http, Reply};
@@ -158,6 +158,29 @@ impl Endpoint {
     /// It is never left half-changed, so a panic elsewhere doesn't matter.
     fn pace(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Finds out whether an endpoint's server answers, without sending it anything that it could take
+/// for a tuple: a HEAD request for the root of its host, without headers, path and query of the
+/// address. Any answer will do.
+///
+/// # Errors
+/// If there is no answer.
+pub(crate) async fn check_reachable(url: &str) -> Result<String> {
+    let clock = SystemClock::shared();
+    let origin = Http::new(url, clock.clone())?.origin();
+    let root = Http::new(&origin, clock)?;
+    match root.send("HEAD", &Headers::default(), Bytes::new()).await {
+        Ok(reply) => Ok(format!(
+            "{origin} answers (status {} to a HEAD request for /); no event was sent, so whether the \
+             endpoint takes events isn't known",
+            reply.status
+        )),
+        Err(failure) => Err(Error::transient(format!(
+            "can't reach {origin} of the webhook: {}",
+            told(&failure)
+        ))),
     }
 }
 

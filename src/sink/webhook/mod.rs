@@ -267,6 +267,10 @@ impl SinkConfig for Webhook {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    fn check_online(&self) -> Result<Option<String>> {
+        runtime()?.block_on(endpoint::check_reachable(&self.url)).map(Some)
+    }
+
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let bound = OutboxBound { bytes_max: self.outbox.0, on_full: self.on_full };
         let outbox = Outbox::open(&context, bound)?;

@@ -49,6 +49,7 @@ pub struct Bluesky {
     /// `lang:en`, `from:did:plc:…`; without topics all posts are read. The server filters by
     /// authors only, and only if each topic names one; the rest is filtered here.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub topics: Vec<Topic>,
     /// The collections whose records are read, such as `app.bsky.feed.*`; at most 100. An empty
     /// list means all collections.

@@ -35,6 +35,7 @@ use self::counts::Counts;
 #[serde(deny_unknown_fields)]
 pub struct Facebook {
     /// The pages to read, and filters for their posts.
+    #[schemars(with = "Vec<crate::social::topics::TopicOrPage>")]
     topics: Vec<Topic>,
     /// A page's, an app's or a system user's token. For pages of others the app needs "Page Public
     /// Content Access".

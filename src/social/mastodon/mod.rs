@@ -53,6 +53,7 @@ pub struct Mastodon {
     /// `from:user@host`, `lang:en`; without topics all posts are read. Each topic's first hashtag
     /// is subscribed to; the rest is filtered here.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub topics: Vec<Topic>,
     /// The timeline that is read instead of hashtags: `Public`, `Local` or `Remote`. Unless given,
     /// hashtags are read if every topic has one, else `Public`.

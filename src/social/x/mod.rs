@@ -56,6 +56,7 @@ pub struct X {
     /// The topics that posts have to match, such as `["rust lang", "#storm", "from:nws", "\"rust
     /// lang\" lang:en -java"]`. Each topic is one rule of the stream and one query of the search.
     /// At least one is needed, since X doesn't stream unfiltered posts.
+    #[schemars(with = "Vec<String>")]
     pub topics: Vec<Topic>,
     /// The app's bearer token (app-only), such as `Env("X_BEARER_TOKEN")`.
     pub bearer_token: Secret,

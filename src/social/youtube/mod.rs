@@ -47,6 +47,7 @@ use self::counts::Counts;
 pub struct YouTube {
     /// The topics and channels to capture: `"rust lang"`, `"\"exact phrase\""`, `"storm -rust"`,
     /// `"#storm"`, `Channel("UC…")`.
+    #[schemars(with = "Vec<crate::social::topics::TopicOrChannel>")]
     topics: Vec<Topic>,
     /// The key of the API.
     api_key: Secret,

@@ -15,8 +15,9 @@ use crate::event_time::EventTimeOrder;
 use crate::lake::lineage::Progress;
 use crate::lake::replay::disorder::Counts;
 use crate::lake::replay::merge::Handed;
-use crate::lake::replay::{Choice, Event, Pace, Position, Replay, Speed, Split, Tempo};
+use crate::lake::replay::{Choice, Event, Pace, Position, Replay, Speed, Split, Tempo, text_bytes};
 use crate::post::Post;
+use crate::progress;
 use crate::spout::{Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
@@ -55,6 +56,23 @@ impl LakeReplay {
         let lakes = vec![Lake { choices: vec![choice], replay, counts: false }];
         let streams = Streams::default_with(Fields::of_posts());
         Self { lakes, kinds: None, streams, router: None, strays: None }
+    }
+
+    /// Returns the bytes of text that it reads from the start to the end, for a progress bar.
+    ///
+    /// # Errors
+    /// If a lake can't be listed.
+    pub fn text_bytes(&self) -> Result<u64> {
+        let mut bytes = 0_u64;
+        for lake in &self.lakes {
+            let mut names = BTreeSet::new();
+            for choice in &lake.choices {
+                names.extend(lake.replay.place.splits(choice, &Progress::new())?);
+            }
+            let names: Vec<String> = names.into_iter().collect();
+            bytes = bytes.saturating_add(text_bytes(&lake.replay.place, &names)?);
+        }
+        Ok(bytes)
     }
 
     /// Returns the prefix of the names of a lake's splits: its number, if there are several lakes.
@@ -248,6 +266,7 @@ impl ReplaySpout {
         out: &mut SpoutOutput,
     ) -> Result<()> {
         let LakeReplay { kinds, router, .. } = &self.config;
+        progress::advance(handed.posts.iter().map(|post| post.len() as u64).sum());
         for post in handed.posts {
             if kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| kind == post.kind())) {
                 push(post, router.as_deref(), topics, out);

@@ -7,6 +7,9 @@ mod pattern;
 mod read;
 mod values;
 
+#[cfg(test)]
+pub(super) use read::TEST_FIELDS;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;

@@ -15,7 +15,8 @@ use crate::topology::source::Span;
 use crate::topology::syntax::{Kind, Node};
 use crate::tuple::StreamId;
 
-const TEST_FIELDS: [&str; 6] = ["clock", "ends", "env", "input", "expect", "dead_letters"];
+pub(in crate::topology) const TEST_FIELDS: [&str; 6] =
+    ["clock", "ends", "env", "input", "expect", "dead_letters"];
 
 /// The components that tests may name.
 pub(crate) struct Known<'a> {
