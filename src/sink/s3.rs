@@ -86,8 +86,10 @@ fn outbox() -> ByteSize {
 
 impl Component for S3 {
     const NAME: &'static str = "S3";
-    const GUARANTEE: &'static str = "each post of a completed checkpoint is in exactly one object, which appears whole; \
-         what isn't uploaded yet depends on this machine's disk, and what on_full: Drop drops is counted";
+    const GUARANTEE: &'static str = "each post of a completed checkpoint is in exactly one object, \
+        which appears whole; \
+         what isn't uploaded yet depends on this machine's disk, and what on_full: Drop drops is \
+         counted";
 }
 
 impl S3 {

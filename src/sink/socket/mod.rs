@@ -145,8 +145,10 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 impl Component for Socket {
     const NAME: &'static str = "Socket";
-    const GUARANTEE: &'static str = "no repeats within a connection while the engine lives; after a restart \
-         everything since the last checkpoint may come again; with Wait a restart loses nothing that readers \
+    const GUARANTEE: &'static str = "no repeats within a connection while the engine lives; after \
+        a restart \
+         everything since the last checkpoint may come again; with Wait a restart loses nothing \
+         that readers \
          haven't taken; what lay in TCP's buffers of a broken connection may be lost";
 }
 
