@@ -15,7 +15,7 @@ const NAME_BYTES_MAX: usize = 63;
 
 /// Checks the name of a schema.
 ///
-/// If the name is invalid; the error says why.
+/// # Errors
 /// If the name is invalid; the error says why.
 pub fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
