@@ -29,25 +29,25 @@ use waterspout::value::Value;
 
 use parts::run;
 
-/// How many words a run counts: some seconds' work, so that several checkpoints come.
+/// The number of words that a run counts: some seconds' work, so that several checkpoints come.
 const WORDS: i64 = 40_000_000;
 
-/// How many different keys there are in the second part.
+/// The number of different keys in the second part.
 const KEYS: i64 = 1_000_000;
 
-/// How many of them go on coming.
+/// The number of keys that keep coming.
 const FREQUENT: i64 = 500;
 
-/// How long something may take before the bench gives up.
+/// The time after which the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Emits `key 0`, `key 1` … each once, and then the first few over and over, as most words of a
 /// language are rare; without an end unless `tuples` gives one.
 #[derive(Clone, Deserialize, Serialize, JsonSchema)]
 struct Keys {
-    /// How many different ones.
+    /// The number of different keys.
     keys: i64,
-    /// How many tuples in all.
+    /// The number of tuples in all.
     tuples: Option<i64>,
 }
 

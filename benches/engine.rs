@@ -37,16 +37,16 @@ use parts::{Busy, Identity, run, run_until_taken};
 /// How many tuples (in the word count: words) a run moves: about a second's work for a core.
 const TUPLES: u64 = 20_000_000;
 
-/// How many words a sentence has.
+/// The number of words in a sentence.
 const WORDS: u64 = 10;
 
 /// Of how many different words the sentences are made.
 const VOCABULARY: u64 = 500;
 
-/// How many splits `Constant` has: enough for the hints that are measured.
+/// The number of splits of `Constant`: enough for the hints that are measured.
 const SPLITS: u64 = 4;
 
-/// How many tuples `Constant` hands over in one go.
+/// The number of tuples that `Constant` emits at a time.
 const EMIT_TUPLES: u64 = 256;
 
 /// How much is captured in one go.
@@ -55,7 +55,7 @@ const BYTES: u64 = 400_000_000;
 /// Emits the same few tuples as fast as they are taken.
 #[derive(Clone, Deserialize, Serialize, JsonSchema)]
 struct Constant {
-    /// How many.
+    /// The number of tuples.
     tuples: u64,
     /// `text`: sentences; anything else: a number.
     field: String,
@@ -63,7 +63,7 @@ struct Constant {
 
 impl Component for Constant {
     const NAME: &'static str = "Constant";
-    const GUARANTEE: &'static str = "begins anew after a restart";
+    const GUARANTEE: &'static str = "starts again from the beginning after a restart";
 }
 
 impl SpoutConfig for Constant {
@@ -128,7 +128,7 @@ struct KeyTuples {
 
 impl Component for KeyTuples {
     const NAME: &'static str = "KeyTuples";
-    const GUARANTEE: &'static str = "begins anew after a restart";
+    const GUARANTEE: &'static str = "starts again from the beginning after a restart";
 }
 
 /// The key tuples of a second of event time.

@@ -21,16 +21,16 @@ use waterspout::value::Value;
 
 use parts::{Identity, run};
 
-/// How many tuples are emitted each second.
+/// The number of tuples that are emitted each second.
 const RATE: u32 = 1_000;
 
-/// How long that goes on, in seconds.
+/// The duration of the measurement, in seconds.
 const SECONDS: u32 = 5;
 
-/// What the times in the tuples count from.
+/// The start of the clock for the times in the tuples.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// What the sink saw, in nanoseconds.
+/// The latencies that the sink measured, in nanoseconds.
 static LATENCIES: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
 fn nanoseconds() -> u64 {
@@ -43,7 +43,7 @@ struct Ticks {}
 
 impl Component for Ticks {
     const NAME: &'static str = "Ticks";
-    const GUARANTEE: &'static str = "begins anew after a restart";
+    const GUARANTEE: &'static str = "starts again from the beginning after a restart";
 }
 
 impl SpoutConfig for Ticks {

@@ -9,7 +9,7 @@ mod tweets;
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 
-/// How much is replayed, and in how many partitions.
+/// The size of the replay, and the number of its partitions.
 const BYTES: u64 = 512 << 20;
 const PARTITIONS: usize = 64;
 

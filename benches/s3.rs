@@ -47,7 +47,7 @@ use support::s3_server::{ID, KEY, S3Server};
 /// How much is captured: some seconds' work, so that uploads run beside the rest.
 const BYTES: u64 = 1 << 30;
 
-/// How long something may take before the bench gives up.
+/// The time after which the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A replay of `lake` into S3, and beside it into a folder if one is given.
@@ -143,7 +143,7 @@ fn beside_bare_puts(c: &mut Criterion, name: &str, endpoint: &str, clear: impl F
     });
 }
 
-/// How long the folder takes until all of it is there, whatever becomes of the bucket.
+/// Measures the time until the folder is complete, whatever happens to the bucket.
 fn until_captured(lake: &Path, endpoint: &str, posts: u64, folder: &Path) -> Duration {
     let (to, state) = (folder.join("copy"), folder.join("state"));
     let _ = (fs::remove_dir_all(&to), fs::remove_dir_all(&state));

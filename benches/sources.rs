@@ -36,13 +36,13 @@ const POSTS: u64 = 100_000;
 const RATE: f64 = 250.0;
 const RATE_FOR: Duration = Duration::from_secs(8);
 
-/// How many posts are timed until they are durable.
+/// The number of posts that are timed until they are durable.
 const DURABLE: usize = 9;
 
-/// How long everything may take.
+/// The time limit of the whole bench.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How many tuples the sink has taken.
+/// The number of tuples that the sink has taken.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 
 /// Counts what it takes.
@@ -125,7 +125,7 @@ fn received(running: &Running, of: &str) -> u64 {
         .map_or(0, |component| component.received)
 }
 
-/// How long it takes from the first post to the last.
+/// Measures the time from the first post to the last.
 fn take(source: impl Fn(&Path) -> String, sent: impl Fn() -> u64) -> Duration {
     let folder = tempfile::tempdir().expect("a temporary folder");
     TAKEN.store(0, Ordering::Relaxed);

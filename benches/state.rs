@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use waterspout::checkpoint::{Changes, DiskStore, StateStore};
 use waterspout::epoch::StateChange;
 
-/// How many keys the restored state has.
+/// The number of keys in the restored state.
 const KEYS: u64 = 1_000_000;
 
 /// A count of a word: a key of about ten bytes, a value of eight.

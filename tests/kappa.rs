@@ -44,7 +44,7 @@ fn replay<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["run", "t.ron", "--replay", "lake/2*"], &ELSEWHERE[..], more].concat()
 }
 
-/// How often each word came: the largest number that was printed of it.
+/// Returns the count of each word: the largest number that was printed for the word.
 fn counts(ended: &Ended) -> BTreeMap<String, u64> {
     let counts = printed(ended);
     assert!(!counts.is_empty());

@@ -133,7 +133,7 @@ fn random_kills_lose_nothing_and_repeat_nothing() {
     println!("{kills} kills");
 }
 
-/// What files are packed into, besides plain arrays.
+/// The compression of files, besides plain arrays.
 const PACKED: [&str; 2] =
     [", format: Ndjson, compression: Zstd", ", compression: Gzip, names: Basic"];
 

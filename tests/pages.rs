@@ -113,7 +113,7 @@ impl Play {
         self.sandbox.run_with(&self.arguments(command, &file), &[(name, &token)])
     }
 
-    /// Where lists of posts are asked for.
+    /// The address for lists of posts.
     fn list(&self) -> Place {
         match self.kind {
             Kind::Post => Place::FacebookPosts,
@@ -122,7 +122,7 @@ impl Play {
         }
     }
 
-    /// Whether a post is to be captured: by its author, or where topics are searched for by those.
+    /// Returns true if the post should be captured.
     fn wants(&self, item: &Item) -> bool {
         match self.list() {
             Place::YouTubeSearch => item.topics().any(|topic| topic == "#storm"),

@@ -69,7 +69,7 @@ fn a_request_that_is_not_as_the_specification_has_it_is_found() {
     }
 }
 
-/// What Prism finds wrong with the answers to these.
+/// Returns Prism's complaints about the answers to these requests.
 fn wrong_answers(test: &str, spec: &str, kind: Kind, paths: &[&str]) -> Vec<String> {
     let Some(specs) = prism::specs(test) else { return vec![] };
     let (platform, requests) = asked(kind, paths);

@@ -22,7 +22,7 @@ use support::s3_server::{ID, KEY, S3Server};
 use support::sign::escape;
 use support::{Sandbox, repository, s3_server};
 
-/// How many posts each lake has.
+/// The number of posts in each lake.
 const POSTS: usize = 1_200;
 
 /// Lakes by the options of their sink.

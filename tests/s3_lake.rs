@@ -189,7 +189,7 @@ impl Tools {
         out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// What a bucket's partitions hold, read by plain HTTP.
+    /// Returns the contents of a bucket's partitions, read by plain HTTP.
     fn stored(&self) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         self.server.download("lake", folder.path());

@@ -20,7 +20,7 @@ use support::s3_server::{ID, KEY, S3Server};
 use support::sign::escape;
 use support::{Ended, Sandbox, lake_by_partition};
 
-/// How many posts are captured.
+/// The number of posts that are captured.
 const POSTS: usize = 4_000;
 
 const ARGUMENTS: [&str; 6] = ["run", "t.ron", "--state", "state", "--interval", "50ms"];
@@ -265,7 +265,7 @@ fn data(server: &S3Server) -> Vec<String> {
     server.keys("lake").into_iter().filter(|key| !key.starts_with("root/_index/")).collect()
 }
 
-/// What is visible now, which may have gaps: uploads run beside each other.
+/// Returns the visible posts, which may have gaps: uploads run beside each other.
 fn bucket_now(server: &S3Server) -> Vec<String> {
     let read = |key: String| {
         let (status, body) = server.request("GET", &format!("/lake/{}", escape(&key, "/")), b"");

@@ -14,15 +14,15 @@ pub(crate) const THREAD: &str = "platform";
 /// About how much is written at once, in bytes, where there is no rate.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// How often posts are written where there is a rate.
+/// The interval of writes if there is a rate.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What a platform sends.
+/// The posts that a platform sends.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
-    /// How many posts.
+    /// The number of posts.
     pub posts: u64,
-    /// How many a second; without it as fast as they are taken.
+    /// The number of posts a second; without it, posts are sent as fast as they are taken.
     pub rate: Option<f64>,
 }
 
@@ -67,7 +67,7 @@ impl Live {
         Self { url, sent }
     }
 
-    /// How many posts were written so far.
+    /// The number of posts that were written so far.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }

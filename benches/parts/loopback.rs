@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-/// How much of a body is read at once.
+/// The number of bytes of a body that are read at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// Starts it; its address. It ends with the process.

@@ -1,4 +1,4 @@
-//! What the benches of whole topologies share.
+//! The common parts of the benches of whole topologies.
 
 #![allow(dead_code, reason = "each bench uses a part of it")]
 

@@ -7,13 +7,13 @@ use std::path::Path;
 use time::macros::{datetime, format_description};
 use time::{Duration, OffsetDateTime};
 
-/// How many posts each file has.
+/// The number of posts in each file.
 const POSTS: usize = 1000;
 
 /// When the first is written.
 const BEGINNING: OffsetDateTime = datetime!(2015-12-18 00:00:00 UTC);
 
-/// How many posts were written, and how many bytes.
+/// The number of posts that were written, and their bytes.
 pub(crate) struct Written {
     pub posts: u64,
     pub bytes: u64,
@@ -50,7 +50,7 @@ fn tweet(number: usize, rest: &str) -> String {
     format!("{{\"tweet\":{{\"created_at\":\"{time}\",\"id\":{id},\"id_str\":\"{id}\",{rest}}}}}")
 }
 
-/// What all of them have in common: short and long strings, numbers, nesting.
+/// The common content of all posts: short and long strings, numbers, nesting.
 fn rest() -> String {
     let user = serde_json::json!({
         "id": 1_000_000, "name": "台風が近づいています", "screen_name": "storm_chaser", "location": "Norddeutschland",

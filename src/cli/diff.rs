@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     Ok(if drops { Code::Findings } else { Code::Success })
 }
 
-/// What becomes of the state when the topology's name changes; nothing if it stays.
+/// Describes the effect on the state when the topology's name changes; nothing if it stays.
 fn renamed(old: &Topology, new: &Topology) -> String {
     if old.name == new.name {
         return String::new();

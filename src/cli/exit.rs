@@ -1,4 +1,4 @@
-//! How the program ends: exit codes, and failures with their text.
+//! The end of the program: exit codes, and failures with their text.
 
 use std::process::ExitCode;
 
@@ -39,7 +39,7 @@ impl Code {
         Self::NothingNew,
     ];
 
-    /// What the code says, as `--help` prints it.
+    /// Returns the meaning of the code, as `--help` prints it.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Success => "done",
@@ -67,7 +67,7 @@ pub(crate) fn help() -> String {
     format!("Exit codes:\n{}", lines.join("\n"))
 }
 
-/// What a command ends with.
+/// The result of a command.
 pub(crate) type Outcome = Result<Code, Failure>;
 
 /// Why a command ended early.

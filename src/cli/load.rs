@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::registry::Registry;
 use crate::topology::{self, LoadOptions, Topology};
 
-/// What changes a topology while it is read.
+/// The changes to a topology while it is read.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Sets {
     /// Change a value of the file: --set spouts.posts.run.rate=500 (repeatable)

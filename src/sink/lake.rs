@@ -1,4 +1,4 @@
-//! What all sinks that write a lake have in common: the post's bytes, and the writer behind them.
+//! The common parts of all sinks that write a lake: the post's bytes, and the writer behind them.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use crate::value::Value;
 /// The field that is written.
 const POST: &str = "post";
 
-/// The problems of a sink of this name with its inputs.
+/// Returns the problems of a sink of this name with its inputs.
 pub(super) fn without_posts<'a>(
     name: &'a str,
     inputs: &'a [Fields],
@@ -33,12 +33,13 @@ pub(super) fn without_posts<'a>(
 
 fn no_post(name: &str, fields: &Fields) -> String {
     format!(
-        "{name} writes the field \"{POST}\", but this input declares {fields}; take the input from a source of posts, \
+        "{name} writes the field \"{POST}\", but this input declares {fields}; take the input from \
+            a source of posts, \
          or name a field \"{POST}\" where it is emitted"
     )
 }
 
-/// How partitions are named, and what their files are.
+/// The names of partitions and the format of their files.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Style {
     pub names: Names,
@@ -52,17 +53,17 @@ pub(super) struct LakeSink {
     publisher: Arc<dyn Publish>,
     staging: Staging,
     left: LeftPartitions,
-    /// Nothing comes any more.
+    /// True once the input has ended.
     last: bool,
     /// The position of the post, for each input.
     positions: Vec<usize>,
 }
 
 impl LakeSink {
-    /// The sink of one task. Nothing is made on the disk before the first post.
+    /// Creates the sink of one task. Nothing is created on the disk before the first post.
     ///
     /// # Errors
-    /// If an input has no posts, or the place is none of the publisher's.
+    /// If an input has no posts, or the publisher can't deliver to the place.
     pub(crate) fn new(
         publisher: Arc<dyn Publish>,
         place: String,
@@ -90,18 +91,18 @@ impl LakeSink {
         Ok(Self { writer, publisher, staging, left: left.clone(), last: false, positions })
     }
 
-    /// Makes the staging folder: one that can't be written should stop the start, not the first
-    /// post.
+    /// Creates the staging folder: if the folder can't be written, the start fails, and not the
+    /// first post.
     ///
     /// # Errors
-    /// If it can't be made.
+    /// If the folder can't be created.
     pub(crate) fn make_staging(&mut self) -> Result<()> {
         self.writer.make_staging()
     }
 }
 
 impl LakeSink {
-    /// How many bytes a tuple adds to a file: those of its post, and what divides it from the next.
+    /// Returns how many bytes a tuple adds to a file: its post and the separator after it.
     pub(crate) fn length(&self, tuple: &Tuple<'_>) -> u64 {
         match tuple.value(self.positions[tuple.input]) {
             Value::Post(post) => post.len() as u64 + 1,
@@ -133,7 +134,8 @@ impl Sink for LakeSink {
             left.delivered(&publisher, &places);
             if last {
                 left.wait();
-                // The note on them was there when the others were removed.
+                // The note on these segments was already there when the other segments were
+                // removed.
                 staging.tidy();
             }
             Ok(delivered.clone())
@@ -141,8 +143,8 @@ impl Sink for LakeSink {
     }
 }
 
-/// The post's bytes. JSON that isn't known to be a post has to be an object, and loses its line
-/// breaks, which can only be outside of its strings.
+/// Returns the post's bytes. JSON from another source than a post must be an object; its line
+/// breaks, which can only be outside of its strings, are removed.
 fn one_line(value: &Value) -> Result<Cow<'_, [u8]>> {
     match value {
         Value::Post(post) => Ok(Cow::Borrowed(post)),

@@ -4,8 +4,8 @@ use crate::post::break_no_lines;
 use crate::tuple::{Fields, Tuple, to_json};
 use crate::value::Value;
 
-/// Writes tuples as lines. A tuple of a source (`post`, `kind`, `topics`) is its post alone, so that
-/// another `Lines` can read it; any other tuple is an object of its fields.
+/// Writes tuples as lines. A tuple of a source (`post`, `kind`, `topics`) is its post alone, so
+/// that another `Lines` can read it; any other tuple is an object of its fields.
 pub(super) struct LineWriter {
     inputs: Vec<LineInput>,
 }
@@ -28,7 +28,7 @@ impl LineWriter {
         self.inputs[input].of_posts
     }
 
-    /// Appends a tuple, with a line break behind it and none in it.
+    /// Appends a tuple as one line that ends with a line break and contains no other.
     pub(crate) fn append(&self, tuple: Tuple<'_>, into: &mut Vec<u8>) {
         let input = &self.inputs[tuple.input];
         match tuple.values.first() {
@@ -36,7 +36,7 @@ impl LineWriter {
             _ => {
                 let start = into.len();
                 to_json(&input.fields, tuple.values, into);
-                // A raw JSON value may be pretty printed.
+                // A raw JSON value may contain line breaks between its members.
                 break_no_lines(&mut into[start..]);
             }
         }

@@ -32,14 +32,15 @@ pub struct Local {
     /// write into one.
     #[schemars(extend("format" = "path"))]
     pub root: PathBuf,
-    /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`,
+    /// The form of partition names: `2015-12-18T00:00:00-<uuid>`, or `Basic`,
     /// `20151218T000000Z-<uuid>`, since the globs of Hadoop and Spark can't take colons.
     #[serde(default)]
     pub names: Names,
-    /// What a file is: one JSON array on one line, or `Ndjson`, one post a line (`0000000.ndjson`).
+    /// The format of a file: one JSON array on one line, or `Ndjson`, one post a line
+    /// (`0000000.ndjson`).
     #[serde(default)]
     pub format: Format,
-    /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`),
+    /// The compression of a closed file: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`),
     /// `Zstd` (`….zst`), or not at all. Each task does it on its own thread.
     #[serde(default)]
     pub compression: Compression,
@@ -86,7 +87,7 @@ impl SinkConfig for Local {
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let (name, root) = (self.place(&context)?, self.absolute_root()?);
         Rename.staging(&name)?.refuse_links()?;
-        // What a killed tool left there is no reason not to start.
+        // What a killed tool left in the staging folder must not prevent the start.
         let _ = LocalStore::new(root).clean_up(context.clock.now());
         let mut sink = LakeSink::new(Arc::new(Rename), name, context, self.style(), &self.left)?;
         sink.make_staging()?;
@@ -116,14 +117,14 @@ impl SinkConfig for Local {
     }
 }
 
-/// The sink of what no component took: a lake inside the lake (or inside the topology's state).
+/// The sink for dead letters: a lake inside the lake, or inside the topology's state.
 pub(crate) struct DeadLetters {
     root: PathBuf,
     left: LeftPartitions,
 }
 
 impl DeadLetters {
-    /// Under the root of a lake.
+    /// Returns the sink for a folder under the root of a lake.
     pub(crate) fn under(root: PathBuf) -> Self {
         Self { root, left: LeftPartitions::default() }
     }
@@ -141,7 +142,8 @@ impl SinkConfig for DeadLetters {
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let name = self.place(&context)?;
-        // A process that was killed may have left half a file of letters, which stops nobody.
+        // A process that was killed may have left half a file of letters, which must not prevent
+        // the start.
         let _ = LocalStore::new(self.partitions()).clean_up(context.clock.now());
         Ok(Box::new(LakeSink::new(Arc::new(Rename), name, context, Style::default(), &self.left)?))
     }
@@ -157,7 +159,8 @@ impl SinkConfig for DeadLetters {
     }
 }
 
-/// Where the files of a place are staged, if it is one in the staging of a lake in a folder.
+/// Returns the folder where the files of a place are staged, if the place is in the staging folder
+/// of a lake.
 pub(super) fn staged_in(place: &str) -> Option<Staging> {
     let staging = Rename.staging(place).ok()?;
     let of_all = staging.folder.ancestors().nth(2)?.file_name()?;

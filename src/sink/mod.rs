@@ -35,16 +35,16 @@ use self::local::DeadLetters;
 
 pub use crate::epoch::{Barrier, Job, Prepared, Promise};
 
-/// The sink for the dead letters of a topology, under the root of its lake or state.
+/// Returns the sink for the dead letters of a topology, under the root of its lake or state.
 pub(crate) fn dead_letters(root: PathBuf) -> Arc<dyn SinkConfig> {
     Arc::new(DeadLetters::under(root))
 }
 
-/// Deletes what a task that is gone staged in a place and nobody delivered, where its sink was one
-/// of those in here. A place of another sink is left as it is.
+/// Deletes the staged, undelivered files of a task that no longer exists, if its sink was one of
+/// the sinks in this module. Leaves the places of other sinks unchanged.
 ///
 /// # Errors
-/// If what is staged there can't be deleted.
+/// If the staged files can't be deleted.
 pub(crate) fn discard(place: &str) -> Result<()> {
     if outbox::discard(place)? {
         return Ok(());
@@ -58,60 +58,63 @@ pub(crate) fn discard(place: &str) -> Result<()> {
 /// The result of a commit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delivered {
-    /// The names of the segments that are outside now. The promises of all others stay promised:
-    /// they are offered again with the next commit, a second or so later, together with what was
-    /// promised since. So a sink may gather many segments for one large load; but after the last
-    /// barrier it must deliver all of them.
+    /// The names of the segments that are now delivered. All other promises stay promised: they are
+    /// offered again with the next commit, about a second later, together with newer promises. A
+    /// sink may therefore gather many segments for one large load, but must deliver all of them
+    /// after the last barrier.
     pub segments: Vec<String>,
-    /// Rows of those segments that the outside refuses for good, which become dead letters.
+    /// Rows of the delivered segments that the destination permanently refuses. They become dead
+    /// letters.
     pub refused: Vec<RefusedRows>,
-    /// What the others wait for, for people who watch, where something isn't taken for now.
+    /// The reason why the other segments wait, shown to users, if the destination is temporarily
+    /// unavailable.
     pub waits: Option<String>,
 }
 
 impl Delivered {
-    /// Everything that was promised, and nothing was refused.
+    /// Returns a result in which every promise is delivered and no row is refused.
     pub fn all(promises: &[Promise]) -> Self {
         let segments = promises.iter().map(|promise| promise.segment.clone()).collect();
         Self { segments, ..Self::default() }
     }
 }
 
-/// The rows of one segment that the outside refuses. Until the segment is
-/// [forgotten](Sink::forgotten) each commit of it must tell the same: by that each row becomes one
-/// dead letter, however often the commit is repeated.
+/// The rows of one segment that the destination refuses. Until the segment is
+/// [forgotten](Sink::forgotten), each commit of the segment must report the same rows, so that each
+/// row becomes exactly one dead letter even if the commit is repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusedRows {
     /// The segment's name.
     pub segment: String,
-    /// When they were refused for the first time.
+    /// The time at which the rows were refused for the first time.
     pub at: OffsetDateTime,
     /// The rows, in the segment's order.
     pub rows: Vec<RefusedRow>,
 }
 
-/// A tuple that the outside refuses.
+/// A tuple that the destination refuses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusedRow {
-    /// The position of the input that it came by; see [`Tuple::input`].
+    /// The position of the input that delivered the tuple; see [`Tuple::input`].
     pub input: usize,
-    /// Its values.
+    /// The values of the tuple.
     pub values: Vec<Value>,
-    /// Why it is refused.
+    /// The reason for the refusal.
     pub error: String,
 }
 
-/// What a sink does when its outbox is full, because the outside takes less than is written.
+/// The reaction of a sink to a full outbox, which fills when tuples arrive faster than the
+/// destination takes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnFull {
-    /// The spouts upstream pause until half of it is delivered.
+    /// The spouts upstream pause until half of the outbox is delivered.
     #[default]
     Pause,
-    /// What doesn't fit is dropped, and counted.
+    /// New tuples that don't fit are dropped and counted.
     Drop,
 }
 
-/// What a sink's task is made with.
+/// The arguments for creating the sink of one task.
 #[derive(Clone)]
 pub struct SinkContext {
     /// The component's id.
@@ -126,31 +129,31 @@ pub struct SinkContext {
     pub micro_batch: MicroBatch,
     /// The boundary of the partition to begin with.
     pub boundary: OffsetDateTime,
-    /// True if barriers will be durable, so that a sink can begin early with what a sync has to
-    /// wait for.
+    /// True if barriers will be durable, so that a sink can start slow work early that a sync would
+    /// otherwise wait for.
     pub durable: bool,
-    /// The folder that the topology's state is in, for what is kept until it can be delivered.
+    /// The folder of the topology's state, for data that is kept until it is delivered.
     pub state: PathBuf,
-    /// The clock that the age of a micro-batch begins by.
+    /// The clock that measures the age of a micro-batch.
     pub clock: SharedClock,
 }
 
-/// A bolt that a sink asks the plan for.
+/// A bolt that a sink asks the plan to put in front of it.
 pub struct BoltInFront {
-    /// The name of its type in RON.
+    /// The name of the bolt's type in RON.
     pub type_name: &'static str,
-    /// What it guarantees, in a sentence.
+    /// The guarantee of the bolt, in a sentence.
     pub guarantee: &'static str,
-    /// Its configuration.
+    /// The bolt's configuration.
     pub config: Arc<dyn BoltConfig>,
-    /// The same in RON, on one line, with every default written out.
+    /// The configuration in RON, on one line, with every default written out.
     pub explained: String,
-    /// The fields of its stream `default` by which tuples are shared out among the sink's tasks;
-    /// empty if it doesn't matter which task gets a tuple.
+    /// The fields of the bolt's stream `default` by which tuples are distributed among the sink's
+    /// tasks; empty if any task may get any tuple.
     pub keys: Vec<&'static str>,
 }
 
-/// What a sink counts that hands tuples over by itself, to any number of readers.
+/// The counters of a sink that delivers tuples outside of commits, to any number of readers.
 #[derive(Debug, Default)]
 pub struct SinkCounts {
     emitted: AtomicU64,
@@ -158,22 +161,22 @@ pub struct SinkCounts {
 }
 
 impl SinkCounts {
-    /// Tuples were handed over, counted for each of those that take them.
+    /// Counts tuples that were handed over, once for each reader that took them.
     pub fn add_emitted(&self, tuples: u64) {
         self.emitted.fetch_add(tuples, Ordering::Relaxed);
     }
 
-    /// Tuples were dropped because the sink's options say so.
+    /// Counts tuples that were dropped because the sink's options say so.
     pub fn add_dropped(&self, tuples: u64) {
         self.dropped.fetch_add(tuples, Ordering::Relaxed);
     }
 
-    /// The number of tuples that were handed over.
+    /// Returns the number of tuples that were handed over.
     pub fn emitted(&self) -> u64 {
         self.emitted.load(Ordering::Relaxed)
     }
 
-    /// The number of tuples that were dropped.
+    /// Returns the number of tuples that were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -184,85 +187,87 @@ pub trait SinkConfig: Send + Sync {
     /// Checks the configuration against the fields of each of its inputs.
     ///
     /// # Errors
-    /// All problems that the inputs' fields show.
+    /// If the fields of the inputs don't fit; the error has all problems.
     fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>>;
 
-    /// Asks the outside, with the fewest calls, whether it would take what this sink writes; says
-    /// what was found to be good, or nothing if there is nothing to ask. Blocks. What it writes for
-    /// that it takes away again.
+    /// Checks with as few calls as possible if the destination would accept the data of this sink.
+    /// Returns a description of what was checked, or nothing if there is nothing to check. Blocks.
+    /// Test data that this check writes is deleted again.
     ///
     /// # Errors
-    /// What isn't good, and what to do.
+    /// If the destination isn't usable; the error says why, and what to do.
     fn check_online(&self) -> Result<Option<String>> {
         Ok(None)
     }
 
-    /// The bolt that a tuple of this stream, with these fields, has to pass before it comes to this
-    /// sink: a warehouse reads posts through such a bolt. The plan puts one between the sink and
-    /// all inputs for which this names the same type; `graph` shows it, and the topology's file
-    /// doesn't name it. [`check`](Self::check) gets the inputs of the file.
+    /// Returns the bolt that a tuple of this stream, with these fields, must pass before this sink:
+    /// a warehouse, for example, reads posts through such a bolt. The plan inserts one bolt between
+    /// the sink and all inputs for which this function names the same type. `graph` shows the bolt,
+    /// although the topology's file doesn't name it. [`check`](Self::check) gets the inputs that
+    /// the file names.
     fn bolt_in_front(&self, _stream: &str, _fields: &Fields) -> Option<BoltInFront> {
         None
     }
 
-    /// The place that tuples with these fields go to, for people, if not all go to the same one:
-    /// `table trends`.
+    /// Returns the destination of tuples with these fields, for users, if different tuples go to
+    /// different destinations: `table trends`.
     fn destination(&self, _fields: &Fields) -> Option<&'static str> {
         None
     }
 
-    /// Makes the sink of one task.
+    /// Creates the sink of one task.
     ///
     /// # Errors
-    /// If the outside isn't there or can't be written to.
+    /// If the destination doesn't exist or can't be written to.
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>>;
 
-    /// Returns true if it blocks, and so needs a thread of its own.
+    /// Returns true if the sink blocks, and so needs a thread of its own.
     fn blocks(&self) -> bool {
         true
     }
 
-    /// The largest parallelism hint with which it can run, and why, for the problem with a larger
-    /// one.
+    /// Returns the largest parallelism hint that the sink supports and the reason, which the
+    /// problem with a larger hint quotes.
     fn tasks_max(&self) -> Option<(usize, &'static str)> {
         None
     }
 
-    /// Where a task with this context keeps what it has not delivered, absolute, for
-    /// [`recover`](Self::recover): it is saved before the task writes anything. Empty for a sink
-    /// that promises nothing.
+    /// Returns the absolute place where a task with this context keeps undelivered data, for
+    /// [`recover`](Self::recover). The place is saved before the task writes anything. Empty for a
+    /// sink that promises nothing.
     ///
     /// # Errors
-    /// If it can't be written down.
+    /// If the place can't be written as text.
     fn place(&self, _context: &SinkContext) -> Result<String> {
         Ok(String::new())
     }
 
-    /// After the end of a task, however it came: `promises` are those with this place in the newest
-    /// complete checkpoint. Cuts what went on growing back to what was promised, closes it, and
-    /// deletes what was begun after that checkpoint. Returns the promises, closed, for any task of
-    /// this sink to commit. It is repeatable, also after some of them were committed.
+    /// Recovers after a task has ended for any reason: `promises` are those with this place in the
+    /// newest complete checkpoint. Truncates files that grew beyond their promises, closes them,
+    /// and deletes files that were begun after that checkpoint. Returns the closed promises, which
+    /// any task of this sink can commit. May be repeated, also after some of the promises were
+    /// committed.
     ///
     /// # Errors
-    /// If what was promised isn't there any more.
+    /// If promised data is missing.
     fn recover(&self, _place: &str, _promises: &[Promise]) -> Result<Vec<Promise>> {
         Ok(Vec::new())
     }
 
-    /// How much a task may have promised and not delivered before the spouts upstream pause, in
-    /// bytes.
+    /// Returns the number of promised but undelivered bytes at which the spouts upstream pause.
     fn outbox_bytes_max(&self) -> Option<u64> {
         None
     }
 
-    /// Whether readers fetch what it delivers, and come when they like: the end of all sources then
-    /// awaits them without a deadline, until somebody stops the topology. Asked only of a sink with
-    /// a bound on what it hasn't delivered.
+    /// Returns true if readers fetch the delivered data at times of their own choice. After all
+    /// sources have ended, the topology then waits for readers without a deadline, until a user
+    /// stops it. Only called for a sink with a bound on undelivered data.
     fn waits_for_readers(&self) -> bool {
         false
     }
 
-    /// Where it writes a lake, if it does: a replay of that lake refuses it.
+    /// Returns the address of the lake that the sink writes, if any: a replay of that lake refuses
+    /// the sink.
     fn writes_to(&self) -> Option<Root> {
         None
     }
@@ -275,7 +280,7 @@ pub trait SinkConfig: Send + Sync {
         Ok(None)
     }
 
-    /// The folder under which the dead letters of the topology may be kept, for a lake.
+    /// Returns the folder under which a lake can keep the topology's dead letters.
     fn lake_root(&self) -> Option<PathBuf> {
         None
     }
@@ -283,59 +288,60 @@ pub trait SinkConfig: Send + Sync {
 
 /// A component that writes outside.
 pub trait Sink: Send {
-    /// Takes one tuple. On an error nothing of it may have been written.
+    /// Takes one tuple. If this fails, no part of the tuple may have been written.
     ///
     /// # Errors
-    /// If this tuple can't be written, now or ever.
+    /// If this tuple can't be written now, or can never be written.
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()>;
 
-    /// How many tuples it has dropped because its options say so, since it was made.
+    /// Returns how many tuples the sink has dropped, because its options say so, since it was
+    /// created.
     fn dropped(&self) -> u64 {
         0
     }
 
-    /// What it counts by itself, where tuples are handed over and dropped beside
-    /// [`write`](Self::write): it is shown instead of [`dropped`](Self::dropped), also behind the
+    /// Returns the sink's own counters, if it hands over and drops tuples outside of
+    /// [`write`](Self::write). They are shown instead of [`dropped`](Self::dropped), also after the
     /// last commit.
     fn counts(&self) -> Option<Arc<SinkCounts>> {
         None
     }
 
-    /// What it is doing, for people, where "running" and "idle" don't say it.
+    /// Returns the state of the sink for users, if "running" and "idle" aren't precise enough.
     fn says(&self) -> Option<String> {
         None
     }
 
-    /// The task has nothing more to do for now: writes out what should be seen at once.
+    /// Flushes output that users should see at once, because the task has no more input for now.
     ///
     /// # Errors
-    /// If the outside doesn't take it.
+    /// If the destination doesn't take the output.
     fn idle(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// First phase: everything written so far belongs to the barrier's epoch. The job makes it
-    /// durable on this machine, and touches nothing else.
+    /// First phase: everything written so far belongs to the barrier's epoch. The returned job
+    /// makes the data durable on this machine, and does nothing else.
     ///
     /// # Errors
-    /// If what was written can't be handed to the operating system.
+    /// If written data can't be handed to the operating system.
     fn prepare(&mut self, _barrier: &Barrier) -> Result<Job<Prepared>> {
         Ok(Box::new(|| Ok(Prepared::default())))
     }
 
     /// Second phase: the checkpoint with these closed promises is complete, and the job delivers
-    /// them, all or some. It is repeatable: what is delivered already is left as it is.
+    /// all or some of them. May be repeated: delivered data isn't delivered again.
     ///
-    /// A job that is left to itself when its task ends may run beside that of the next task, so the
-    /// outside has to take a segment only once by itself: by a put if absent, or by a row of a ledger
-    /// in the same transaction.
+    /// A job that is abandoned when its task ends may run at the same time as a job of the next
+    /// task. The destination must therefore take a segment only once: by a conditional put, or by a
+    /// ledger row in the same transaction.
     fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         Box::new(move || Ok(Delivered::all(&promises)))
     }
 
-    /// The newest complete checkpoint doesn't name these delivered segments any more, so that none
-    /// of them is committed again: the job deletes what the sink keeps to recognise them. It isn't
-    /// called for the segments of a run's last commits.
+    /// Cleans up after delivered segments that the newest complete checkpoint no longer names, and
+    /// that will therefore never be committed again: the job deletes the data by which the sink
+    /// recognises them. Not called for the segments of a run's last commits.
     fn forgotten(&mut self, _segments: Vec<String>) -> Job<()> {
         Box::new(|| Ok(()))
     }

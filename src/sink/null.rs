@@ -1,4 +1,4 @@
-//! `Null`: the end of a stream that nobody wants to keep.
+//! `Null`: discards a stream.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

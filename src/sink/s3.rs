@@ -29,45 +29,50 @@ use crate::lake::writers;
 use crate::tuple::{Fields, Tuple};
 use crate::units::ByteSize;
 
-/// The folder of a topology's state that holds what isn't uploaded yet.
+/// The folder of a topology's state that holds data that isn't uploaded yet.
 const OUTBOX: &str = "outbox";
 
 with_bucket_access! {
     /// Writes posts into a lake in a bucket of S3, or of a server that speaks like it:
-    /// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array, or what `format`
-    /// and `compression` say. What isn't uploaded yet is on this machine's disk, in the topology's
-    /// state. What isn't given comes from the environment (`AWS_ACCESS_KEY_ID`, `AWS_REGION`,
-    /// `AWS_ENDPOINT_URL`, …), a web identity, the shared files in `~/.aws`, or a metadata service.
+    /// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array, or what
+    /// `format` and `compression` say. What isn't uploaded yet is on this machine's disk, in the
+    /// topology's state. What isn't given comes from the environment (`AWS_ACCESS_KEY_ID`,
+    /// `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity, the shared files in `~/.aws`, or a
+    /// metadata service.
     #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     pub struct S3 {
-        /// The bucket's name. It has to be there; any number of tasks and processes may write into one.
+        /// The bucket's name. The bucket must exist; any number of tasks and processes may write
+        /// into it.
         pub bucket: String,
-        /// What all keys begin with: the lake's root in the bucket.
+        /// The prefix of all keys: the lake's root in the bucket.
         #[serde(default)]
         pub prefix: String,
-        /// How an object is put that mustn't replace another: `IfNoneMatch`, or `HeadThenPut` for
-        /// servers that answer 501 to it. Then a second topology that writes the same keys, such as one
-        /// started from a copy of the state folder, overwrites objects without anybody noticing it.
-        /// Without it: as `WATERSPOUT_S3_CONDITIONAL_PUT` in the environment says, or `IfNoneMatch`.
+        /// The way to put an object that must not replace another: `IfNoneMatch`, or `HeadThenPut`
+        /// for servers that answer 501 to it. Then a second topology that writes the same keys,
+        /// such as one started from a copy of the state folder, overwrites objects without anybody
+        /// noticing it. Without it: as `WATERSPOUT_S3_CONDITIONAL_PUT` in the environment says, or
+        /// `IfNoneMatch`.
         #[serde(default)]
         pub conditional_put: Option<ConditionalPut>,
-        /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`,
+        /// The form of partition names: `2015-12-18T00:00:00-<uuid>`, or `Basic`,
         /// `20151218T000000Z-<uuid>`, since the globs of Hadoop and Spark can't take colons.
         #[serde(default)]
         pub names: Names,
-        /// What a file is: one JSON array on one line, or `Ndjson`, one post a line (`0000000.ndjson`).
+        /// The format of a file: one JSON array on one line, or `Ndjson`, one post a line
+        /// (`0000000.ndjson`).
         #[serde(default)]
         pub format: Format,
-        /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`),
-        /// `Zstd` (`….zst`), or not at all. Each task does it on its own thread.
+        /// The compression of a closed file: `Gzip` (`0000000.json.gz`,
+        /// `0000000.ndjson.gz`), `Zstd` (`….zst`), or not at all. Each task does it on its own
+        /// thread.
         #[serde(default)]
         pub compression: Compression,
-        /// The bound on what each task keeps on this machine's disk that isn't uploaded.
+        /// The bound on the data that isn't uploaded, on this machine's disk, for each task.
         #[serde(default = "outbox")]
         pub outbox: ByteSize,
-        /// What happens beyond it: the spouts upstream pause until half of it is uploaded, or what
-        /// doesn't fit is dropped, and counted.
+        /// The reaction to a full outbox: the spouts upstream pause until half of it is uploaded,
+        /// or tuples that don't fit are dropped and counted.
         #[serde(default)]
         pub on_full: OnFull,
         #[serde(skip)]
@@ -81,8 +86,10 @@ fn outbox() -> ByteSize {
 
 impl Component for S3 {
     const NAME: &'static str = "S3";
-    const GUARANTEE: &'static str = "each post of a completed checkpoint is in exactly one object, which appears whole; \
-         what isn't uploaded yet depends on this machine's disk, and what on_full: Drop drops is counted";
+    const GUARANTEE: &'static str = "each post of a completed checkpoint is in exactly one object, \
+        which appears whole; \
+         what isn't uploaded yet depends on this machine's disk, and what on_full: Drop drops is \
+         counted";
 }
 
 impl S3 {
@@ -121,7 +128,7 @@ impl SinkConfig for S3 {
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let upload = Arc::new(Upload::to(self.target())?);
-        // One task asks for all of them.
+        // One task checks the bucket for all tasks.
         let note = writers::object(&context.state, context.durable);
         let probe = if context.task == 0 {
             Some(StartProbe::begin(Arc::clone(&upload.store), note)?)
@@ -162,12 +169,14 @@ impl SinkConfig for S3 {
     }
 }
 
-/// Where a task keeps what isn't uploaded, and where that goes, whatever the topology says by then.
+/// The place where a task keeps files until they are uploaded, and their destination, which stays
+/// the same if the topology's file is changed.
 #[derive(Serialize, Deserialize)]
 struct Place {
     /// The task's own folder in the outbox.
     staged: PathBuf,
-    /// The bucket, without credentials: those of the day are taken.
+    /// The bucket, without credentials: an upload uses the credentials that are current at that
+    /// time.
     to: Bucket,
 }
 
@@ -180,7 +189,7 @@ impl Place {
         Ok(Self { staged, to: without_credentials(target) })
     }
 
-    /// As a promise names it, in JSON.
+    /// Returns the place as a promise names it, in JSON.
     fn name(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|cause| {
             Error::fatal(format!("bad place \"{}\"", self.staged.display())).because(cause)
@@ -205,7 +214,7 @@ impl Place {
     }
 }
 
-/// Where the files of a place are staged, if it is one in an outbox.
+/// Returns the folder where the files of a place are staged, if the place is in an outbox.
 pub(super) fn staged_in(place: &str) -> Option<Staging> {
     let staging = Place::named(place).ok()?.staging();
     let of_all = staging.folder.ancestors().nth(2)?.file_name()?;
@@ -224,12 +233,13 @@ struct Upload {
 }
 
 impl Upload {
-    /// Nothing is sent yet: a server that is down delays no start.
+    /// Creates the publisher. Sends nothing yet, so a server that is down doesn't delay the start.
     fn to(target: Bucket) -> Result<Self> {
         Ok(Self { store: s3::open_for_uploads(&target)?, target, uploader: Uploader::default() })
     }
 
-    /// Where a place delivers: somewhere else, if the topology's file was changed since.
+    /// Returns the destination of a place, which differs from the configured one if the topology's
+    /// file was changed since.
     fn to_store(&self, to: Bucket) -> Result<Arc<dyn Store>> {
         let ours = self.target.clone();
         let target = Bucket {
@@ -277,7 +287,7 @@ impl Publish for Upload {
 struct S3Sink {
     sink: LakeSink,
     upload: Arc<Upload>,
-    /// True if anything can be put there at all.
+    /// True if the server accepts any put at all.
     probe: Option<StartProbe>,
     admission: Admission,
     waiting: Arc<Waiting>,
@@ -322,7 +332,7 @@ impl Sink for S3Sink {
 
 impl Drop for S3Sink {
     fn drop(&mut self) {
-        // A server that doesn't answer mustn't hold up whoever goes back to a checkpoint.
+        // A server that doesn't answer must not delay the return to a checkpoint.
         self.upload.uploader.stop();
     }
 }

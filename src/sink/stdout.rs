@@ -53,8 +53,8 @@ impl SinkConfig for Stdout {
     }
 }
 
-/// How much is gathered before it is printed, in bytes. A larger buffer costs memory and saves
-/// little: from here on a system call takes less time than copying what it writes.
+/// The size of the buffer, in bytes. A larger buffer costs memory and saves little: from this size
+/// on a system call takes less time than copying its bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Gathers whole lines, and writes them out in one go.

@@ -1,4 +1,4 @@
-//! A sink whose outside doesn't take what is due: what people who watch see of it.
+//! The state of a sink that waits for its destination, for users.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use time::macros::format_description;
 use crate::clock::SharedClock;
 use crate::error::{Error, Kind, Result};
 
-/// Knows since when the outside of one task hasn't taken what is due.
+/// Knows since when the destination of one task hasn't taken due data.
 pub struct Waiting {
     outside: String,
     clock: SharedClock,
@@ -16,14 +16,14 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// For an outside with this name, such as `s3://lake/posts`.
+    /// Creates the state for a destination with this name, such as `s3://lake/posts`.
     pub fn new(outside: impl Into<String>, clock: SharedClock) -> Self {
         Self { outside: outside.into(), clock, since: Mutex::new(None) }
     }
 
     /// Passes the result of a delivery on. An error after which the delivery is tried again becomes
-    /// a state: whom the task waits for, and since when. The text stays the same from one attempt
-    /// to the next, unless the cause changes.
+    /// a state that names the destination and the time since which the task waits for it. The text
+    /// stays the same from one attempt to the next, unless the cause changes.
     ///
     /// # Errors
     /// Those of the result.
@@ -34,7 +34,7 @@ impl Waiting {
                 let since = *since.get_or_insert_with(|| self.clock.now());
                 Err(self.told(since, error))
             }
-            // A full disk is no fault of the outside, and a final error ends the wait.
+            // A full disk isn't the destination's fault, and a final error ends the wait.
             Err(error) => Err(error),
             Ok(delivered) => {
                 *since = None;
@@ -45,7 +45,7 @@ impl Waiting {
 
     fn told(&self, since: OffsetDateTime, error: Error) -> Error {
         let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-        // A time of the clock has no part that this format can't write.
+        // Every time of the clock has all the parts that this format writes.
         let since = since.format(format).unwrap_or_default();
         error.with_text(|cause| format!("waiting for {} since {since}: {cause}", self.outside))
     }

@@ -1,8 +1,8 @@
 //! Addresses of warehouses: `postgres://user:password@host:5432/database?sslmode=verify-full`, or
-//! `host=… user=…`, as libpq takes them.
+//! `host=… user=…`, in the forms of libpq.
 //!
-//! `sslmode` and its files are read here, since the client knows only half of the modes; everything
-//! else is the client's.
+//! This module reads `sslmode` and its files, since the client supports only half of the modes. The
+//! client reads everything else.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,65 +13,65 @@ use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// The name that the server's lists of sessions show.
+/// The application name that the server's list of sessions shows.
 const APPLICATION: &str = "waterspout";
 
-/// How long each of a server's addresses may take to accept a connection. Longer only delays the
+/// The time for each of a server's addresses to accept a connection. A longer time only delays the
 /// next attempt.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// After which silence the kernel asks whether the other side is still there.
+/// The idle time after which the kernel probes the other side.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 
-/// How often it asks, and how many answers may be missing.
+/// The interval and the number of unanswered probes after which the connection is closed.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// How long sent bytes may stay without an acknowledgement.
+/// The longest time that sent bytes may stay without an acknowledgement.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
-/// How a connection is encrypted, as libpq means it.
+/// The encryption of a connection, as libpq defines the modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
-    /// Never.
+    /// Never encrypted.
     Disable,
-    /// Only if the server doesn't take a connection without it.
+    /// Encrypted only if the server refuses a plain connection.
     Allow,
-    /// If the server can, without a look at its certificate.
+    /// Encrypted if the server supports it, without a check of its certificate.
     Prefer,
-    /// Always; the certificate is checked only if there is a file with authorities.
+    /// Always encrypted; the certificate is checked only if a file with authorities is set.
     Require,
-    /// Always, with a certificate from a trusted authority.
+    /// Always encrypted, with a certificate from a trusted authority.
     VerifyCa,
-    /// Always, with such a certificate for the host's name.
+    /// Always encrypted, with a certificate from a trusted authority for the host's name.
     VerifyFull,
 }
 
-/// Where the trusted authorities are.
+/// The source of the trusted authorities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authorities {
-    /// The machine's own.
+    /// The machine's own authorities.
     System,
     /// A file with certificates in PEM.
     File(PathBuf),
 }
 
-/// An address that was understood.
+/// A parsed address.
 #[derive(Clone)]
 pub struct WarehouseAddress {
-    /// All but the encryption.
+    /// Everything but the encryption.
     pub config: Config,
     /// The encryption.
     pub tls: TlsMode,
-    /// The authorities that certificates have to be from.
+    /// The authorities that certificates must come from.
     pub authorities: Option<Authorities>,
 }
 
 impl WarehouseAddress {
-    /// Reads an address.
+    /// Parses an address.
     ///
     /// # Errors
-    /// If it isn't one. The error never repeats the address, which may hold a password.
+    /// If the address is invalid. The error never repeats the address, which may hold a password.
     pub fn parse(url: &Secret) -> Result<Self> {
         let mut options = TlsOptions::default();
         let text = options.take_from(url.reveal().trim()).map_err(bad)?;
@@ -91,7 +91,7 @@ impl WarehouseAddress {
         Ok(Self { config, tls, authorities })
     }
 
-    /// The servers and the database, for people: no user and no password.
+    /// Returns the servers and the database, for people: no user and no password.
     pub fn name(&self) -> String {
         let mut hosts = Vec::new();
         for (number, host) in self.config.get_hosts().iter().enumerate() {
@@ -114,7 +114,7 @@ fn bad(what: String) -> Error {
     Error::fatal(format!("bad address of the warehouse: {what}"))
 }
 
-/// The cause without any part of the address.
+/// Returns the cause without any part of the address.
 fn printable_cause(cause: &tokio_postgres::Error, url: &Secret) -> String {
     let text = Error::fatal("").because(cause.to_string()).chain();
     let source = std::error::Error::source(cause).map(ToString::to_string).unwrap_or_default();
@@ -129,7 +129,7 @@ fn printable_cause(cause: &tokio_postgres::Error, url: &Secret) -> String {
     text.trim().into()
 }
 
-/// Sets how long a server may be silent, where the address doesn't say it.
+/// Sets the longest silence of a server, unless the address sets it.
 fn set_patience(config: &mut Config) {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_MAX);
@@ -149,14 +149,14 @@ fn set_patience(config: &mut Config) {
     if config.get_application_name().is_none() {
         config.application_name(APPLICATION);
     }
-    // Of several servers the one that takes writes: another one is a copy that waits to take over.
+    // Of several servers, use the one that accepts writes: the others are standby copies.
     if config.get_target_session_attrs() == TargetSessionAttrs::Any && config.get_hosts().len() > 1
     {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
 }
 
-/// The options that the client doesn't know.
+/// The options that the client doesn't support.
 #[derive(Default)]
 struct TlsOptions {
     mode: Option<String>,
@@ -164,7 +164,7 @@ struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Takes them out of an address, and returns the rest.
+    /// Removes the options from an address, and returns the rest.
     fn take_from(&mut self, text: &str) -> Result<String, String> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return self.take_from_url(text);
@@ -187,7 +187,7 @@ impl TlsOptions {
         Ok(if kept.is_empty() { address.into() } else { format!("{address}?{}", kept.join("&")) })
     }
 
-    /// Of the form `host=… sslmode=…`, where a value may stand in single quotes.
+    /// Reads the form `host=… sslmode=…`, in which a value may stand in single quotes.
     fn take_from_words(&mut self, text: &str) -> Result<String, String> {
         let mut rest = text.trim_start();
         let mut kept = String::new();
@@ -208,7 +208,7 @@ impl TlsOptions {
         Ok(kept)
     }
 
-    /// True if it was one of these options.
+    /// Returns true if the option is one of these.
     fn take(
         &mut self,
         name: &str,
@@ -220,7 +220,7 @@ impl TlsOptions {
             "sslcert" | "sslkey" | "sslcrl" => {
                 return Err(format!("\"{name}\" isn't supported: leave it out"));
             }
-            // Of no meaning for a client with TLS 1.2 and 1.3.
+            // These options have no effect on a client with TLS 1.2 and 1.3.
             "sslcompression" | "sslsni" | "gssencmode" => {}
             _ => return Ok(false),
         }
@@ -240,7 +240,8 @@ impl TlsOptions {
             Some("verify-full") => TlsMode::VerifyFull,
             Some(other) => {
                 return Err(bad(format!(
-                    "unknown sslmode \"{other}\": expected disable, allow, prefer, require, verify-ca or verify-full"
+                    "unknown sslmode \"{other}\": expected disable, allow, prefer, require, \
+                        verify-ca or verify-full"
                 )));
             }
         };
@@ -264,12 +265,12 @@ impl TlsOptions {
     }
 }
 
-/// Where libpq looks for the authorities.
+/// Returns the path where libpq looks for the authorities.
 fn default_root() -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("HOME")?).join(".postgresql/root.crt"))
 }
 
-/// How many bytes the value at the beginning of a text takes.
+/// Returns the length in bytes of the value at the beginning of a text.
 fn value_length(text: &str) -> usize {
     let is_quoted = text.starts_with('\'');
     let mut escaped = false;

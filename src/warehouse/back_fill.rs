@@ -1,4 +1,4 @@
-//! Loads the posts of a lake, which can be repeated: what is there already stays as it is.
+//! Loads the posts of a lake. A load can be repeated: rows that exist stay unchanged.
 //!
 //! ```text
 //! thread: lake ─▶ features ─▶ batch ──(hand to hand)──▶ load, with patience for the server
@@ -21,59 +21,60 @@ use crate::lake::replay::{Split, Tempo};
 use crate::post::Post;
 use crate::value::Value;
 
-/// The posts of one transaction, in bytes. A batch is there twice, as it is loaded and as the next
-/// one is read, each with features and rows of several times this size; smaller ones make more
+/// The bytes of posts in one transaction. Two batches are in memory, one being loaded and one being
+/// read, each with features and rows of several times this size; smaller batches make more
 /// transactions, each with a sync of the server's disk.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// The posts of one transaction: of short ones the features take more room than the posts.
+/// The number of posts in one transaction: the features of short posts take more memory than the
+/// posts.
 const BATCH_POSTS: usize = 3_000;
 
-/// How often a load is tried before the back-fill gives up, and how long it waits in between: about
-/// two minutes, in which a server is started again.
+/// The number of attempts before the back-fill gives up, and the pause between them: about two
+/// minutes in all, in which a server can restart.
 const ATTEMPTS: u32 = 12;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// Reads the features of posts; what it returns has the fields of a layout.
+/// Computes the features of posts, as tuples with the fields of a layout.
 pub type ReadFeatures<'f> = &'f mut (dyn FnMut(&Post) -> Vec<Value> + Send);
 
-/// How posts are loaded.
+/// The settings of a back-fill.
 pub struct BackFill<'b> {
-    /// Where they go.
+    /// The warehouse for the posts.
     pub warehouse: &'b Warehouse,
     /// True if the posts themselves are kept.
     pub keeps_raw: bool,
-    /// What happens at a damaged file.
+    /// The reaction to a damaged file.
     pub on_damage: OnDamage,
-    /// The time.
+    /// The clock.
     pub clock: &'b SharedClock,
 }
 
-/// What was loaded so far.
+/// The numbers of what was loaded so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackFilled {
-    /// Posts that were read.
+    /// The number of posts that were read.
     pub posts: u64,
-    /// Rows that were written, or were there.
+    /// The number of rows that were written or existed.
     pub rows: u64,
-    /// Rows that were refused.
+    /// The number of rows that were refused.
     pub refused: u64,
-    /// Partitions that are read to their ends.
+    /// The number of partitions that are read to their ends.
     pub partitions: u64,
-    /// All partitions of the globs.
+    /// The number of partitions that match the globs.
     pub partitions_in_all: u64,
 }
 
-/// What a person should know.
+/// An event to report to the user.
 pub enum BackFillNews<'n> {
     /// A batch is loaded.
     Progress(&'n BackFilled),
-    /// A row was refused, or a file is damaged, or the server is waited for.
+    /// A row was refused, a file is damaged, or the back-fill waits for the server.
     Note(String),
 }
 
-/// Posts with their features, on their way.
+/// A batch of posts with their features.
 struct PostBatch {
     posts: Vec<Post>,
     rows: Vec<Vec<Value>>,
@@ -97,8 +98,8 @@ impl BackFill<'_> {
     /// S3. Blocks.
     ///
     /// # Errors
-    /// If nothing matches, a file is damaged, or the server doesn't answer for some minutes. What
-    /// was loaded before stays; a repetition loads the rest.
+    /// If nothing matches, a file is damaged, or the server doesn't answer for some minutes. Posts
+    /// that were loaded before stay; a repeated call loads the rest.
     pub fn load(
         &self,
         globs: &[String],
@@ -125,7 +126,7 @@ impl BackFill<'_> {
             });
             let source = format!("load {}", globs.join(" "));
             let loaded = self.load_batches(&taken, layout, &source, &mut filled, news);
-            // Where nobody takes batches any more, the reader ends.
+            // The reader ends when batches are no longer received.
             drop(taken);
             let read = reading
                 .join()
@@ -150,7 +151,7 @@ impl BackFill<'_> {
             }
             let reading = RowReading { now: self.clock.now(), keeps_raw: self.keeps_raw };
             let mut rows = LoadRows::default();
-            // Features that were read into a row aren't needed any more.
+            // Features that were read into a row are no longer needed.
             for (number, values) in batch.rows.into_iter().enumerate() {
                 let row = read(layout, &values, reading);
                 rows.add(RowPosition { segment: 0, number }, row, None);
@@ -245,7 +246,7 @@ impl BatchReader<'_> {
                         let ends = handed.marks.iter().filter(|(_, mark)| mark.is_none());
                         batch.partitions += ends.count() as u64;
                         for post in handed.posts {
-                            // Its buffer may be much larger than the post, and goes on.
+                            // The reader's buffer may be much larger than the post, and is reused.
                             self.add(&post, &mut batch);
                         }
                     }
@@ -258,7 +259,7 @@ impl BatchReader<'_> {
                 is_taken
             })?;
             if !is_taken {
-                // The load has failed, and says why.
+                // The load has failed, and reports the cause.
                 return Ok(());
             }
         }

@@ -3,7 +3,7 @@
 use super::copy::CopyBuffer;
 use crate::value::Value;
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ColumnForm {
     Text,
@@ -12,14 +12,14 @@ pub(super) enum ColumnForm {
     Float,
 }
 
-/// What becomes of a column when its post changes.
+/// The rule for a column when its post changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ColumnFate {
-    /// It is what the newest version says.
+    /// The newest version sets the column.
     Version,
-    /// The same, and a deletion clears it.
+    /// The newest version sets the column, and a deletion clears it.
     Content,
-    /// It is what the newest reading of the counts says.
+    /// The newest reading of the counts sets the column.
     Count,
 }
 
@@ -34,7 +34,7 @@ pub(super) const fn column(name: &'static str, form: ColumnForm, fate: ColumnFat
     Column { name, form, fate }
 }
 
-/// The list of these columns. A new one is a line here and a line in the schema's next version.
+/// The list of these columns. To add one, add a line here and a line in the schema's next version.
 pub(super) const COLUMNS: [Column; 25] = [
     column("kind", ColumnForm::Text, ColumnFate::Version),
     column("author_id", ColumnForm::Text, ColumnFate::Version),
@@ -75,7 +75,7 @@ pub(super) const fn position(name: &str) -> usize {
     panic!("no such column")
 }
 
-/// `==` of texts isn't to be had while the program is compiled.
+/// Compares texts in a constant context, in which `==` isn't available.
 const fn is_same(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len() != b.len() {
@@ -95,7 +95,7 @@ impl Column {
     /// Checks that the column can hold a value.
     ///
     /// # Errors
-    /// What was expected.
+    /// If the type is wrong; the error says what was expected.
     pub(crate) fn check(&self, value: &Value) -> Result<(), String> {
         let fits = match (self.form, value) {
             (_, Value::Null)
@@ -119,7 +119,7 @@ impl Column {
         Err(format!("field \"{}\": expected {expected}, found {value:?}", self.name))
     }
 
-    /// Writes a value that was checked.
+    /// Writes a checked value.
     pub(crate) fn write(&self, value: &Value, buffer: &mut CopyBuffer) {
         match (self.form, value) {
             (ColumnForm::Text, value) => buffer.text(value.as_text()),
@@ -128,7 +128,7 @@ impl Column {
             }
             (ColumnForm::Int, value) => buffer.int(value.as_int()),
             (ColumnForm::Float, Value::Float(number)) => buffer.float(Some(*number)),
-            // A column that takes floats takes whole numbers, rounded as everywhere.
+            // A column of floats takes whole numbers, rounded as everywhere.
             (ColumnForm::Float, Value::Int(number)) => buffer.float(Some(*number as f64)),
             _ => buffer.null(),
         }

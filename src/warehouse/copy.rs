@@ -1,4 +1,4 @@
-//! Rows in the binary form of COPY.
+//! Rows in the binary format of COPY.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
@@ -8,13 +8,13 @@ use super::failure::Done;
 use super::months::Micros;
 use super::storable::storable_text;
 
-/// The number of bytes that are sent at once.
+/// The number of bytes that are sent at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Microseconds from 1970 to 2000, from where the server counts.
+/// The microseconds from 1970 to 2000, the year from which the server counts.
 pub(super) const EPOCH: Micros = 946_684_800_000_000;
 
-/// The server's number for the type `text`, which stands in arrays.
+/// The server's number of the type `text`, which arrays contain.
 const TEXT_OID: u32 = 25;
 
 /// The buffer that rows are written into.
@@ -70,7 +70,7 @@ impl CopyBuffer {
 
     pub(crate) fn jsonb(&mut self, json: &[u8]) {
         self.sized(|buffer| {
-            // The version of the form.
+            // The version of the format of `jsonb`.
             buffer.put_u8(1);
             buffer.put_slice(json);
         });
@@ -79,8 +79,8 @@ impl CopyBuffer {
     pub(crate) fn texts<'a>(&mut self, texts: impl ExactSizeIterator<Item = &'a str>) {
         let count = i32::try_from(texts.len()).unwrap_or(i32::MAX);
         self.sized(|buffer| {
-            // Dimensions, whether there are nulls, the type; of the one dimension its length and
-            // where it begins.
+            // The number of dimensions, the flag for nulls, the element type; then the length and
+            // the first index of the one dimension.
             buffer.put_i32(i32::from(count > 0));
             buffer.put_i32(0);
             buffer.put_u32(TEXT_OID);
@@ -96,7 +96,7 @@ impl CopyBuffer {
         });
     }
 
-    /// A value behind its length.
+    /// Writes a value after its length.
     fn sized(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let at = self.0.len();
         self.0.put_i32(0);
@@ -107,7 +107,7 @@ impl CopyBuffer {
     }
 }
 
-/// Sends rows into a table; `columns` as SQL lists them. Returns at once if there are none.
+/// Sends rows into a table; `columns` is a list in SQL. Returns at once without rows.
 pub(super) async fn copy_rows<R>(
     client: &Client,
     table: &str,

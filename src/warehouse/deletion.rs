@@ -1,5 +1,5 @@
-//! Deletions: which of the posts that have an id are meant by one that names it. The rules are
-//! those of `lake erase`.
+//! Deletions: decides which of the posts with an id a deletion refers to. The rules are those of
+//! `lake erase`.
 
 use crate::post::{Deletion, DeletionReach, Post};
 
@@ -10,28 +10,28 @@ use super::months::{Micros, micros};
 pub struct DeletionRow {
     /// The platform.
     pub platform: String,
-    /// The id that it names.
+    /// The id of the deleted post.
     pub post_id: String,
-    /// Which of the posts of that id are meant.
+    /// The selection among the posts with that id.
     pub reach: DeletionReach,
-    /// The server whose number the id is; empty if that isn't known or doesn't matter.
+    /// The server to which the id belongs; empty if the server is unknown or irrelevant.
     pub server: String,
-    /// Its own revision; empty if it has none.
+    /// The deletion's own revision; empty if it has none.
     pub revision: String,
-    /// When the post was deleted.
+    /// The time at which the post was deleted.
     pub deleted_at: Micros,
-    /// When that was received.
+    /// The time at which the deletion was received.
     pub received_at: Option<Micros>,
-    /// When the platform saw it.
+    /// The time at which the platform recorded the deletion.
     pub seen_at: Option<Micros>,
 }
 
-/// The facts of a post that deletions are held against.
+/// The facts of a post that are compared with deletions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeletionFacts {
     /// Another id by which a deletion may name it.
     pub other_id: Option<String>,
-    /// What tells versions with the same id apart.
+    /// The revision that distinguishes versions with the same id.
     pub revision: Option<String>,
     /// The servers that the post names as its own.
     pub servers: Vec<String>,
@@ -43,7 +43,7 @@ const NUL: char = '\0';
 const REPLACED: &str = "\u{fffd}";
 
 impl DeletionFacts {
-    /// What a post says.
+    /// Returns the facts of a post.
     pub fn of(post: &Post, own_time: Option<Micros>) -> Self {
         let text = |text: std::borrow::Cow<'_, str>| text.replace(NUL, REPLACED);
         Self {
@@ -56,7 +56,7 @@ impl DeletionFacts {
 }
 
 impl DeletionRow {
-    /// What a deletion says.
+    /// Returns the content of a deletion.
     pub fn of(
         deletion: &Deletion<'_>,
         platform: String,
@@ -76,20 +76,20 @@ impl DeletionRow {
         }
     }
 
-    /// Takes what another entry of the same deletion says: the earliest time counts, and of
-    /// deletions until some time the latest.
+    /// Merges another entry of the same deletion: the earliest time counts, and the latest limit of
+    /// deletions that cover posts up to a time.
     pub(super) fn join(&mut self, other: &Self) {
         self.deleted_at = self.deleted_at.min(other.deleted_at);
         self.received_at = earlier(self.received_at, other.received_at);
         self.seen_at = self.seen_at.max(other.seen_at);
     }
 
-    /// True if it names posts by another id than their own.
+    /// Returns true if the deletion names posts by another id than their own.
     pub fn names_other_id(&self) -> bool {
         self.reach != DeletionReach::AllOfId && !self.post_id.contains("://")
     }
 
-    /// True if a post of the id that the deletion names is meant. One of an unknown server stays.
+    /// Returns true if the deletion covers a post with its id. A post of an unknown server stays.
     pub fn means(&self, post: &DeletionFacts) -> bool {
         match self.reach {
             DeletionReach::AllOfId => true,
@@ -97,8 +97,8 @@ impl DeletionRow {
                 !self.server.is_empty() && post.servers.contains(&self.server)
             }
             DeletionReach::UntilDeletion => {
-                // An account's revision is another sequence than a record's: like is compared with
-                // like.
+                // Revisions of accounts and of records are separate sequences, so only revisions of
+                // the same kind are compared.
                 let revision = post.revision.as_deref().filter(|made| !made.is_empty());
                 if let Some(made) = revision
                     && !self.revision.is_empty()
@@ -120,7 +120,7 @@ fn earlier(a: Option<Micros>, b: Option<Micros>) -> Option<Micros> {
     }
 }
 
-/// A reach as the table has it.
+/// Returns the name of a reach in the table.
 pub(crate) fn reach_name(reach: DeletionReach) -> &'static str {
     match reach {
         DeletionReach::AllOfId => "all",
@@ -129,7 +129,7 @@ pub(crate) fn reach_name(reach: DeletionReach) -> &'static str {
     }
 }
 
-/// A reach by its name.
+/// Returns the reach with this name.
 pub(crate) fn reach_of_name(name: &str) -> DeletionReach {
     match name {
         "server" => DeletionReach::OfServer,

@@ -1,4 +1,4 @@
-//! What errors of the server mean.
+//! The meaning of the server's errors.
 
 use tokio_postgres::error::SqlState;
 
@@ -6,26 +6,26 @@ use super::months::Month;
 use super::row::PostKey;
 use crate::error::Error;
 
-/// Why a statement failed.
+/// The cause of a failed statement.
 #[derive(Debug)]
 pub enum Failure {
-    /// A row can't be written, and never will be.
+    /// A row that can never be written.
     Row {
-        /// What the server says of it.
+        /// The server's message.
         text: String,
-        /// The line of a COPY that it says so of, from 1.
+        /// The line of a COPY in the message, from 1.
         line: Option<usize>,
-        /// The post that the row is of, where that is known.
+        /// The post of the row, if known.
         post: Option<PostKey>,
     },
-    /// A month has no partition: another writer has dropped it, or the post was filed there by a
-    /// time of its own.
+    /// The partition of a month is missing: another writer has dropped it, or the month follows
+    /// from the row's own, wrong time.
     PartitionGone(Option<Month>),
-    /// Everything else: the same again, later.
+    /// Any other error, after which the statement may be repeated.
     Server(tokio_postgres::Error),
-    /// The server has said nothing for too long.
+    /// The server has sent nothing for too long.
     Silent(String),
-    /// Something of our own.
+    /// An error of this program.
     Own(Error),
 }
 
@@ -35,7 +35,7 @@ pub type Done<T> = Result<T, Failure>;
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(answer) = error.as_db_error() else { return Self::Server(error) };
-        // A check that has no name is that of a partition.
+        // A failed check without a name is that of a partition.
         if *answer.code() == SqlState::CHECK_VIOLATION && answer.constraint().is_none() {
             return Self::PartitionGone(None);
         }
@@ -58,7 +58,7 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// As an error that is tried again; `what` says what failed.
+    /// Converts the failure to a transient error; `what` says what failed.
     pub fn transient(self, what: impl Into<String>) -> Error {
         match self {
             Self::Row { text, .. } => Error::transient(what).because(text),
@@ -71,7 +71,7 @@ impl Failure {
         }
     }
 
-    /// Names the post of the row, by the line that the server named.
+    /// Sets the post of the row from the line that the server named.
     pub fn of_post(mut self, post_of_line: impl FnOnce(usize) -> Option<PostKey>) -> Self {
         if let Self::Row { line, post, .. } = &mut self {
             *post = line.and_then(|line| line.checked_sub(1)).and_then(post_of_line);
@@ -79,7 +79,7 @@ impl Failure {
         self
     }
 
-    /// True if the session can't be used any more, or isn't known to be usable.
+    /// Returns true if the session is unusable, or not known to be usable.
     pub fn ends_session(&self) -> bool {
         match self {
             Self::Server(error) => match error.as_db_error() {
@@ -92,28 +92,28 @@ impl Failure {
     }
 }
 
-/// True if the same row would fail again: bad data (22), a violated constraint (23), a bound of
-/// the server (54), or what a trigger raises (P0).
+/// Returns true if the same row would fail again: bad data (22), a violated constraint (23), a
+/// limit of the server (54), or an error raised by a trigger (P0).
 fn is_of_a_row(code: &SqlState) -> bool {
     ["22", "23", "54", "P0"].iter().any(|class| code.code().starts_with(class))
 }
 
-/// True for what concerns one transaction only: it was rolled back for the sake of another, or
+/// Returns true if only one transaction is affected: it was rolled back in favour of another, or
 /// waited too long for one.
 fn keeps_session(code: &SqlState) -> bool {
     code.code().starts_with("40")
         || [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(code)
 }
 
-/// The line that a COPY names: `COPY posts, line 17, column raw: …`. In another language than
-/// English there is none, and the row is found without it.
+/// Returns the line that a COPY names: `COPY posts, line 17, column raw: …`. Messages in other
+/// languages than English have no such line, and the row is found without it.
 fn copy_line(context: &str) -> Option<usize> {
     let behind = context.strip_prefix("COPY ")?.split_once(", line ")?.1;
     let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
     behind[..digits].parse().ok()
 }
 
-/// The text of an error with its causes: the client's own text leaves the server's out.
+/// Returns the text of an error with its causes, since the client's own text omits the server's.
 pub fn error_text(error: &tokio_postgres::Error) -> String {
     if let Some(answer) = error.as_db_error() {
         return format!("{} ({})", answer.message(), answer.code().code());

@@ -1,4 +1,4 @@
-//! The kinds of inputs that a warehouse takes, told apart by their fields.
+//! The kinds of inputs that a warehouse accepts, recognised by their fields.
 
 use super::row::{DEMANDED, RowLayout, RowReading, WarehouseRow, read};
 use super::trend::TrendLayout;
@@ -15,17 +15,18 @@ pub enum InputLayout {
 }
 
 impl InputLayout {
-    /// The layout of an input.
+    /// Finds the layout of an input.
     ///
     /// # Errors
-    /// Which fields were expected and which are missing.
+    /// If fields are missing; the error names the expected and the missing ones.
     pub fn of(fields: &Fields) -> Result<Self, String> {
         if TrendLayout::is_of(fields) {
             return TrendLayout::of(fields).map(Self::Trends);
         }
         RowLayout::of(fields).map(Self::Posts).map_err(|missing| {
             format!(
-                "expected the fields \"{}\", as Features declares them, those of Trends, or a field \"post\" \
+                "expected the fields \"{}\", as Features declares them, those of Trends, or a \
+                    field \"post\" \
                  alone; found {fields}, which has no \"{}\"",
                 DEMANDED.join("\", \""),
                 missing.join("\" and no \"")
@@ -33,7 +34,7 @@ impl InputLayout {
         })
     }
 
-    /// The tables that its tuples go into, for people.
+    /// Returns the tables for the input's tuples, for people.
     pub fn tables(&self) -> &'static str {
         match self {
             Self::Posts(_) => "table posts and those beside it",
@@ -41,10 +42,10 @@ impl InputLayout {
         }
     }
 
-    /// Checks what has to be there before a tuple is written down.
+    /// Checks that a tuple has its required values before it is stored.
     ///
     /// # Errors
-    /// What is missing.
+    /// If values are missing; the error names them.
     pub fn check(&self, values: &[Value]) -> Result<(), String> {
         match self {
             Self::Posts(layout) => layout.check(values),
@@ -55,7 +56,7 @@ impl InputLayout {
     /// Reads a tuple.
     ///
     /// # Errors
-    /// Why it is no row, for its dead letter.
+    /// If the tuple can't be a row; the reason goes into its dead letter.
     pub fn read(&self, values: &[Value], reading: RowReading) -> Result<WarehouseRow, String> {
         match self {
             Self::Posts(layout) => read(layout, values, reading),

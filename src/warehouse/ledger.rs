@@ -1,5 +1,4 @@
-//! The ledger of loaded segments, by which a load that is repeated is recognised, and the history
-//! of loads.
+//! The ledger of loaded segments, which recognises repeated loads, and the history of loads.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +10,11 @@ use super::storable::storable_text;
 use super::wire::WireTime;
 use crate::error::Result;
 
-/// How long the history of loads goes back, in days. It has one row for each minute and source.
+/// The number of days that the history of loads is kept. The history has one row for each minute
+/// and source.
 const HISTORY_DAYS: i32 = 30;
 
-/// A row, by the segment that it is of and its number there.
+/// A row, identified by its segment and its number in the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowPosition {
     /// The position of the segment among those that are loaded together.
@@ -28,25 +28,25 @@ pub struct RowPosition {
 pub struct RefusedPosition {
     /// The row.
     pub at: RowPosition,
-    /// Why.
+    /// The reason for the refusal.
     pub error: String,
 }
 
-/// What a load writes down of itself.
+/// The record that a load writes of itself.
 #[derive(Clone, Debug)]
 pub enum Ledger {
-    /// That these segments are loaded, each of which is loaded only once.
+    /// The segments that are loaded, each of which is loaded only once.
     Segments(Vec<String>),
-    /// A source in the history: what can be repeated needs no other note.
+    /// A source in the history: a load that may be repeated needs no other record.
     History(String),
 }
 
-/// What became of a segment.
+/// The outcome of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentLoad {
-    /// The refused rows: the same at each repetition.
+    /// The refused rows, which are the same at each repetition.
     pub refused: Vec<RefusedRowNumber>,
-    /// When it was loaded for the first time.
+    /// The time at which the segment was loaded for the first time.
     pub loaded_at: Micros,
 }
 
@@ -55,16 +55,17 @@ pub struct SegmentLoad {
 pub struct RefusedRowNumber {
     /// The row's number in the segment.
     pub number: usize,
-    /// Why.
+    /// The reason for the refusal.
     pub error: String,
 }
 
 impl Session {
-    /// Loads segments in one transaction, but for those that the ledger has; `read` gets the rows
-    /// of those whose positions it is given. Returns what became of each. Blocks.
+    /// Loads segments in one transaction, except those that the ledger has; `read` gets the rows of
+    /// the segments at the given positions. Returns the outcome of each. Blocks.
     ///
     /// # Errors
-    /// Transient if the server doesn't take it now, or the outcome isn't known; those of `read`.
+    /// If the server doesn't accept the load now, or its outcome is unknown (transient), or if
+    /// `read` fails.
     pub fn load_segments(
         &mut self,
         segments: &[String],
@@ -80,13 +81,13 @@ impl Session {
             let rows = read(&missing)?;
             let mut names: Vec<_> = missing.iter().map(|at| segments[*at].clone()).collect();
             names.sort();
-            // Where another session loads one of them meanwhile, nothing is loaded, and the ledger
-            // is asked again.
+            // If another session loads one of the segments at the same time, nothing is loaded
+            // here, and the ledger is asked again.
             self.load(&rows, &Ledger::Segments(names))?;
         }
     }
 
-    /// What the ledger has of segments.
+    /// Returns the ledger's entries for segments.
     async fn known_segments(&self, segments: &[String]) -> Done<BTreeMap<String, SegmentLoad>> {
         let loaded = "select segment, loaded_at, refused from loads where segment = any($1)";
         let mut known = BTreeMap::new();
@@ -113,14 +114,14 @@ impl Session {
         Ok(known)
     }
 
-    /// Takes the segments' places in the ledger; false if any has one.
+    /// Inserts the segments into the ledger; returns false if any of them is there.
     pub(super) async fn note_begun(&self, ledger: &Ledger) -> Done<bool> {
         let Ledger::Segments(segments) = ledger else { return Ok(true) };
         let begin = "insert into loads (segment) select unnest($1::text[]) on conflict do nothing";
         Ok(self.client().execute(begin, &[segments]).await? == segments.len() as u64)
     }
 
-    /// Writes down what became of a load.
+    /// Records the outcome of a load.
     pub(super) async fn note_done(
         &self,
         ledger: &Ledger,
@@ -142,14 +143,16 @@ impl Session {
                     refused.push(count(refused_of));
                 }
                 let done = "update loads set rows = n.rows, refused = n.refused from \
-                            unnest($1::text[], $2::bigint[], $3::bigint[]) as n(segment, rows, refused) \
+                            unnest($1::text[], $2::bigint[], $3::bigint[]) as n(segment, rows, \
+                            refused) \
                             where loads.segment = n.segment";
                 client.execute(done, &[&names, &rows, &refused]).await?;
                 self.note_refused(load, loaded).await
             }
             Ledger::History(source) => {
                 let add = format!(
-                    "insert into load_history as h (minute, source, loads, rows, refused, last_load) \
+                    "insert into load_history as h (minute, source, loads, rows, refused, \
+                        last_load) \
                      values (date_trunc('minute', now()), $1, 1, $2, $3, now()) {HISTORY_JOIN}"
                 );
                 let (rows, refused) = (count(loaded.rows), count(loaded.refused.len()));
@@ -177,19 +180,19 @@ impl Session {
         Ok(())
     }
 
-    /// Takes segments out of the ledger, since none of them is loaded again, and adds them to the
-    /// history. It can be repeated. Blocks.
+    /// Removes segments that are never loaded again from the ledger, and adds them to the history.
+    /// May be repeated. Blocks.
     ///
     /// # Errors
-    /// Transient if the server doesn't do it.
+    /// If the server doesn't do it; transient.
     pub fn forget(&self, segments: &[String]) -> Result<()> {
         self.forget_where("segment = any($1)", segments)
     }
 
-    /// The same for all segments of a task that is gone, but for those that may be loaded again.
+    /// Removes all segments of a task that no longer exists, except those that may be loaded again.
     ///
     /// # Errors
-    /// Transient if the server doesn't do it.
+    /// If the server doesn't do it; transient.
     pub fn forget_task(&self, prefix: &str, but: &[String]) -> Result<()> {
         let prefix = prefix.replace('\'', "''");
         let condition = format!("starts_with(segment, '{prefix}') and segment <> all($1)");
@@ -197,7 +200,7 @@ impl Session {
     }
 
     fn forget_where(&self, condition: &str, segments: &[String]) -> Result<()> {
-        // A source is a task of a run: `<run>/<component>-<task>`, of which the run doesn't matter.
+        // A source is a task of a run, `<run>/<component>-<task>`; the run is left out.
         let forget = format!(
             "with gone as (delete from loads where {condition} returning *) \
              insert into load_history as h (minute, source, loads, rows, refused, last_load) \
@@ -209,10 +212,10 @@ impl Session {
         done.map(drop).map_err(|failure| failure.transient("can't forget loaded segments"))
     }
 
-    /// Deletes what is too old in the history.
+    /// Deletes expired rows of the history.
     ///
     /// # Errors
-    /// Transient if the server doesn't do it.
+    /// If the server doesn't do it; transient.
     pub fn prune_history(&self) -> Result<()> {
         let prune = "delete from load_history where minute < now() - make_interval(days => $1)";
         let done = self.wait(async { Ok(self.client().execute(prune, &[&HISTORY_DAYS]).await?) });
@@ -225,7 +228,7 @@ on conflict (minute, source) do update set loads = h.loads + excluded.loads, \
 rows = h.rows + excluded.rows, refused = h.refused + excluded.refused, \
 last_load = greatest(h.last_load, excluded.last_load)";
 
-/// A count as the server has it.
+/// Converts a count to the server's type.
 fn count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

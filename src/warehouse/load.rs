@@ -1,8 +1,8 @@
-//! One load: rows that come into the warehouse in one transaction, or not at all.
+//! One load: rows that are written to the warehouse in one transaction, or not at all.
 //!
-//! A row that the server refuses for its data is found by halving, within the same transaction: what
-//! is written of the others stays behind savepoints. Everything else that goes wrong is a matter of
-//! the whole load, which is repeated.
+//! A row that the server refuses for its data is found by halving within the same transaction:
+//! savepoints keep the rows that were written. Any other error concerns the whole load, which is
+//! repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,30 +15,30 @@ use super::units::{Attempt, Unit, units};
 use crate::error::Error;
 use crate::fault;
 
-/// How often a load is tried whose months are dropped by others while it runs.
+/// The number of attempts for a load whose months are dropped by others while it runs.
 const ATTEMPTS: usize = 3;
 
-/// How many bad rows of a load are singled out by what the server says of them. Each costs that what
-/// is behind it is sent once more, so that many are found sooner by halving.
+/// The number of bad rows in a load that are isolated by the server's message. For each of them,
+/// the rows after it are sent again, so halving is faster for many bad rows.
 const SINGLED_OUT_MAX: usize = 32;
 
-/// Rows to load, each either read or refused before.
+/// The rows of a load, each either readable or refused in advance.
 #[derive(Debug, Default)]
 pub struct LoadRows {
-    /// The names of the segments that the rows are of, by their positions.
+    /// The names of the rows' segments, by position.
     pub segments: BTreeMap<usize, String>,
-    /// What was read.
+    /// The readable rows.
     pub rows: Vec<WarehouseRow>,
-    /// Where each row is from.
+    /// The origin of each row.
     pub positions: Vec<RowPosition>,
-    /// Rows that couldn't be read.
+    /// The rows that couldn't be read.
     pub refused: Vec<RefusedPosition>,
-    /// The number of rows that were left out, since they are older than what is kept.
+    /// The number of rows that were left out because they are older than the retention.
     pub expired: u64,
 }
 
 impl LoadRows {
-    /// Adds a row, as it was read. One older than `keep_from` is left out.
+    /// Adds a row, or its read error. A row older than `keep_from` is left out.
     pub fn add(
         &mut self,
         at: RowPosition,
@@ -59,7 +59,7 @@ impl LoadRows {
         }
     }
 
-    /// The months in which something is written.
+    /// Returns the months of the rows.
     fn months(&self) -> BTreeSet<Month> {
         let mut months = BTreeSet::new();
         for row in &self.rows {
@@ -71,8 +71,8 @@ impl LoadRows {
         months
     }
 
-    /// How the lock on names is taken: by those who delete by other ids alone, and by those who
-    /// write posts that have such ids together.
+    /// The mode of the lock on names: shared by loads that write posts with other ids, and
+    /// exclusive for loads that delete posts by other ids.
     fn names_lock(&self) -> Option<&'static str> {
         let deletes = |row: &WarehouseRow| match row {
             WarehouseRow::Deletion(deletion) => deletion.names_other_id(),
@@ -92,18 +92,18 @@ impl LoadRows {
 /// The result of a load.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// The number of rows that were written, or were there.
+    /// The number of rows that were written or existed.
     pub rows: usize,
-    /// The rows that were refused, in order.
+    /// The refused rows, in order.
     pub refused: Vec<RefusedPosition>,
 }
 
 impl Session {
-    /// Loads rows, with what the ledger notes of them in the same transaction. Returns nothing if
-    /// the ledger has any of the segments. Blocks.
+    /// Loads rows, with their ledger entries in the same transaction. Returns nothing if the ledger
+    /// has any of the segments. Blocks.
     ///
     /// # Errors
-    /// Whatever concerns the whole load. The outcome may be unknown then: the load is repeated.
+    /// If the whole load fails. The outcome may be unknown then: the load is repeated.
     pub fn load(&mut self, load: &LoadRows, ledger: &Ledger) -> Done<Option<Loaded>> {
         let mut months = load.months();
         if !self.is_staged {
@@ -127,17 +127,18 @@ impl Session {
                     self.months.clear();
                     months.extend(month);
                 }
-                // A row that is refused behind its part: by a deferred constraint or trigger, or by
-                // the table of authors. The next attempt finds it. A trigger may say the same as a
-                // month that is gone, but it says so each time.
+                // A row that is refused only after its part was written: by a deferred constraint
+                // or trigger, or by the table of authors. The next attempt finds the row. A trigger
+                // may report the same error as a missing month, but then it reports it each time.
                 Failure::Row { .. } | Failure::PartitionGone(_) if checks == Checks::AtCommit => {
                     checks = Checks::OfEachPart;
                     attempts_left = ATTEMPTS;
                 }
-                // It would come again each time.
+                // The error would be the same in each attempt.
                 Failure::Row { text, .. } => {
                     return Err(Failure::Own(Error::fatal(format!(
-                        "the server refuses a whole load, and none of its rows alone: {text}; remove the \
+                        "the server refuses a whole load, and none of its rows alone: {text}; \
+                            remove the \
                          constraint or trigger of the table that it names"
                     ))));
                 }
@@ -176,10 +177,10 @@ impl Session {
         Ok(Some(loaded))
     }
 
-    /// Writes everything that the server takes, and returns the rest.
+    /// Writes all rows that the server accepts, and returns the others.
     ///
-    /// All keys are locked before anything else, and authors are written behind everything else: so
-    /// writers that split their loads at different rows still wait for each other in one order.
+    /// All keys are locked first, and authors are written last, so that writers that split their
+    /// loads at different rows still wait for each other in one order.
     async fn write_all_but_bad(
         &self,
         load: &LoadRows,
@@ -190,12 +191,12 @@ impl Session {
         let mut locked = self.lock_units(load, all, &mut refused).await?;
         let mut is_staged = locked.is_staged;
         let (mut authors, mut bad) = (Vec::new(), Vec::new());
-        // The last part is the next.
+        // The last part is the next one to write.
         let mut parts: Vec<Vec<Unit>> = vec![std::mem::take(&mut locked.units)];
         while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
             self.client().batch_execute("savepoint part").await?;
             let attempt = Attempt::of(&load.rows, &part);
-            // Another version of a post comes in a later part only if it is alone in this one.
+            // A later part has another version of a post only if it has that version alone.
             let alone =
                 attempt.posts.first().filter(|_| part.len() == 1).map(|post| post.key.clone());
             let mut written = self.write(attempt, &locked.known, is_staged).await;
@@ -248,14 +249,14 @@ impl Session {
         Ok(refused)
     }
 
-    /// Writes the authors of a part, and has the server check what it would check at the commit.
+    /// Writes the authors of a part, and lets the server check deferred constraints.
     async fn check_part(&self, authors: Vec<AuthorRow>) -> Done<Vec<AuthorRow>> {
         self.write_authors(authors).await?;
         self.client().batch_execute("set constraints all immediate").await?;
         Ok(Vec::new())
     }
 
-    /// Locks the keys of units in their order. One whose key the server refuses is left out.
+    /// Locks the keys of units in order. A unit whose key the server refuses is left out.
     async fn lock_units(
         &self,
         load: &LoadRows,
@@ -293,19 +294,19 @@ impl Session {
     }
 }
 
-/// The moment at which the server checks what may be deferred.
+/// The time at which the server checks deferred constraints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Checks {
-    /// At the commit, and of all authors at once: as many statements as need be, and no more.
+    /// At the commit, with all authors at once: the fewest statements.
     AtCommit,
-    /// Behind each part, so that a row that is refused can be found by halving.
+    /// After each part, so that a refused row can be found by halving.
     OfEachPart,
 }
 
-/// Units whose keys are locked.
+/// Units with locked keys.
 struct LockedUnits {
     units: Vec<Unit>,
-    /// The keys that were there before.
+    /// The keys that existed before.
     known: BTreeSet<PostKey>,
     /// True if all of the keys are in the staging table.
     is_staged: bool,
@@ -315,7 +316,7 @@ fn commit_failed(cause: std::io::Error) -> Failure {
     Failure::Own(Error::transient("can't commit").because(cause))
 }
 
-/// The row of a part that has only one.
+/// Returns the row of a part with only one.
 fn single(part: &[Unit]) -> Option<usize> {
     match part {
         [unit] => match unit[..] {
@@ -326,11 +327,12 @@ fn single(part: &[Unit]) -> Option<usize> {
     }
 }
 
-/// Splits a part; the first of the new parts is the last. If it is known of which post the bad row is,
-/// that is tried alone, and what is before and behind it by itself; else the part is halved.
+/// Splits a part; the first of the new parts is the last in the list. If the post of the bad row is
+/// known, the post becomes a part of its own between those before and after it; otherwise the part
+/// is halved.
 fn split(mut part: Vec<Unit>, rows: &[WarehouseRow], bad: Option<&PostKey>) -> Vec<Vec<Unit>> {
     if part.len() == 1 {
-        // The versions of one post, each alone.
+        // The versions of one post become parts of their own.
         let unit = part.pop().unwrap_or_default();
         return unit.into_iter().rev().map(|position| vec![vec![position]]).collect();
     }

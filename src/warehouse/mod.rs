@@ -1,4 +1,5 @@
-//! The warehouse: tables of posts in a database that notebooks ask, and how rows come into them.
+//! The warehouse: tables of posts in a database for notebooks, and the code that loads rows into
+//! them.
 //!
 //! ```text
 //! tuples of Features ─▶ row ─▶ units, sorted by key ─▶ load: ledger, keys, posts, satellites ─▶ COMMIT
@@ -6,9 +7,9 @@
 //!                                                        └▶ refused, and the rest is written
 //! ```
 //!
-//! The schema is one SQL file for each version. What a row says is read in [`row`], whatever the
-//! database is; what is sent to PostgreSQL is in [`load`]. All calls wait for a server, on a plain
-//! thread: a [`session`] has a runtime of its own.
+//! The schema is one SQL file for each version. [`row`] reads the content of a row, for any
+//! database; [`load`] sends rows to PostgreSQL. All calls wait for a server, on a plain thread,
+//! since a [`session`] has a runtime of its own.
 
 pub mod address;
 pub mod back_fill;

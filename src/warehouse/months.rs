@@ -1,4 +1,4 @@
-//! Partitions by month, which are made when a row of the month comes.
+//! Monthly partitions, which are created when a row of the month arrives.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use time::{Date, OffsetDateTime};
 use super::failure::Done;
 use super::session::Session;
 
-/// The tables that are partitioned by month, each with the column that it is partitioned by.
+/// The tables with monthly partitions, each with its partition column.
 pub(super) const PARTITIONED: [(&str, &str); 5] = [
     ("posts", "created_at"),
     ("post_hashtags", "created_at"),
@@ -16,20 +16,20 @@ pub(super) const PARTITIONED: [(&str, &str); 5] = [
     ("engagement", "at"),
 ];
 
-/// The first year whose months have partitions, and the first after them. What is outside is in two
-/// partitions of its own: times that nobody meant make no thousands of tables.
+/// The first year with monthly partitions, and the first year after them. Two additional partitions
+/// hold all other times, so that nonsensical times don't create thousands of tables.
 const YEARS: std::ops::Range<i32> = 2000..2100;
 
-/// Microseconds since 1970, as the warehouse keeps times.
+/// Microseconds since 1970, the unit of times in the warehouse.
 pub type Micros = i64;
 
-/// The microseconds of a time.
+/// Converts a time to microseconds.
 pub fn micros(time: OffsetDateTime) -> Micros {
     // A time of this crate has a year of four digits.
     i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000)).unwrap_or(i64::MAX)
 }
 
-/// A time from its microseconds; the first or the last one, if there is none.
+/// Converts microseconds to a time, limited to the first and the last possible time.
 pub fn time_of(micros: Micros) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
@@ -43,32 +43,32 @@ pub struct Month {
 }
 
 impl Month {
-    /// The month of a time, if it has partitions.
+    /// Returns the month of a time, if the month has partitions.
     pub fn of(micros: Micros) -> Option<Self> {
         let time = time_of(micros);
         YEARS.contains(&time.year()).then(|| Self { year: time.year(), month: time.month() })
     }
 
-    /// The month that a partition's name says.
+    /// Returns the month in a partition's name.
     pub fn of_partition(name: &str) -> Option<Self> {
         let (year, month) = name.strip_prefix("posts_")?.split_once('_')?;
         let month = time::Month::try_from(month.parse::<u8>().ok()?).ok()?;
         Some(Self { year: year.parse().ok()?, month })
     }
 
-    /// The month after.
+    /// Returns the next month.
     pub fn next(self) -> Self {
         let year = self.year + i32::from(self.month == time::Month::December);
         Self { year, month: self.month.next() }
     }
 
-    /// Its first moment.
+    /// Returns the month's first moment.
     pub fn begin(self) -> Micros {
         let day = Date::from_calendar_date(self.year, self.month, 1);
         day.map_or(0, |day| micros(day.midnight().assume_utc()))
     }
 
-    /// The name of a table's partition.
+    /// Returns the name of a table's partition.
     pub fn partition(self, table: &str) -> String {
         format!("{table}_{:04}_{:02}", self.year, u8::from(self.month))
     }
@@ -79,8 +79,8 @@ impl Month {
 }
 
 impl Session {
-    /// Makes the partitions of these months that aren't there, each month in a transaction of its
-    /// own, so that nothing else is locked. Of several writers that need a month one makes it.
+    /// Creates the missing partitions of these months, each month in a transaction of its own, so
+    /// that nothing else is locked. If several writers need a month, one of them creates it.
     pub(super) fn make_months(&mut self, wanted: BTreeSet<Month>) -> Done<()> {
         if wanted.is_subset(&self.months) {
             return Ok(());
@@ -95,9 +95,10 @@ impl Session {
         Ok(())
     }
 
-    /// The months that have partitions.
+    /// Returns the months that have partitions.
     pub(super) async fn months_there(&self) -> Done<BTreeSet<Month>> {
-        let children = "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid \
+        let children = "select c.relname::text from pg_inherits i join pg_class c on c.oid = \
+            i.inhrelid \
                         where i.inhparent = to_regclass('posts')";
         let mut months = BTreeSet::new();
         for row in self.client().query(children, &[]).await? {
@@ -110,7 +111,8 @@ impl Session {
         let mut statements = format!("begin; select {};", self.months_lock());
         for (table, _) in PARTITIONED {
             let (name, from, to) = (month.partition(table), month.bound(), month.next().bound());
-            // Attaching, unlike creating in place, doesn't hold up those who write other months.
+            // Attaching a partition, unlike creating it in place, doesn't block writers of other
+            // months.
             statements += &format!(
                 "do $$ begin if to_regclass('{name}') is null then \
                  create table {name} (like {table} including all); \
@@ -121,13 +123,13 @@ impl Session {
         statements += "commit";
         let made = self.client().batch_execute(&statements).await;
         if made.is_err() {
-            // The server may be gone; then so is the transaction.
+            // The server may be gone, and the transaction with it.
             let _ = self.client().batch_execute("rollback").await;
         }
         Ok(made?)
     }
 
-    /// The lock of those who make and drop partitions, until the end of their transactions.
+    /// Takes the lock for creating and dropping partitions, until the end of the transaction.
     pub(super) fn months_lock(&self) -> String {
         let schema = self.warehouse().schema().replace('\'', "''");
         format!("pg_advisory_xact_lock(hashtextextended('waterspout months {schema}', 0))")

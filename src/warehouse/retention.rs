@@ -1,4 +1,4 @@
-//! What is older than it may be is dropped, by months.
+//! Drops posts that exceed the retention, by whole months.
 
 use super::failure::{Done, Failure};
 use super::months::{Micros, Month, PARTITIONED};
@@ -6,19 +6,20 @@ use super::session::Session;
 use super::wire::WireTime;
 use crate::error::Result;
 
-/// How many keys are deleted at once. More would hold up those who write the same posts again.
+/// The number of keys that are deleted at a time. More would delay writers of the same posts.
 const KEYS_AT_ONCE: i64 = 10_000;
 
-/// How long the drop of a month waits for those who read it: whoever waits for a table holds up all
-/// that come later.
+/// The time that the drop of a month waits for readers: a session that waits for a table blocks all
+/// later ones.
 const DROP_LOCK_MS: u32 = 2_000;
 
 impl Session {
-    /// Drops the months that end before a time, with all that belongs to their posts. Returns their
-    /// partitions. What somebody reads just now is dropped the next time. Blocks.
+    /// Drops the months that end before a time, with everything that belongs to their posts.
+    /// Returns their partitions. A month that another session reads is dropped the next time.
+    /// Blocks.
     ///
     /// # Errors
-    /// Transient if the server doesn't do it.
+    /// If the server doesn't do it; transient.
     pub fn drop_before(&mut self, time: Micros) -> Result<Vec<String>> {
         let mut dropped = Vec::new();
         let fail = |failure: Failure| failure.transient("can't drop old months");
@@ -28,8 +29,8 @@ impl Session {
             self.months.remove(&month);
             dropped.push(month.partition("posts"));
         }
-        // A month's keys go after its posts: whatever comes in between is older than the time, and
-        // isn't loaded.
+        // A month's keys are deleted after its posts. A post that arrives in between is older than
+        // the time, and isn't loaded.
         let newest = Month::of(time).map_or(time, Month::begin);
         for (table, column) in [("post_keys", "created_at"), ("deletions", "deleted_at")] {
             while self.wait(self.delete_some(table, column, newest)).map_err(fail)? > 0 {}
@@ -48,13 +49,13 @@ impl Session {
         statements += "commit";
         let dropped = self.client().batch_execute(&statements).await;
         if dropped.is_err() {
-            // The server may be gone; then so is the transaction.
+            // The server may be gone, and the transaction with it.
             let _ = self.client().batch_execute("rollback").await;
         }
         Ok(dropped?)
     }
 
-    /// Deletes rows of a table that are older than a time, not all at once.
+    /// Deletes rows of a table that are older than a time, in several steps.
     async fn delete_some(&self, table: &str, column: &str, time: Micros) -> Done<u64> {
         let delete = format!(
             "delete from {table} where ctid = any (array(select ctid from {table} \

@@ -1,7 +1,7 @@
-//! What a tuple of `Features` says to a warehouse: a post, a deletion or a gap.
+//! Reads a tuple of `Features` as a row of a warehouse: a post, a deletion or a gap.
 //!
-//! The tuple's `stream` and its post tell it, and never the input by which it came: a replay, a
-//! back-fill and a live run say the same.
+//! The row depends only on the tuple's `stream` and its post, and never on the input that delivered
+//! it, so that a replay, a back-fill and a live run make the same rows.
 
 use bytes::Bytes;
 use time::OffsetDateTime;
@@ -17,10 +17,10 @@ use crate::post::{COUNTS, DELETES, GAPS, Post};
 use crate::tuple::Fields;
 use crate::value::Value;
 
-/// The fields without which a tuple is no row.
+/// The fields that every row needs.
 pub const DEMANDED: [&str; 5] = ["post", "kind", "platform", "post_id", "stream"];
 
-/// Where the fields of an input stand.
+/// The positions of the fields of an input.
 #[derive(Clone, Debug)]
 pub struct RowLayout {
     post: usize,
@@ -34,10 +34,10 @@ pub struct RowLayout {
 }
 
 impl RowLayout {
-    /// The layout of an input.
+    /// Finds the layout of an input.
     ///
     /// # Errors
-    /// The demanded fields that the input doesn't have.
+    /// If required fields are missing; the error names them.
     pub fn of(fields: &Fields) -> Result<Self, Vec<&'static str>> {
         let missing = |name: &&str| fields.position(name).is_none();
         let missing: Vec<_> = DEMANDED.into_iter().filter(missing).collect();
@@ -67,10 +67,10 @@ impl RowLayout {
         })
     }
 
-    /// Checks what has to be there before a tuple is written down.
+    /// Checks that a tuple has its required values before it is stored.
     ///
     /// # Errors
-    /// What is missing.
+    /// If values are missing; the error names them.
     pub fn check(&self, values: &[Value]) -> Result<(), String> {
         let is_text = |at: usize| values.get(at).is_some_and(|value| value.as_text().is_some());
         if values.get(self.post).and_then(Value::as_post).is_none() {
@@ -83,23 +83,23 @@ impl RowLayout {
     }
 }
 
-/// How rows are read.
+/// The settings for reading rows.
 #[derive(Clone, Copy, Debug)]
 pub struct RowReading {
-    /// The time of this load, for what has no other.
+    /// The time of this load, for rows without another time.
     pub now: OffsetDateTime,
     /// True if the posts themselves are kept.
     pub keeps_raw: bool,
 }
 
-/// What a tuple says.
+/// The content of a tuple.
 #[derive(Clone, Debug)]
 pub enum WarehouseRow {
     /// A post, an edited one, or one that was read again for its counts.
     Post(Box<PostRow>),
-    /// That a post was deleted.
+    /// The deletion of a post.
     Deletion(DeletionRow),
-    /// That posts may be missing.
+    /// A time in which posts may be missing.
     Gap(GapRow),
     /// A trend in one bucket.
     Trend(TrendRow),
@@ -119,38 +119,40 @@ pub struct PostKey {
 pub struct PostRow {
     /// Its key.
     pub key: PostKey,
-    /// Its own time, or the next best one.
+    /// The post's own time, or else the best replacement.
     pub created_at: Micros,
-    /// When it was received.
+    /// The time at which the post was received.
     pub received_at: Option<Micros>,
-    /// When it was edited.
+    /// The time at which the post was edited.
     pub edited_at: Option<Micros>,
-    /// When it was deleted, as far as the warehouse knows it.
+    /// The time at which the post was deleted, if the warehouse knows it.
     pub deleted_at: Option<Micros>,
-    /// True if it was read again for its counts: any other version says more of what it was.
+    /// True if the post was read again for its counts: any other version has more of its original
+    /// content.
     pub is_reading: bool,
-    /// When its counts were read, if it has any.
+    /// The time at which the counts were read, if the post has any.
     pub counted_at: Option<Micros>,
-    /// What deletions are held against.
+    /// The facts that are compared with deletions.
     pub facts: DeletionFacts,
     /// Its values, as `columns::COLUMNS` lists them.
     pub values: Vec<Value>,
-    /// The post itself, as the server can hold it.
+    /// The post itself, in a form that the server can store.
     pub raw: Option<Bytes>,
-    /// Who wrote it.
+    /// The author.
     pub author: Option<AuthorRow>,
 }
 
-/// An author, as a post shows them.
+/// An author, with the data that a post has.
 #[derive(Clone, Debug)]
 pub struct AuthorRow {
     /// The platform.
     pub platform: String,
     /// The author's id.
     pub id: String,
-    /// What is known, as the tuple has it: handle, name, followers, following, posts, verified, bot.
+    /// The known values, as the tuple has them: handle, name, followers, following, posts,
+    /// verified, bot.
     pub values: [Value; 7],
-    /// When the account was made.
+    /// The time at which the account was created.
     pub created_at: Option<Micros>,
     /// The time of the post.
     pub seen: Micros,
@@ -170,7 +172,7 @@ pub struct GapRow {
 /// Reads a tuple.
 ///
 /// # Errors
-/// Why it is no row, for its dead letter.
+/// If the tuple can't be a row; the reason goes into its dead letter.
 pub fn read(
     layout: &RowLayout,
     values: &[Value],
@@ -232,7 +234,7 @@ fn read_post(
 ) -> Result<PostRow, String> {
     let post_id = match values.get(layout.post_id).and_then(Value::as_text) {
         Some(id) if !id.is_empty() => id.replace('\0', "\u{fffd}"),
-        // The same bytes are the same post, however often they are loaded.
+        // The same bytes are the same post, even if they are loaded several times.
         _ => format!("#{:032x}", xxh3_128(post)),
     };
     let mut of_columns = Vec::with_capacity(COLUMNS.len());
@@ -294,12 +296,13 @@ fn read_author(
 }
 
 impl PostRow {
-    /// How new the version is, for comparisons: any version is newer than a reading for counts.
+    /// Returns the rank of the version for comparisons: any version is newer than a reading for
+    /// counts.
     pub fn version(&self) -> (bool, Option<Micros>, Option<Micros>) {
         (!self.is_reading, self.edited_at, self.received_at)
     }
 
-    /// The texts of a column with a list.
+    /// Returns the texts of a column with a list.
     pub(super) fn texts(&self, column: usize) -> impl Iterator<Item = &str> {
         let values = match &self.values[column] {
             Value::List(values) => &values[..],
@@ -308,7 +311,7 @@ impl PostRow {
         values.iter().filter_map(Value::as_text)
     }
 
-    /// Takes the counts of another version.
+    /// Copies the counts of another version.
     pub(super) fn take_counts(&mut self, other: &Self) {
         self.counted_at = other.counted_at;
         for (at, column) in COLUMNS.iter().enumerate() {
@@ -318,7 +321,7 @@ impl PostRow {
         }
     }
 
-    /// Clears what a deletion takes away.
+    /// Clears the values that a deletion removes.
     pub(super) fn clear(&mut self, deleted_at: Micros) {
         let known = self.deleted_at.unwrap_or(Micros::MAX);
         self.deleted_at = Some(known.min(deleted_at));
@@ -330,7 +333,7 @@ impl PostRow {
         }
     }
 
-    /// True if any count is above zero.
+    /// Returns true if any count is above zero.
     pub(super) fn has_engagement(&self) -> bool {
         let counts = COLUMNS.iter().zip(&self.values);
         counts

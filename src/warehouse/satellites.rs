@@ -14,8 +14,8 @@ use super::wire::WireTime;
 /// The tables that hold the texts of posts, one row for each.
 const SATELLITES: [&str; 3] = ["post_hashtags", "post_mentions", "post_urls"];
 
-/// The longest hashtag, mention or domain that gets a row of its own, in bytes: an index takes no
-/// long keys.
+/// The longest hashtag, mention or domain that gets a row of its own, in bytes: an index doesn't
+/// accept longer keys.
 const INDEXED_BYTES_MAX: usize = 1_000;
 
 impl Session {
@@ -51,8 +51,8 @@ impl Session {
         self.write_urls(&changed).await
     }
 
-    /// Deletes the rows of posts, each by its key: joined with a staging table, a large table might be
-    /// read as a whole.
+    /// Deletes the rows of posts, each by its key: a join with a staging table might read a large
+    /// table completely.
     pub(super) async fn delete_satellites(&self, posts: Vec<KeyOf<'_>>) -> Done<()> {
         if posts.is_empty() {
             return Ok(());
@@ -100,7 +100,7 @@ struct UrlRow<'a> {
     domain: Option<&'a str>,
 }
 
-/// Which of a post's domains an address is of.
+/// Returns the domain of an address, among the post's domains.
 pub(super) fn domain_of<'a>(url: &str, domains: &[&'a str]) -> Option<&'a str> {
     let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
     let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();

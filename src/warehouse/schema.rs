@@ -1,22 +1,22 @@
-//! The schema's versions, and how a database gets them.
+//! The versions of the schema, and their migrations.
 
 use super::failure::{Done, Failure};
 use super::session::Session;
 use crate::error::{Error, Result};
 
-/// One file for each version, from 1.
+/// The SQL files, one for each version, from 1.
 const VERSIONS: [&str; 1] = [include_str!("schema/0001.sql")];
 
 /// The version that this program writes.
 pub const VERSION: i32 = VERSIONS.len() as i32;
 
-/// The longest name that the server keeps, in bytes.
+/// The longest name that the server accepts, in bytes.
 const NAME_BYTES_MAX: usize = 63;
 
 /// Checks the name of a schema.
 ///
 /// # Errors
-/// What is wrong with it.
+/// If the name is invalid; the error says why.
 pub fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         return Err(format!(
@@ -32,21 +32,21 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A name as SQL takes it.
+/// Quotes a name for SQL.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// What was found or done.
+/// The result of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migrated {
-    /// The version that was there; none in a new schema.
+    /// The version before; none in a new schema.
     pub from: Option<i32>,
-    /// The version that is there now.
+    /// The version after.
     pub to: i32,
 }
 
-/// The version of the schema that a database has; none if it has none.
+/// Returns the schema's version in a database; none if the schema doesn't exist.
 ///
 /// # Errors
 /// If the server doesn't answer.
@@ -67,11 +67,11 @@ async fn version_of(session: &Session) -> Done<Option<i32>> {
     Ok(client.query_one(&query, &[]).await?.get(0))
 }
 
-/// Makes the schema, or brings it to the version of this program, in one transaction. Of several
-/// programs that start together one does it, and the others wait.
+/// Creates the schema, or migrates it to this program's version, in one transaction. If several
+/// programs start together, one of them migrates, and the others wait.
 ///
 /// # Errors
-/// Transient if the server doesn't do it; fatal if the schema is of a newer program.
+/// If the server doesn't do it (transient), or the schema was made by a newer program (fatal).
 pub fn migrate(session: &Session) -> Result<Migrated> {
     if let Some(found) = version(session)? {
         check_is_known(session, found)?;
@@ -85,17 +85,18 @@ pub fn migrate(session: &Session) -> Result<Migrated> {
         .map_err(|failure| failure.transient(format!("can't make the schema \"{name}\"")))
 }
 
-/// Checks that the schema is one that this program knows.
+/// Checks that this program knows the schema's version.
 ///
 /// # Errors
-/// If it isn't.
+/// If the version is unknown or missing.
 pub fn check_is_known(session: &Session, found: i32) -> Result<()> {
     if found <= VERSION {
         return Ok(());
     }
     let warehouse = session.warehouse();
     Err(Error::fatal(format!(
-        "the schema \"{}\" at \"{}\" has version {found}, made by a newer waterspout: this one knows versions up to \
+        "the schema \"{}\" at \"{}\" has version {found}, made by a newer waterspout: this one \
+            knows versions up to \
          {VERSION}; take the newer program, or another schema",
         warehouse.schema(),
         warehouse.name()

@@ -1,4 +1,4 @@
-//! A session with the warehouse's server: a connection, and the runtime that it needs.
+//! A session with the warehouse's server: a connection, and the runtime that the connection needs.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -17,31 +17,32 @@ use super::tls::WarehouseTls;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// How long a new session may take in all, with each address of the server tried.
+/// The time for starting a session, including the attempts at each address of the server.
 const CONNECT_MAX: Duration = Duration::from_secs(60);
 
-/// How long one statement may run at the server. A shorter time would cancel the load of a large
-/// segment on a slow server again and again.
+/// The time for one statement at the server. A shorter time would repeatedly cancel the load of a
+/// large segment on a slow server.
 const STATEMENT_MAX: Duration = Duration::from_secs(120);
 
-/// How long a statement waits for a lock of another session.
+/// The time that a statement waits for a lock of another session.
 const LOCK_MAX: Duration = Duration::from_secs(30);
 
-/// How long a transaction may wait for this client, before its server ends it: a client that is
-/// gone must not hold its locks.
+/// The time that a transaction waits for this client before the server ends it: a client that is
+/// gone must not keep its locks.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// How long the client waits for a whole load. A server or a network that says nothing is left
-/// then, and the load is repeated over another connection.
+/// The time that the client waits for a whole load. After that, the client gives the connection up
+/// and repeats the load over another one.
 pub const ANSWER_MAX: Duration = Duration::from_secs(180);
 
-/// How long the end of a session may take.
+/// The time for ending a session.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// The least version of the server: older ones hold up writers while a partition is attached.
+/// The oldest supported version of the server: earlier ones block writers while a partition is
+/// attached.
 const SERVER_VERSION_MIN: u32 = 12;
 
-/// Which warehouse, and how it is reached.
+/// The address and the schema of a warehouse.
 #[derive(Clone)]
 pub struct Warehouse {
     address: WarehouseAddress,
@@ -50,7 +51,7 @@ pub struct Warehouse {
 }
 
 impl Warehouse {
-    /// The warehouse at an address, in a schema of its database.
+    /// Returns the warehouse at an address, in a schema of its database.
     ///
     /// # Errors
     /// If the address or the name of the schema can't be used.
@@ -60,26 +61,26 @@ impl Warehouse {
         Self::of(address, schema)
     }
 
-    /// The same for an address that was read before, and the name of a schema that was checked.
+    /// Returns the warehouse for a parsed address and a checked schema name.
     pub(super) fn of(address: WarehouseAddress, schema: &str) -> Result<Self> {
         let tls = WarehouseTls::of(&address)?;
         Ok(Self { address, tls, schema: schema.into() })
     }
 
-    /// The server and the database, for people.
+    /// Returns the server and the database, for people.
     pub fn name(&self) -> String {
         self.address.name()
     }
 
-    /// The schema's name.
+    /// Returns the schema's name.
     pub fn schema(&self) -> &str {
         &self.schema
     }
 
-    /// Begins a session. It neither makes nor checks the schema. Blocks.
+    /// Begins a session. Neither creates nor checks the schema. Blocks.
     ///
     /// # Errors
-    /// If the server can't be reached or refuses; it is transient, since both may change.
+    /// If the server can't be reached or refuses; transient, since both may change.
     pub fn connect(&self) -> Result<Session> {
         let session = self.begin("Postgres")?;
         let set_up = session.set_up();
@@ -92,7 +93,7 @@ impl Warehouse {
         format!("can't connect to {product} at \"{}\"", self.name())
     }
 
-    /// Begins a session with a server of this name, in which nothing is set. Blocks.
+    /// Begins a session with a server of this name, without any settings. Blocks.
     pub(super) fn begin(&self, product: &str) -> Result<Session> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|cause| {
             Error::no_room("can't start the runtime of a database session").because(cause)
@@ -132,7 +133,7 @@ impl Warehouse {
         }
         match config.connect(self.tls.clone()).await {
             Ok((client, connection)) => Ok((client, drive(connection))),
-            // A server whose TLS doesn't work is asked without it, as libpq does.
+            // If TLS with the server fails, the connection is tried without it, as libpq does.
             Err(error) if mode == TlsMode::Prefer && error.as_db_error().is_none() => {
                 self.without_tls().await.map_err(|_| error)
             }
@@ -154,7 +155,7 @@ where
         Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
 {
     tokio::spawn(async move {
-        // What it fails with, whoever waits for an answer is told.
+        // A failure of the connection is reported to the caller that waits for an answer.
         let _ = connection.await;
     })
 }
@@ -164,7 +165,7 @@ pub struct Session {
     runtime: Runtime,
     client: Option<Client>,
     connection: Option<JoinHandle<()>>,
-    /// Months whose partitions are known to be there.
+    /// The months whose partitions are known to exist.
     pub(super) months: BTreeSet<Month>,
     warehouse: Warehouse,
     /// True if the session has its temporary tables.
@@ -172,7 +173,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The warehouse.
+    /// Returns the warehouse.
     pub fn warehouse(&self) -> &Warehouse {
         &self.warehouse
     }
@@ -181,12 +182,12 @@ impl Session {
         self.client.as_ref().expect("a session has its client until it is dropped")
     }
 
-    /// Waits for what the server answers, for as long as one load may take.
+    /// Waits for the server's answer, at most for the time of one load.
     pub(super) fn wait<T>(&self, answer: impl Future<Output = Done<T>>) -> Done<T> {
         self.wait_for(ANSWER_MAX, answer)
     }
 
-    /// The same for as long as that.
+    /// Waits for the server's answer, at most for the given time.
     pub(super) fn wait_for<T>(
         &self,
         answer_max: Duration,
@@ -200,7 +201,8 @@ impl Session {
 
     fn set_up(&self) -> Done<()> {
         let settings = format!(
-            "set search_path to {}, pg_catalog; set timezone to 'UTC'; set client_min_messages to 'error'; \
+            "set search_path to {}, pg_catalog; set timezone to 'UTC'; set client_min_messages to \
+                'error'; \
              set statement_timeout to {}; set lock_timeout to {}; \
              set idle_in_transaction_session_timeout to {}; set jit to off; \
              set default_transaction_isolation to 'read committed'",
@@ -223,12 +225,13 @@ impl Session {
             return Ok(());
         }
         Err(Error::fatal(format!(
-            "the server at \"{}\" is PostgreSQL {version}: expected version {SERVER_VERSION_MIN} or later",
+            "the server at \"{}\" is PostgreSQL {version}: expected version {SERVER_VERSION_MIN} \
+                or later",
             self.warehouse.name()
         )))
     }
 
-    /// The server's version, as it says it: `18.6`.
+    /// Returns the server's version, such as `18.6`.
     ///
     /// # Errors
     /// If the server doesn't answer.
@@ -241,10 +244,11 @@ impl Session {
 }
 
 impl Session {
-    /// Checks, without writing anything, that the schema can be made or written to.
+    /// Checks, without writing anything, that the schema can be created or written to.
     ///
     /// # Errors
-    /// Which right is missing, and what to do; transient if the server doesn't answer.
+    /// If a right is missing; the error names the right and the remedy. Transient if the server
+    /// doesn't answer.
     pub fn check_rights(&self, has_schema: bool) -> Result<()> {
         let schema = self.warehouse.schema();
         let question = if has_schema {
@@ -270,13 +274,15 @@ impl Session {
         }
         if !rights.get::<_, bool>(1) {
             return Err(Error::transient(format!(
-                "the user of \"{name}\" may not make or write the schema \"{schema}\": grant it, or run \
+                "the user of \"{name}\" may not make or write the schema \"{schema}\": grant it, \
+                    or run \
                  \"waterspout warehouse init\" as the owner of the tables"
             )));
         }
         if !rights.get::<_, bool>(2) {
             return Err(Error::transient(format!(
-                "the user of \"{name}\" may not make temporary tables: grant temporary on the database"
+                "the user of \"{name}\" may not make temporary tables: grant temporary on the \
+                    database"
             )));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! How posts of a load stand to those that are there.
+//! Compares the posts of a load with the posts in the tables.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -9,19 +9,19 @@ use super::months::Micros;
 use super::row::PostRow;
 use super::wire::WireTime;
 
-/// The posts of an attempt, held against what is there.
+/// The posts of an attempt, sorted by their relation to the stored posts.
 #[derive(Default)]
 pub(super) struct Sorted<'r> {
-    /// Those whose keys are new, or whose rows aren't there.
+    /// The posts whose keys are new, or whose rows don't exist.
     pub new: Vec<Cow<'r, PostRow>>,
-    /// Those that change what is there.
+    /// The posts that change stored rows.
     pub known: Vec<(Wins, Cow<'r, PostRow>)>,
-    /// Those that are no newer than what is there.
+    /// The posts that are no newer than the stored rows.
     pub older: Vec<Cow<'r, PostRow>>,
 }
 
 impl Sorted<'_> {
-    /// The keys of posts that were there.
+    /// The keys of posts that were stored before.
     pub(crate) fn known_keys(&self) -> BTreeSet<(&str, &str)> {
         let changed = self.known.iter().map(|(_, post)| post);
         let all = changed.chain(&self.older);
@@ -29,7 +29,7 @@ impl Sorted<'_> {
     }
 }
 
-/// What of a post is newer than what is there.
+/// The parts of a post that are newer than the stored row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wins {
     Everything = 0,
@@ -38,7 +38,7 @@ pub(super) enum Wins {
 }
 
 impl Wins {
-    /// The statement for the staged posts of this sort.
+    /// Returns the statement for the staged posts of this sort.
     pub(crate) fn upsert(self, columns: &str) -> String {
         let mut changed = Vec::new();
         if self != Self::Counts {
@@ -56,8 +56,10 @@ impl Wins {
         }
         let set: Vec<_> = changed.iter().map(|name| format!("{name} = excluded.{name}")).collect();
         format!(
-            "insert into posts ({columns}, loaded_at) select {columns}, now() from pg_temp.staged_posts \
-             where wins = {} order by platform, post_id on conflict (platform, post_id, created_at) \
+            "insert into posts ({columns}, loaded_at) select {columns}, now() from \
+                pg_temp.staged_posts \
+             where wins = {} order by platform, post_id on conflict (platform, post_id, \
+             created_at) \
              do update set {}, loaded_at = excluded.loaded_at",
             self as i32,
             set.join(", ")
@@ -65,7 +67,7 @@ impl Wins {
     }
 }
 
-/// What is known of a post that is there.
+/// The known facts of a stored post.
 pub(super) struct KnownPost {
     pub created_at: Option<Micros>,
     version: Option<(bool, Option<Micros>, Option<Micros>)>,
@@ -84,7 +86,7 @@ impl KnownPost {
         }
     }
 
-    /// What of a post is newer; nothing, if it is no newer.
+    /// Returns the parts of a post that are newer; nothing if none are.
     pub(crate) fn wins(&self, post: &PostRow) -> Option<Wins> {
         let Some(version) = self.version else { return Some(Wins::Everything) };
         let counts = post.counted_at > self.counted_at;

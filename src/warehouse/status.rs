@@ -1,4 +1,4 @@
-//! What is in a warehouse, and how it gets there.
+//! The content of a warehouse, and its recent loads.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -23,14 +23,14 @@ const TABLES: [&str; 9] = [
     "deletions",
 ];
 
-/// The largest table that is counted row by row, in bytes; of a larger one the server's estimate is
-/// told. It is read in a second or so.
+/// The largest table whose rows are counted, in bytes; for a larger table, the server's estimate is
+/// shown. A table of this size is read in about a second.
 const COUNTED_BYTES_MAX: i64 = 1 << 30;
 
 /// The number of loads that are listed.
 const LOADS_LISTED: i64 = 10;
 
-/// In which time before now the newest post is looked for first: an index finds few rows at once.
+/// The age within which the newest post is searched first: an index finds few rows quickly.
 const NEWEST_WITHIN: [&str; 4] = [
     "now() - interval '1 hour'",
     "now() - interval '1 day'",
@@ -47,7 +47,7 @@ pub struct WarehouseStatus {
     pub server_version: String,
     /// The schema's name.
     pub schema: String,
-    /// The version of the schema; none if it isn't there.
+    /// The version of the schema; none if the schema doesn't exist.
     pub schema_version: Option<i32>,
     /// The version that this program writes.
     pub program_version: i32,
@@ -58,18 +58,19 @@ pub struct WarehouseStatus {
     /// The own time of the newest post.
     #[serde(with = "time::serde::rfc3339::option")]
     pub newest_post: Option<OffsetDateTime>,
-    /// When something was loaded last.
+    /// The time of the last load.
     #[serde(with = "time::serde::rfc3339::option")]
     pub newest_load: Option<OffsetDateTime>,
-    /// How long before now the newest post was written, in seconds.
+    /// The age of the newest post, in seconds.
     pub post_lag_seconds: Option<i64>,
-    /// How long before now something was loaded last, in seconds.
+    /// The time since the last load, in seconds.
     pub load_lag_seconds: Option<i64>,
     /// The last loads, by minute and source, the newest first.
     pub last_loads: Vec<LoadOfMinute>,
-    /// Rows that were refused within the history.
+    /// The number of refused rows in the history.
     pub refused: i64,
-    /// Rows that were refused of segments that are still in the ledger, with the reason of some.
+    /// The number of refused rows of segments that are still in the ledger, with the reasons of
+    /// some.
     pub refused_reasons: Vec<String>,
 }
 
@@ -78,13 +79,13 @@ pub struct WarehouseStatus {
 pub struct TableRows {
     /// The table.
     pub table: String,
-    /// Its rows.
+    /// The number of its rows.
     pub rows: i64,
-    /// True if they were not counted, but estimated by the server.
+    /// True if the rows were not counted, but estimated by the server.
     pub is_estimate: bool,
 }
 
-/// What a source loaded within a minute.
+/// The loads of a source within a minute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LoadOfMinute {
     /// The minute.
@@ -92,26 +93,28 @@ pub struct LoadOfMinute {
     pub minute: OffsetDateTime,
     /// A sink's task, or the globs of a `warehouse load`.
     pub source: String,
-    /// Transactions or segments.
+    /// The number of transactions or segments.
     pub loads: i64,
-    /// Rows that were written, or were there.
+    /// The number of rows that were written or existed.
     pub rows: i64,
-    /// Rows that were refused.
+    /// The number of refused rows.
     pub refused: i64,
 }
 
 const ALL_LOADS: &str = "\
-select minute, source, sum(loads)::bigint, sum(rows)::bigint, sum(refused)::bigint, max(last_load) from (
+select minute, source, sum(loads)::bigint, sum(rows)::bigint, sum(refused)::bigint, max(last_load) \
+from (
     select minute, source, loads, rows, refused, last_load from load_history
     union all
-    select date_trunc('minute', loaded_at), split_part(segment, '/', 2), 1, rows, refused, loaded_at from loads
+    select date_trunc('minute', loaded_at), split_part(segment, '/', 2), 1, rows, refused, \
+    loaded_at from loads
 ) all_loads group by 1, 2";
 
 impl WarehouseStatus {
-    /// Asks the server. Blocks.
+    /// Queries the server. Blocks.
     ///
     /// # Errors
-    /// If it doesn't answer, or the schema is of a newer program.
+    /// If the server doesn't answer, or the schema was made by a newer program.
     pub fn ask(warehouse: &Warehouse) -> Result<Self> {
         let session = warehouse.connect()?;
         let version = schema::version(&session)?;
@@ -147,9 +150,10 @@ impl WarehouseStatus {
         }
         self.months = session.months_there().await?.len() as u64;
         for within in NEWEST_WITHIN {
-            // A bound that the planner sees lets it pass over partitions.
+            // With a constant bound, the planner can skip partitions.
             let newest = format!(
-                "select max(created_at), extract(epoch from now() - max(created_at))::bigint from posts \
+                "select max(created_at), extract(epoch from now() - max(created_at))::bigint from \
+                    posts \
                  where created_at >= {within}"
             );
             let row = client.query_one(&newest, &[]).await?;
@@ -160,7 +164,8 @@ impl WarehouseStatus {
             }
         }
         let totals = format!(
-            "select max(max), extract(epoch from now() - max(max))::bigint, coalesce(sum(refused), 0)::bigint \
+            "select max(max), extract(epoch from now() - max(max))::bigint, coalesce(sum(refused), \
+                0)::bigint \
              from ({ALL_LOADS}) as l(minute, source, loads, rows, refused, max)"
         );
         let row = client.query_one(&totals, &[]).await?;
@@ -190,7 +195,8 @@ async fn table_rows(session: &Session, table: &str) -> Done<TableRows> {
     let client = session.client();
     let size = "select coalesce(sum(pg_table_size(relid)), 0)::bigint, \
                 coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint \
-                from pg_partition_tree(to_regclass($1)) join pg_class c on c.oid = relid where isleaf";
+                from pg_partition_tree(to_regclass($1)) join pg_class c on c.oid = relid where \
+                isleaf";
     let row = client.query_one(size, &[&table]).await?;
     if row.get::<_, i64>(0) > COUNTED_BYTES_MAX {
         return Ok(TableRows { table: table.into(), rows: row.get(1), is_estimate: true });

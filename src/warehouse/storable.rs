@@ -1,21 +1,21 @@
-//! Text and JSON as the server can hold them: it takes neither a NUL nor half of a surrogate pair.
+//! Converts text and JSON to a form that the server can store: without NUL and without unpaired
+//! surrogates.
 
 use std::borrow::Cow;
 
 use memchr::memmem;
 
-/// What stands where something can't be held.
+/// The replacement for characters that can't be stored.
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// Text without NUL.
+/// Removes NUL from a text.
 pub(crate) fn storable_text(text: &str) -> Cow<'_, str> {
     if text.as_bytes().contains(&0) { text.replace('\0', REPLACEMENT).into() } else { text.into() }
 }
 
-/// Well-formed JSON without `\u0000` and without escapes of half a pair; U+FFFD stands in their
-/// places.
+/// Replaces `\u0000` and escapes of unpaired surrogates in well-formed JSON by U+FFFD.
 pub(crate) fn storable_json(json: &[u8]) -> Cow<'_, [u8]> {
-    // Nearly every post passes here: no character needs an escape by its number.
+    // Nearly every post returns here, because no character is escaped by its number.
     if memmem::find(json, b"\\u").is_none() {
         return json.into();
     }
@@ -52,7 +52,7 @@ pub(crate) fn storable_json(json: &[u8]) -> Cow<'_, [u8]> {
     out.into()
 }
 
-/// The code unit that an escape by number, with which the bytes begin, stands for.
+/// Returns the code unit of the numeric escape at the beginning of the bytes.
 fn escaped_unit(json: &[u8]) -> Option<u16> {
     let digits = json.strip_prefix(b"\\u")?.get(..4)?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()

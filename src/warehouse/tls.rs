@@ -22,12 +22,12 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use super::address::{Authorities, TlsMode, WarehouseAddress};
 use crate::error::{Error, Result};
 
-/// Makes the encryption of connections.
+/// Creates the encryption of connections.
 #[derive(Clone)]
 pub(crate) struct WarehouseTls(Arc<ClientConfig>);
 
 impl WarehouseTls {
-    /// What an address asks for.
+    /// Creates the encryption that an address asks for.
     ///
     /// # Errors
     /// If the file with the authorities can't be read, or has no certificate.
@@ -62,7 +62,7 @@ fn verifier(
     provider: Arc<CryptoProvider>,
 ) -> Result<Verifier> {
     let checks_name = mode == TlsMode::VerifyFull;
-    // As in libpq, `require` checks the authority as soon as there is a file with some.
+    // As in libpq, `require` checks the authority if a file with authorities exists.
     let checks = matches!(mode, TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull);
     let Some(Authorities::File(path)) = authorities.filter(|_| checks) else {
         return Ok(Verifier { trusted: None, checks_name, provider });
@@ -96,10 +96,10 @@ struct Trusted {
     chains: Arc<WebPkiServerVerifier>,
 }
 
-/// Checks a server's certificate as far as `sslmode` says.
+/// Checks a server's certificate as strictly as `sslmode` says.
 #[derive(Debug)]
 struct Verifier {
-    /// None if any certificate is taken.
+    /// None if any certificate is accepted.
     trusted: Option<Trusted>,
     checks_name: bool,
     provider: Arc<CryptoProvider>,
@@ -161,7 +161,7 @@ impl ServerCertVerifier for Verifier {
 /// Encrypts one connection.
 pub(crate) struct WarehouseTlsConnect {
     config: Arc<ClientConfig>,
-    /// None if the host has no name that a certificate could be for: that of a socket hasn't.
+    /// None for a host without a name for a certificate, such as a Unix socket.
     server: Option<ServerName<'static>>,
 }
 
@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for W
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<Self::TlsConnect> {
-        // It is called for connections without TLS, too.
+        // This function is also called for connections without TLS.
         let server = ServerName::try_from(host.to_owned()).ok();
         Ok(WarehouseTlsConnect { config: Arc::clone(&self.0), server })
     }

@@ -1,8 +1,8 @@
 //! Rows of the table `trends`: one for each key and bucket of a trend, as `Trends` emits it.
 //!
-//! A row with the same key replaces the one that is there. `Trends` emits a bucket again only if it
-//! was cut off by the end of a run and went on in the next one, so the later row has all of its
-//! posts.
+//! A row replaces an existing row with the same key. `Trends` emits a bucket again only if the
+//! bucket was unfinished at the end of a run and continued in the next one, so the later row has
+//! all of its posts.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,8 @@ pub struct TrendKey {
 pub struct TrendRow {
     /// Its key.
     pub key: TrendKey,
-    /// The beginning of the first bucket of the trend, and that of the bucket with most posts so far.
+    /// The beginning of the first bucket of the trend, and that of the bucket with most posts so
+    /// far.
     pub(super) times: [Option<Micros>; 2],
     /// The values of the other columns.
     values: Vec<Value>,
@@ -80,10 +81,10 @@ impl TrendLayout {
         TREND_KEY.into_iter().all(has) && !has("post")
     }
 
-    /// The layout of an input.
+    /// Finds the layout of an input.
     ///
     /// # Errors
-    /// Why its tuples can't be rows.
+    /// If the tuples can't be rows; the error says why.
     pub fn of(fields: &Fields) -> Result<Self, String> {
         if fields.position(PROVISIONAL).is_some() {
             return Err(
@@ -97,7 +98,8 @@ impl TrendLayout {
         let missing: Vec<_> = trend_columns().into_iter().filter(missing).collect();
         if !missing.is_empty() {
             return Err(format!(
-                "expected the fields \"{}\", as Trends declares them; found {fields}, which has no \"{}\"",
+                "expected the fields \"{}\", as Trends declares them; found {fields}, which has no \
+                    \"{}\"",
                 trend_columns().join("\", \""),
                 missing.join("\" and no \"")
             ));
@@ -110,10 +112,10 @@ impl TrendLayout {
         })
     }
 
-    /// Checks what has to be there before a tuple is written down.
+    /// Checks that a tuple has its required values before it is stored.
     ///
     /// # Errors
-    /// What is missing.
+    /// If values are missing; the error names them.
     pub fn check(&self, values: &[Value]) -> Result<(), String> {
         self.key_of(values).map(drop)
     }
@@ -121,7 +123,7 @@ impl TrendLayout {
     fn key_of(&self, values: &[Value]) -> Result<TrendKey, String> {
         let [key_type, key, bucket_start] = self.key;
         let text = |name: &str, at: usize| match values.get(at).and_then(Value::as_text) {
-            // Two keys that the server can't tell apart are one.
+            // Keys that look the same to the server are the same key.
             Some(text) => Ok(storable_text(text).into_owned()),
             None => Err(format!("field \"{name}\": expected a text")),
         };
@@ -136,7 +138,7 @@ impl TrendLayout {
     /// Reads a tuple.
     ///
     /// # Errors
-    /// Why it is no row, for its dead letter.
+    /// If the tuple can't be a row; the reason goes into its dead letter.
     pub fn read(&self, values: &[Value]) -> Result<TrendRow, String> {
         let key = self.key_of(values)?;
         let started_at = time_at(TREND_TIMES[0], self.times[0], values)?;
@@ -152,18 +154,18 @@ impl TrendLayout {
 }
 
 impl TrendRow {
-    /// The columns beside its key and its times, each with its value.
+    /// Returns the columns besides the key and the times, each with its value.
     pub(super) fn values(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         COLUMNS.iter().map(|column| column.name).zip(&self.values)
     }
 
-    /// The times, each with the name of its column.
+    /// Returns the times, each with the name of its column.
     pub(super) fn times(&self) -> impl Iterator<Item = (&'static str, Option<Micros>)> {
         TREND_TIMES.into_iter().zip(self.times)
     }
 }
 
-/// Rows of trends, sorted, of each key the last one.
+/// Sorts rows of trends, and keeps the last row of each key.
 pub(super) fn newest_trends<'r>(rows: impl Iterator<Item = &'r TrendRow>) -> Vec<&'r TrendRow> {
     let mut newest: BTreeMap<&TrendKey, &TrendRow> = BTreeMap::new();
     for row in rows {
@@ -172,7 +174,7 @@ pub(super) fn newest_trends<'r>(rows: impl Iterator<Item = &'r TrendRow>) -> Vec
     newest.into_values().collect()
 }
 
-/// Adds the staged rows over those with the same keys.
+/// Writes the staged rows, and replaces rows with the same keys.
 fn add_trends() -> String {
     let columns = trend_columns();
     let set: Vec<String> =
@@ -187,7 +189,7 @@ fn add_trends() -> String {
 }
 
 impl Session {
-    /// Writes trends, each key of which comes once.
+    /// Writes trends. Each key may occur only once.
     pub(super) async fn write_trends(&self, trends: &[&TrendRow]) -> Done<()> {
         if trends.is_empty() {
             return Ok(());

@@ -1,6 +1,5 @@
-//! Rows of a load, grouped and sorted: all versions of a post are one unit, so that a key comes once
-//! in a statement, and units are sorted by their keys, so that writers wait for each other in one
-//! order.
+//! Groups and sorts the rows of a load. All versions of a post form one unit, so that a key occurs
+//! once in a statement; units are sorted by key, so that writers wait for each other in one order.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +13,7 @@ use super::trend::{TrendKey, TrendRow, newest_trends};
 /// The positions of the rows that are written together or not at all.
 pub(super) type Unit = Vec<usize>;
 
-/// The units of those rows whose positions are given, sorted.
+/// Returns the units of the rows at the given positions, sorted.
 pub(super) fn units(rows: &[WarehouseRow], positions: impl Iterator<Item = usize>) -> Vec<Unit> {
     let mut posts: BTreeMap<(&str, &str), Unit> = BTreeMap::new();
     let mut trends: BTreeMap<&TrendKey, Unit> = BTreeMap::new();
@@ -38,17 +37,17 @@ pub(super) fn units(rows: &[WarehouseRow], positions: impl Iterator<Item = usize
     all.into_iter().map(|(_, unit)| unit).chain(trends.into_values()).collect()
 }
 
-/// What one attempt writes: units that come one behind the other.
+/// The content of one attempt: consecutive units.
 pub(super) struct Attempt<'r> {
     /// The newest versions, with the newest counts, sorted by their keys.
     pub posts: Vec<Cow<'r, PostRow>>,
-    /// All versions that say counts, each time once.
+    /// All versions with counts, one for each time.
     pub readings: Vec<&'r PostRow>,
-    /// Who wrote them.
+    /// The authors of the posts.
     pub authors: Vec<AuthorRow>,
     pub deletions: Vec<&'r DeletionRow>,
     pub gaps: Vec<&'r GapRow>,
-    /// Sorted by their keys, of each the last row.
+    /// The trends, sorted by key, with the last row of each.
     pub trends: Vec<&'r TrendRow>,
 }
 
@@ -81,8 +80,8 @@ impl<'r> Attempt<'r> {
         attempt
     }
 
-    /// The keys that are locked before anything is written, sorted, each once: those of posts, and
-    /// of deletions that name posts by their own ids.
+    /// Returns the keys that are locked before anything is written, sorted and without duplicates:
+    /// the keys of posts, and of deletions that name posts by their own ids.
     pub(crate) fn keys(&self) -> BTreeMap<PostKey, StagedKey<'_>> {
         let mut keys = BTreeMap::new();
         for (number, post) in self.posts.iter().enumerate() {
@@ -104,14 +103,14 @@ impl<'r> Attempt<'r> {
 
 /// A key that is locked.
 pub(super) struct StagedKey<'a> {
-    /// The post's position; none for the key of a deletion alone.
+    /// The post's position; none if the key belongs only to a deletion.
     pub post: Option<usize>,
     pub created_at: Option<Micros>,
     pub other_id: Option<&'a str>,
 }
 
-/// The newest of several versions, with the newest counts. Of equal ones the first counts, as it
-/// does when they are loaded one after the other.
+/// Returns the newest of several versions, with the newest counts. If versions are equal, the first
+/// counts, as it does when they are loaded one after the other.
 fn newest<'r>(versions: &[&'r PostRow]) -> Option<Cow<'r, PostRow>> {
     let (first, others) = versions.split_first()?;
     let (mut newest, mut counts) = (*first, *first);
@@ -131,8 +130,8 @@ fn newest<'r>(versions: &[&'r PostRow]) -> Option<Cow<'r, PostRow>> {
     Some(Cow::Owned(merged))
 }
 
-/// The versions that the table `engagement` keeps: what was read for its counts, and any with a
-/// count above zero. Of several at the same time one is kept.
+/// Returns the versions that the table `engagement` keeps: those that were read for their counts,
+/// and any with a count above zero. Only one is kept for each time.
 fn readings<'r>(versions: &[&'r PostRow]) -> Vec<&'r PostRow> {
     let mut by_time: BTreeMap<Micros, &PostRow> = BTreeMap::new();
     for version in versions.iter().filter(|version| version.is_reading || version.has_engagement())
@@ -144,7 +143,7 @@ fn readings<'r>(versions: &[&'r PostRow]) -> Vec<&'r PostRow> {
     by_time.into_values().collect()
 }
 
-/// Authors, sorted by their keys, each once and as the newest of the posts shows them.
+/// Returns the authors, sorted by key and without duplicates, with the data of the newest post.
 pub(super) fn newest_authors(authors: Vec<AuthorRow>) -> Vec<AuthorRow> {
     let mut newest: BTreeMap<(String, String), AuthorRow> = BTreeMap::new();
     for author in authors {
@@ -159,7 +158,7 @@ pub(super) fn newest_authors(authors: Vec<AuthorRow>) -> Vec<AuthorRow> {
 }
 
 impl AuthorRow {
-    /// Takes what a newer post shows of the author.
+    /// Updates the author with the data of a newer post.
     fn join(&mut self, other: &Self) {
         let first_seen = self.first_seen.min(other.first_seen);
         if other.seen > self.seen {

@@ -1,4 +1,4 @@
-//! Times as the server sends and takes them.
+//! Times in the format of the server.
 
 use std::error::Error;
 

@@ -1,11 +1,11 @@
-//! What one attempt sends to the server, within a transaction.
+//! Sends one attempt to the server, within a transaction.
 //!
 //! ```text
 //! keys, locked in order ─▶ deletions ─▶ facts of known posts ─▶ posts ─▶ satellites ─▶ authors ─▶ gaps ─▶ trends
 //! ```
 //!
-//! Whoever has locked a key alone writes what belongs to it. So the facts of posts that are there
-//! already stay true until the commit, and posts that are new are copied into their table at once.
+//! Only the session that has locked a key writes data for the key. The facts of stored posts
+//! therefore stay true until the commit, and new posts are copied directly into their table.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,13 +28,13 @@ use super::wire::WireTime;
 use crate::value::Value;
 
 impl Session {
-    /// Makes the temporary tables once.
+    /// Creates the temporary tables once for each session.
     pub(super) async fn stage(&self) -> Done<()> {
         Ok(self.client().batch_execute(STAGING).await?)
     }
 
-    /// Writes what is in an attempt but its authors, and returns those. `known` has the keys that
-    /// were there before they were locked.
+    /// Writes the content of an attempt except its authors, and returns the authors. `known` has
+    /// the keys that existed before they were locked.
     pub(super) async fn write(
         &self,
         mut attempt: Attempt<'_>,
@@ -68,7 +68,8 @@ impl Session {
         Ok(attempt.authors)
     }
 
-    /// Puts the keys of an attempt into their staging table; `is_first` in its transaction.
+    /// Writes the keys of an attempt to their staging table; `is_first` is true for the first call
+    /// in a transaction.
     async fn stage_keys(&self, attempt: &Attempt<'_>, is_first: bool) -> Done<()> {
         if !is_first {
             self.client().batch_execute(UNSTAGE).await?;
@@ -87,7 +88,7 @@ impl Session {
         .await
     }
 
-    /// Stages and locks all keys of an attempt, and returns those that were there before.
+    /// Stages and locks all keys of an attempt, and returns those that existed before.
     pub(super) async fn lock_keys(
         &self,
         attempt: &Attempt<'_>,
@@ -107,7 +108,7 @@ impl Session {
         Ok(keys.into_keys().filter(|key| !is_new(key)).collect())
     }
 
-    /// Takes back the keys of posts that were refused, unless something else belongs to them.
+    /// Deletes the keys of refused posts, unless other data belongs to them.
     pub(super) async fn take_back_keys(&self, keys: &BTreeSet<&PostKey>) -> Done<()> {
         let client = self.client();
         if keys.is_empty() {
@@ -149,7 +150,7 @@ impl Session {
         Ok(self.client().batch_execute(ADD_DELETIONS).await?)
     }
 
-    /// Clears the posts of an attempt that deletions mean, those of the attempt among them.
+    /// Clears the posts that deletions name, including posts of the same attempt.
     async fn apply_deletions(&self, attempt: &mut Attempt<'_>) -> Done<()> {
         let client = self.client();
         let any = client.query_one("select exists (select from deletions)", &[]).await?;
@@ -172,7 +173,7 @@ impl Session {
         Ok(())
     }
 
-    /// Holds the posts against what is there.
+    /// Compares the posts with the stored ones.
     async fn sort_out<'r>(
         &self,
         posts: Vec<Cow<'r, PostRow>>,
@@ -255,7 +256,7 @@ impl Session {
         Ok(self.client().batch_execute(ADD_ENGAGEMENT).await?)
     }
 
-    /// Clears the posts that were there before their deletions.
+    /// Clears the posts that were stored before their deletions.
     async fn clear_deleted(&self) -> Done<()> {
         let client = self.client();
         client.batch_execute(BY_INDEX).await?;
@@ -286,13 +287,14 @@ impl Session {
         self.delete_satellites(keys.collect()).await
     }
 
-    /// Writes authors, each of whom may come several times.
+    /// Writes authors, each of whom may occur several times.
     pub(super) async fn write_authors(&self, authors: Vec<AuthorRow>) -> Done<()> {
         let authors = newest_authors(authors);
         if authors.is_empty() {
             return Ok(());
         }
-        let columns = "platform, author_id, handle, name, followers, following, posts, verified, bot, created_at, \
+        let columns = "platform, author_id, handle, name, followers, following, posts, verified, \
+            bot, created_at, \
                        first_seen, last_seen";
         copy_rows(self.client(), "pg_temp.staged_authors", columns, authors, |author, buffer| {
             buffer.row(12);
@@ -342,7 +344,7 @@ impl Session {
     }
 }
 
-/// The deletion in a row, from its second column on.
+/// Reads the deletion in a row, from its second column on.
 fn deletion_of(row: &tokio_postgres::Row, platform: &str) -> DeletionRow {
     DeletionRow {
         platform: platform.into(),

@@ -1,4 +1,4 @@
-//! What goes to standard error: levels and forms of the log.
+//! Tests of standard error: levels and formats of the log.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What comes from outside and reaches a terminal, a log or an error.
+//! Tests of text from outside that reaches a terminal, a log or an error.
 
 use std::fs;
 use std::time::Duration;

@@ -79,7 +79,7 @@ fn youtube_counts_its_quota() {
     assert_eq!((status, &body["error"]["errors"][0]["reason"]), (403, &json!("quotaExceeded")));
 }
 
-/// What a search finds, page by page, until a page has no next one or `most` were read.
+/// Returns the results of a search, page by page, until the last page or `most` results.
 fn pages(asks: &Asks, key: &str, rest: &str, most: usize) -> Vec<Vec<String>> {
     let (mut pages, mut next) = (Vec::new(), String::new());
     while pages.len() < most {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::platform::{Kind, Place, Platform, world};
 use crate::{TOPICS, start};
 
-/// What a spout that loses nothing would have in its lake of all that was offered.
+/// Returns the posts that a spout without losses would have in its lake.
 fn perfect(platform: &Platform, kind: Kind) -> Vec<String> {
     platform.with(|inner| {
         let mut lake = Vec::new();

@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 const TOPICS: [&str; 3] = ["#storm", "rust lang", "from:alice"];
 
-/// What is waited for comes much sooner on any machine.
+/// The time limit of a wait, which is far longer than any machine needs.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// One with topics, and what runs a client of it.

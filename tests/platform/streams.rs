@@ -1,4 +1,4 @@
-//! What befalls streams, beside their ends.
+//! Tests of faults within streams, besides their ends.
 
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ use waterspout::warehouse::session::Warehouse;
 
 use crate::support::postgres_server::PostgresServer;
 
-/// Whether a session of this address is encrypted, as the server sees it, or why there is none.
+/// Returns true if the server reports an encrypted session for this address, or the error.
 fn encrypted(server: &PostgresServer, port: u16, url: &str) -> Result<bool, String> {
     let warehouse = Warehouse::at(&Secret::new(url), "waterspout").map_err(|e| e.chain())?;
     let session = warehouse.connect().map_err(|error| error.chain())?;

@@ -103,7 +103,7 @@ impl Warehouse {
     }
 }
 
-/// What the tables hold that both warehouses have, but for the load's own times.
+/// Returns the contents of the tables of both warehouses, except the times of the load.
 fn contents(database: &Database<'_>) -> String {
     let queries = [
         "select platform, post_id, created_at, received_at, edited_at, deleted_at, kind, author_id, text, \

@@ -1,4 +1,4 @@
-//! What the program keeps in order: the schema with two starters, months, retention.
+//! Tests of maintenance: the schema with two concurrent starts, months, retention.
 
 use std::thread;
 

@@ -5,15 +5,15 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::bolt::bytes::{Reader, Writer};
 
-/// The number of authors of one key and bucket that are known exactly. Of more authors, those with
-/// the smallest hashes are kept, and stand for the others: numbers are then right to within 0.4 %
-/// (one part in √65,536). A larger number costs 16 bytes for each.
+/// The number of authors of one key and bucket that are known exactly. If there are more, the
+/// authors with the smallest hashes are kept as a sample; numbers are then right to within 0.4 %
+/// (one part in √65,536). A larger limit costs 16 bytes for each author.
 pub(crate) const AUTHORS_MAX: usize = 65_536;
 
-/// So many authors are looked through one by one; more get a table.
+/// Up to this number, authors are searched one by one; beyond it, a hash table is used.
 const LISTED_MAX: usize = 16;
 
-/// Takes a hash as it is.
+/// Uses a hash unchanged.
 #[derive(Default)]
 pub(crate) struct HashItself(u64);
 
@@ -43,12 +43,12 @@ enum Known {
 #[derive(Clone, Debug)]
 pub(crate) struct Authors {
     known: Known,
-    /// Hashes from here on aren't kept; `u64::MAX` while all authors are known.
+    /// The bound from which on hashes aren't kept; `u64::MAX` while all authors are known.
     limit: u64,
 }
 
 impl Authors {
-    /// One author with one post.
+    /// Creates the entry for one author with one post.
     pub(crate) fn one(author: u64) -> Self {
         Self { known: Known::Listed(vec![(author, 1)]), limit: u64::MAX }
     }
@@ -72,7 +72,7 @@ impl Authors {
             Known::Table(table) => {
                 let posts = table.entry(author).or_insert(0);
                 *posts = posts.saturating_add(1);
-                // Twice as many as are kept, so that sorting them out is rare.
+                // The limit is twice the number that is kept, so that the pruning is rare.
                 if table.len() >= 2 * AUTHORS_MAX {
                     self.keep_smallest();
                 }
@@ -80,8 +80,8 @@ impl Authors {
         }
     }
 
-    /// Keeps the authors with the smallest hashes. An author among these has never been sorted out
-    /// before, so all of its posts are known.
+    /// Keeps only the authors with the smallest hashes. An author among these was never removed
+    /// before, so all of the author's posts are known.
     fn keep_smallest(&mut self) {
         let Known::Table(table) = &mut self.known else { return };
         if table.len() <= AUTHORS_MAX {
@@ -109,8 +109,8 @@ impl Authors {
         }
     }
 
-    /// The number of authors, and the number of posts of which each author counts for
-    /// `per_author` at most.
+    /// Returns the number of authors, and the number of posts of which each author counts for at
+    /// most `per_author`.
     pub(crate) fn numbers(&mut self, per_author: u32) -> (u64, u64) {
         self.keep_smallest();
         let capped = self.each_known().map(|(_, posts)| u64::from(posts.min(per_author)));
@@ -118,7 +118,7 @@ impl Authors {
         if self.limit == u64::MAX {
             return (known, capped);
         }
-        // The known hashes are this part of all possible ones, and so of all that came.
+        // The known hashes are this share of all possible ones, and so of all authors.
         let part = self.limit as f64 / u64::MAX as f64;
         ((known as f64 / part).round() as u64, (capped as f64 / part).round() as u64)
     }

@@ -1,14 +1,14 @@
-//! What came of one key in one bucket that is still open.
+//! The counts of one key in one open bucket.
 
 use super::authors::Authors;
 use crate::bolt::bytes::{Reader, Writer};
 use crate::keys::stable_hash;
 use crate::value::{Text, Value};
 
-/// The number of posts that a trend shows.
+/// The number of post ids that a trend lists.
 const SAMPLES: usize = 3;
 
-/// What came of one key in one bucket. Most keys come once in a bucket.
+/// The counts of one key in one bucket. Most keys occur once in a bucket.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenBucket {
     /// The number of the bucket.
@@ -26,24 +26,24 @@ enum Posts {
 struct Many {
     posts: u64,
     authors: Authors,
-    /// Posts with the smallest hashes of their ids, in that order: the same whatever order they came
-    /// in.
+    /// The posts with the smallest hashes of their ids, in that order, so that the order of arrival
+    /// doesn't matter.
     samples: Vec<Text>,
-    /// The number of posts at which the key is scored again before the bucket closes.
+    /// The number of posts at which the key is next scored before the bucket closes.
     next_look: u64,
-    /// The number of posts of all keys, in this bucket and before it, when the sources ended and
-    /// the bucket was told as it was; 0 if it wasn't.
+    /// The number of posts of all keys, up to the end of this bucket, when the sources ended and
+    /// the unfinished bucket was reported; 0 if the bucket wasn't reported.
     told: u64,
 }
 
 /// The numbers of a bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Observed {
-    /// Posts, of which each author counts for a few at most.
+    /// The number of posts, of which each author counts for a few at most.
     pub count: u64,
-    /// Different authors.
+    /// The number of different authors.
     pub authors: u64,
-    /// Ids of some posts.
+    /// The ids of some posts.
     pub samples: Vec<Text>,
 }
 
@@ -53,7 +53,7 @@ impl Observed {
 }
 
 fn place_of_sample(post: &str) -> (u64, &str) {
-    // Where hashes are equal, the text decides.
+    // For equal hashes, the text decides.
     (xxhash_rust::xxh3::xxh3_64(post.as_bytes()), post)
 }
 
@@ -69,8 +69,8 @@ fn keep_sample(samples: &mut Vec<Text>, post: &Text) {
     }
 }
 
-/// What stands for the author of a post: the hash of the author's id. A post without a known author
-/// counts as one of its own.
+/// Returns the hash of the author's id. A post without a known author counts as having an author of
+/// its own.
 pub(crate) fn author_of(platform: &Value, author_id: &Value, post_id: &Value) -> u64 {
     match author_id {
         Value::Null => stable_hash([&Value::Bool(false), platform, post_id]),
@@ -79,13 +79,13 @@ pub(crate) fn author_of(platform: &Value, author_id: &Value, post_id: &Value) ->
 }
 
 impl OpenBucket {
-    /// A bucket with one post.
+    /// Creates a bucket with one post.
     pub(crate) fn one(bucket: i64, author: u64, post: Text) -> Self {
         Self { bucket, posts: Posts::One { author, post } }
     }
 
-    /// Counts a post. Returns the number of posts so far if the key should be looked at now: from
-    /// `first_look` posts on, each time that there are a quarter more.
+    /// Counts a post. Returns the number of posts so far if the key should be scored now: at
+    /// `first_look` posts, and then after each increase by a quarter.
     pub(crate) fn add(&mut self, author: u64, post: Text, first_look: u64) -> bool {
         if let Posts::One { author: first, post: sample } = &self.posts {
             let mut samples = Vec::with_capacity(SAMPLES);
@@ -105,9 +105,10 @@ impl OpenBucket {
         is_due
     }
 
-    /// Notes that the bucket is told as it is, with so many posts of all keys up to its end. Returns
-    /// true if it was told with as many before: nothing can have changed. Of a key with one post
-    /// no note is kept; it is told again, with the same numbers.
+    /// Records that the unfinished bucket is reported, with the number of posts of all keys up to
+    /// its end. Returns true if it was reported with the same number before, so that nothing can
+    /// have changed. A key with one post keeps no record, and is reported again with the same
+    /// numbers.
     pub(crate) fn tell(&mut self, all_posts: u64) -> bool {
         match &mut self.posts {
             Posts::One { .. } => false,
@@ -115,12 +116,12 @@ impl OpenBucket {
         }
     }
 
-    /// True if the bucket was told with so many posts of all keys up to its end.
+    /// Returns true if the bucket was reported with this number of posts of all keys up to its end.
     pub(crate) fn is_told(&self, all_posts: u64) -> bool {
         matches!(&self.posts, Posts::Many(many) if many.told == all_posts)
     }
 
-    /// The numbers so far.
+    /// Returns the numbers so far.
     pub(crate) fn observed(&mut self, per_author: u32) -> Observed {
         match &mut self.posts {
             Posts::One { post, .. } => {
@@ -155,7 +156,7 @@ impl OpenBucket {
         }
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reads the output of [`encode`](Self::encode).
     pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let bucket = from.signed()?;
         let posts = from.number()?;

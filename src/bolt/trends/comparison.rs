@@ -1,4 +1,4 @@
-//! The trends of two runs beside each other: which ones both have, and what of them has moved.
+//! Compares the trends of two runs: the trends that both have, and the differences between them.
 //!
 //! A trend is all rows of a key with the same beginning. Two trends of a key are the same one if
 //! their times overlap: a lower threshold makes a trend begin earlier and end later.
@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use super::row::PROVISIONAL;
 use crate::error::{Error, Result};
 
-/// The longest line, in bytes. A row of a trend has a few hundred; a file with longer lines is no
-/// file of trends, and shall not fill the memory.
+/// The longest line, in bytes. A row of a trend has a few hundred bytes; a file with longer lines
+/// isn't a file of trends, and must not fill the memory.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// The key of a trend.
@@ -28,9 +28,10 @@ pub struct TrendKey {
 /// One trend, from its first bucket to its last one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WholeTrend {
-    /// The beginning of its first bucket. Times of rows have one form, so that they compare as text.
+    /// The beginning of its first bucket. Times of rows have one form, so that they compare as
+    /// text.
     pub start: String,
-    /// The beginning of the last bucket that it has a row for.
+    /// The beginning of the last bucket for which the trend has a row.
     pub last: String,
     /// The beginning of the bucket with most posts.
     pub peak: String,
@@ -74,18 +75,18 @@ pub enum TrendFate {
     OnlyInA,
     /// Only the second run has it.
     OnlyInB,
-    /// Both have it, with another time, peak, score or row.
+    /// Both runs have the trend, with different times, peaks, scores or rows.
     Changed,
-    /// Both have the same rows of it.
+    /// Both runs have the same rows for the trend.
     Same,
 }
 
 impl RunTrends {
-    /// Reads rows of trends, a line of JSON for each, as `Stdout` prints them. Of rows with the same
-    /// key and bucket the last one counts, as in the table of a warehouse.
+    /// Reads rows of trends, one line of JSON each, as `Stdout` prints them. If rows have the same
+    /// key and bucket, the last one counts, as in the table of a warehouse.
     ///
     /// # Errors
-    /// If the file can't be read, or a line is no row of a trend; `name` is that of the file.
+    /// If the file can't be read, or a line isn't a row of a trend; `name` is the file's name.
     pub fn read(name: &str, mut lines: impl BufRead) -> Result<Self> {
         let mut rows: BTreeMap<(TrendKey, String), Map<String, Value>> = BTreeMap::new();
         let mut line = Vec::new();
@@ -123,7 +124,7 @@ impl RunTrends {
         Self { by_key }
     }
 
-    /// The number of trends, and of their rows.
+    /// Returns the number of trends, and the number of their rows.
     pub fn counts(&self) -> (usize, usize) {
         let trends = || self.by_key.values().flatten();
         (trends().count(), trends().map(|trend| trend.buckets).sum())
@@ -189,7 +190,7 @@ impl WholeTrend {
     }
 }
 
-/// Puts the trends of two runs beside each other, in the order of their keys and beginnings.
+/// Pairs the trends of two runs, in the order of their keys and beginnings.
 pub fn compare(a: RunTrends, b: RunTrends) -> Vec<TrendPair> {
     let mut by_key: BTreeMap<TrendKey, [Vec<WholeTrend>; 2]> = BTreeMap::new();
     for (side, run) in [a, b].into_iter().enumerate() {
@@ -221,7 +222,8 @@ pub fn compare(a: RunTrends, b: RunTrends) -> Vec<TrendPair> {
 }
 
 impl TrendPair {
-    /// The fields in which the rows of both differ, where both have a row for a bucket.
+    /// Returns the fields in which the rows of both runs differ, for buckets in which both have a
+    /// row.
     pub fn fields_changed(&self) -> BTreeSet<&str> {
         let (Some(a), Some(b)) = (&self.a, &self.b) else { return BTreeSet::new() };
         let mut changed = BTreeSet::new();
@@ -245,7 +247,8 @@ mod tests {
         let time = |minute: u32| format!("2015-12-18T00:{minute:02}:00.000000Z");
         format!(
             "{{\"key_type\":\"hashtag\",\"key\":\"{key}\",\"bucket_start\":\"{}\",\"started_at\":\"{}\",\
-             \"peak_at\":\"{}\",\"count\":{count},\"score\":{}.5,\"why\":\"{count} in a minute\"}}\n",
+             \"peak_at\":\"{}\",\"count\":{count},\"score\":{}.5,\"why\":\"{count} in a \
+             minute\"}}\n",
             time(minute),
             time(start),
             time(minute),

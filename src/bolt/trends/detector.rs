@@ -1,4 +1,4 @@
-//! The counting and scoring of one task: tuples in, trends out, without the data plane around it.
+//! The counting and scoring of one task: takes tuples and returns trends, without the data plane.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +13,11 @@ use crate::event_time::EventTime;
 use crate::keys::SHARED_GROUP;
 use crate::value::{Text, Value};
 
-/// Baselines are looked through for faded ones each time that so many buckets with posts were
-/// closed. More often costs time, more rarely memory.
+/// The number of closed buckets with posts between two searches for faded baselines. A smaller
+/// number costs time, a larger one memory.
 const FADE_EVERY: u64 = 64;
 
-/// The key of the saved totals: no key of the keyed state is encoded like it.
+/// The key of the saved totals: no key of the keyed state has this encoding.
 const VOLUME_KEY: &[u8] = &[0];
 
 /// A trend in one bucket.
@@ -39,7 +39,7 @@ pub(crate) struct KeyPost<'a> {
     pub post: Text,
 }
 
-/// What one task knows.
+/// The state of one task.
 pub(crate) struct Detector {
     rules: Rules,
     per_author: u32,
@@ -48,24 +48,24 @@ pub(crate) struct Detector {
     volume_changed: bool,
     /// The first bucket that isn't closed.
     open: i64,
-    /// The slots of the keys that came in each open bucket. A slot whose key was forgotten may
-    /// stand here for another key.
+    /// The slots of the keys that occurred in each open bucket. If a slot's key was forgotten, the
+    /// slot may now belong to another key.
     came: BTreeMap<i64, Vec<u32>>,
-    /// The slots of the keys that trend.
+    /// The slots of the keys that are in a trend.
     trending: BTreeSet<u32>,
-    /// `came` and `trending` are to be made from a restored state.
+    /// True if `came` and `trending` must be rebuilt from a restored state.
     is_restored: bool,
     at_end: AtEnd,
 }
 
-/// Keys in open buckets, by bucket and slot.
+/// The keys in open buckets, by bucket and slot.
 type Told = BTreeSet<(i64, u32)>;
 
-/// The state that is saved when all sources have ended. The buckets that are cut off then are told
-/// as they are, but they are saved open: a later run may have more posts of them, and tells them
-/// again as if the first one hadn't ended.
+/// The state that is saved when all sources have ended. Unfinished buckets are reported with their
+/// present counts, but saved as open: a later run may add posts to them, and then reports them
+/// again as if the first run hadn't ended.
 enum AtEnd {
-    /// The sources go on.
+    /// The sources are still open.
     NotYet,
     /// The changes to save with the next checkpoint.
     Unsaved(Vec<StateChange>),
@@ -73,7 +73,7 @@ enum AtEnd {
 }
 
 impl Detector {
-    /// A detector that knows nothing yet.
+    /// Creates a detector without any state.
     pub(crate) fn new(rules: Rules, per_author: u32, keys_max: Option<usize>) -> Self {
         Self {
             rules,
@@ -89,12 +89,12 @@ impl Detector {
         }
     }
 
-    /// The bucket of a time, open or not.
+    /// Returns the bucket of a time, open or not.
     pub(crate) fn bucket_of(&self, time: EventTime) -> i64 {
         time.unix_millis().div_euclid(self.rules.bucket_ms)
     }
 
-    /// The open bucket of a time; `None` if it is closed, or there is no time.
+    /// Returns the open bucket of a time; `None` if the bucket is closed, or the time is missing.
     pub(crate) fn open_bucket(&self, time: EventTime) -> Option<i64> {
         let bucket = self.bucket_of(time);
         (time != EventTime::UNKNOWN && bucket >= self.open).then_some(bucket)
@@ -104,7 +104,7 @@ impl Detector {
         Moment { bucket, ordinal: self.volume.ordinal(bucket), total: self.volume.total(bucket) }
     }
 
-    /// Makes the indexes over a state that was restored.
+    /// Builds the indexes over a restored state.
     fn index(&mut self) {
         if !std::mem::take(&mut self.is_restored) {
             return;
@@ -119,14 +119,14 @@ impl Detector {
         }
     }
 
-    /// Adds to everything that was posted in an open bucket.
+    /// Adds to the number of all posts in an open bucket.
     pub(crate) fn add_posts(&mut self, bucket: i64, posts: u64) {
         self.volume.add(bucket, posts);
         self.volume_changed = true;
     }
 
-    /// Counts a post of a key in an open bucket. Returns a provisional row if it is time to look
-    /// at the key, and the key trends so far.
+    /// Counts a post of a key in an open bucket. Returns a provisional row if the key is due for
+    /// scoring and is in a trend so far.
     pub(crate) fn count(&mut self, bucket: i64, post: KeyPost<'_>) -> Option<TrendRow> {
         self.index();
         let key = [post.key_type, post.key].into_iter();
@@ -157,7 +157,7 @@ impl Detector {
     }
 
     /// Closes the buckets that end at a watermark or before it. Returns their trends, in the order
-    /// of buckets and keys. At the end of all sources it is as if all buckets were over, and the
+    /// of buckets and keys. At the end of all sources, all buckets are treated as over, and the
     /// changes up to then are kept for the next [`snapshot`](Self::snapshot).
     pub(crate) fn advance(&mut self, time: EventTime, saves_shared: bool) -> Vec<TrendRow> {
         self.index();
@@ -177,8 +177,8 @@ impl Detector {
         rows
     }
 
-    /// Notes of all keys in open buckets that they are told now. Returns those of which just the
-    /// same was told at the end of an earlier run.
+    /// Records for all keys in open buckets that they are reported now. Returns the keys for which
+    /// exactly the same was reported at the end of an earlier run.
     fn tell_open(&mut self) -> Told {
         let mut told = Told::new();
         for (bucket, slots) in &self.came {
@@ -194,8 +194,9 @@ impl Detector {
         told
     }
 
-    /// Closes the buckets before `open`. What is told already makes no rows: the keys of `told` at
-    /// the end of a run, and otherwise those that are noted so.
+    /// Closes the buckets before `open`. Results that were reported before make no rows: at the end
+    /// of a run these are the keys of `told`, and otherwise the keys whose buckets are marked as
+    /// reported.
     fn close_before(&mut self, open: i64, told: Option<&Told>, rows: &mut Vec<TrendRow>) {
         let mut over: BTreeSet<i64> = self.came.range(..open).map(|(bucket, _)| *bucket).collect();
         over.extend(self.volume.between(self.open, open));
@@ -206,7 +207,7 @@ impl Detector {
         self.volume.forget(open);
     }
 
-    /// Scores every key that came in a bucket, and those that trend.
+    /// Scores every key that occurred in a bucket, and every key in a trend.
     fn close(&mut self, bucket: i64, told: Option<&Told>, rows: &mut Vec<TrendRow>) {
         let moment = self.moment(bucket);
         let posts = self.volume.posts_until(bucket);
@@ -249,9 +250,9 @@ impl Detector {
         }
     }
 
-    /// Forgets the keys that score as if they had never been seen.
+    /// Forgets the keys that score like keys that were never seen.
     fn fade(&mut self, moment: Moment) {
-        // A restored state may have seen to this bucket before.
+        // A restored state may have handled this bucket before.
         if moment.ordinal < self.volume.faded {
             return;
         }
@@ -266,8 +267,8 @@ impl Detector {
         }
     }
 
-    /// The changes of the state since the last call. One task saves what all tasks have the same
-    /// of.
+    /// Returns the changes of the state since the last call. One task saves the state that all
+    /// tasks share.
     pub(crate) fn snapshot(&mut self, saves_shared: bool) -> Vec<StateChange> {
         match std::mem::replace(&mut self.at_end, AtEnd::Saved) {
             AtEnd::NotYet => {
@@ -293,15 +294,15 @@ impl Detector {
         changes
     }
 
-    /// The size of the keyed state.
+    /// Returns the size of the keyed state.
     pub(crate) fn size(&self) -> StateSize {
         self.keys.size()
     }
 
-    /// Takes back one entry of a snapshot.
+    /// Restores one entry of a snapshot.
     ///
     /// # Errors
-    /// If a snapshot didn't write this.
+    /// If the entry wasn't written by a snapshot.
     pub(crate) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         if key == VOLUME_KEY {
             self.volume = Volume::decode(value)

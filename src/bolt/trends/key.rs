@@ -1,4 +1,4 @@
-//! What is known of one key: its baseline, its open buckets, and the trend that it is in.
+//! The state of one key: its baseline, its open buckets, and its current trend.
 
 use super::bucket::{Observed, OpenBucket};
 use super::score::{Baseline, Decay, Score};
@@ -6,14 +6,14 @@ use super::season::Season;
 use crate::bolt::KeyState;
 use crate::bolt::bytes::{Reader, Writer};
 
-/// A key whose expectation has faded below this number of posts per bucket is forgotten: it scores
-/// as a key that was never seen. A smaller number would keep rare keys in memory for longer.
+/// The expected number of posts per bucket below which a key is forgotten, since it then scores
+/// like a key that was never seen. A smaller number keeps rare keys in memory for longer.
 const FORGOTTEN_BELOW: f64 = 0.01;
 
-/// A key with a season is kept for so long after it was seen: a season is known for two weeks.
+/// The time for which a key with a season is kept after its last post: a season covers two weeks.
 const SEASON_KEPT_MS: i64 = 15 * 86_400_000;
 
-/// When a key trends: the part of the configuration that decides it.
+/// The part of the configuration that decides if a key is in a trend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub bucket_ms: i64,
@@ -28,13 +28,13 @@ pub(crate) struct Rules {
     pub seasonal: bool,
 }
 
-/// One bucket as it is scored.
+/// One bucket at its scoring.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub bucket: i64,
-    /// The number of buckets with posts before it.
+    /// The number of earlier buckets with posts.
     pub ordinal: u64,
-    /// Everything that was posted in it.
+    /// The number of all posts in the bucket.
     pub total: u64,
 }
 
@@ -44,18 +44,18 @@ impl Moment {
     }
 }
 
-/// A trend that a key is in.
+/// The current trend of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trend {
-    /// The bucket that it began in, and how many buckets with posts were before that.
+    /// The trend's first bucket, and the number of buckets with posts before it.
     pub started: i64,
     pub started_ordinal: u64,
-    /// The bucket with most posts so far, and how many.
+    /// The bucket with most posts so far, and the number of its posts.
     pub peak: i64,
     pub peak_count: u64,
 }
 
-/// What is known of one key.
+/// The state of one key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyTrend {
     baseline: Baseline,
@@ -63,7 +63,7 @@ pub(crate) struct KeyTrend {
     rare: Option<Box<Rare>>,
 }
 
-/// What few keys have.
+/// The parts that few keys have.
 #[derive(Clone, Debug, Default)]
 struct Rare {
     trend: Option<Trend>,
@@ -71,33 +71,34 @@ struct Rare {
 }
 
 impl KeyTrend {
-    /// The open bucket with this number, if the key was seen in it.
+    /// Returns the open bucket with this number, if it has the key.
     pub(crate) fn open_mut(&mut self, bucket: i64) -> Option<&mut OpenBucket> {
         self.open.iter_mut().find(|open| open.bucket == bucket)
     }
 
-    /// Adds a bucket that the key was seen in for the first time.
+    /// Adds the first post of the key in a bucket.
     pub(crate) fn push_open(&mut self, open: OpenBucket) {
         self.open.reserve_exact(1);
         self.open.push(open);
     }
 
-    /// True if the key was told, in this bucket, when all posts up to its end were as many as now.
+    /// Returns true if the key was already reported in this bucket with the same number of all
+    /// posts.
     pub(crate) fn is_told(&self, bucket: i64, posts: u64) -> bool {
         self.open.iter().any(|open| open.bucket == bucket && open.is_told(posts))
     }
 
-    /// The numbers of the open buckets.
+    /// Returns the numbers of the open buckets.
     pub(crate) fn open_buckets(&self) -> impl Iterator<Item = i64> {
         self.open.iter().map(|open| open.bucket)
     }
 
-    /// The trend that the key is in.
+    /// Returns the key's current trend.
     pub(crate) fn trend(&self) -> Option<Trend> {
         self.rare.as_ref()?.trend
     }
 
-    /// Takes out what came in a bucket.
+    /// Removes and returns the counts of a bucket.
     pub(crate) fn take_open(&mut self, bucket: i64, per_author: u32) -> Option<Observed> {
         let at = self.open.iter().position(|open| open.bucket == bucket)?;
         let observed = self.open.swap_remove(at).observed(per_author);
@@ -107,8 +108,8 @@ impl KeyTrend {
         Some(observed)
     }
 
-    /// Scores a count against the baseline before its bucket, and against what is usual in this hour
-    /// of the week where that is more.
+    /// Scores a count against the baseline before its bucket, or against the usual count in this
+    /// hour of the week if that is larger.
     pub(crate) fn score(&self, count: u64, moment: Moment, rules: &Rules) -> Score {
         let before = self.baseline.before(moment.ordinal, rules.decay);
         let season = self.rare.as_ref().and_then(|rare| rare.season.as_ref());
@@ -117,7 +118,7 @@ impl KeyTrend {
         Score::new(count as f64, total, before.mean.max(usual), before.variance)
     }
 
-    /// True if a count with this score makes a trend, or keeps one going.
+    /// Returns true if a count with this score begins or continues a trend.
     pub(crate) fn trends(
         &self,
         observed: &Observed,
@@ -137,7 +138,7 @@ impl KeyTrend {
             && score.p_value <= rules.p_value
     }
 
-    /// The trend that a bucket begins, or goes on with.
+    /// Returns the trend that a bucket begins or continues.
     pub(crate) fn trend_with(&self, count: u64, moment: Moment) -> Trend {
         let mut trend = self.trend().unwrap_or(Trend {
             started: moment.bucket,
@@ -151,8 +152,8 @@ impl KeyTrend {
         trend
     }
 
-    /// Ends a bucket: scores it, and then learns from it. Returns the score and the trend if the
-    /// key trends.
+    /// Ends a bucket: scores it, and then updates the baseline. Returns the score and the trend if
+    /// the key is in a trend.
     pub(crate) fn close(
         &mut self,
         observed: &Observed,
@@ -172,12 +173,12 @@ impl KeyTrend {
             return;
         }
         let before = self.baseline.before(moment.ordinal, rules.decay);
-        // What lasts for longer than the freeze isn't a trend any more, but the new level.
+        // A change that outlasts the freeze is the new level, and no trend.
         let is_frozen =
             trend.is_some_and(|trend| moment.ordinal - trend.started_ordinal < rules.freeze);
         self.baseline = if is_frozen { before.skip_one() } else { before.and(share, rules.decay) };
         let time_ms = moment.time_ms(rules);
-        // Only a key that could trend needs to know what is usual.
+        // Only a key that could be in a trend needs a season.
         let begins_season = rules.seasonal && observed.count >= rules.min_count;
         if trend.is_some() || begins_season || self.rare.is_some() {
             let rare = self.rare.get_or_insert_default();
@@ -196,13 +197,13 @@ impl KeyTrend {
         }
     }
 
-    /// True if the key has been scored in this bucket, or in a later one.
+    /// Returns true if the key was scored in this bucket, or in a later one.
     pub(crate) fn has_closed(&self, moment: Moment) -> bool {
         self.baseline.until > moment.ordinal
     }
 
-    /// True if the baseline has faded, so that the key scores as one that was never seen. This
-    /// follows from closed buckets only, and so is the same in each replay.
+    /// Returns true if the baseline has faded, so that the key scores like one that was never seen.
+    /// The result depends only on closed buckets, and so is the same in each replay.
     pub(crate) fn has_faded(&self, moment: Moment, rules: &Rules) -> bool {
         let unseen = moment.ordinal.saturating_sub(self.baseline.until);
         let unseen_ms = i64::try_from(unseen).unwrap_or(i64::MAX).saturating_mul(rules.bucket_ms);
@@ -214,8 +215,8 @@ impl KeyTrend {
         mean * (moment.total as f64) < FORGOTTEN_BELOW
     }
 
-    /// Forgets the baseline, so that the key is one that was never seen. Returns true if nothing is
-    /// left of the key.
+    /// Forgets the baseline, so that the key counts as never seen. Returns true if no state of the
+    /// key is left.
     pub(crate) fn forget_baseline(&mut self) -> bool {
         (self.baseline, self.rare) = (Baseline::default(), None);
         self.open.is_empty()

@@ -1,14 +1,15 @@
-//! `Trends`: keys that come far more often than they used to.
+//! `Trends`: finds keys that occur far more often than they used to.
 //!
 //! A tuple is counted in the bucket of its event time. When the watermark passes the end of a
-//! bucket, each key that came in it is scored against its baseline, and the baseline then learns
-//! from the bucket. Everything that decides a row follows from closed buckets alone: neither the
-//! order of tuples, nor the number of tasks, nor the speed of a replay changes it.
+//! bucket, each key that occurred in the bucket is scored against its baseline, and the baseline is
+//! then updated from the bucket. Every row depends on closed buckets alone: the order of tuples,
+//! the number of tasks and the speed of a replay don't change it.
 //!
-//! The total of all posts has to be known to every task, though each has some of the keys only. So
-//! it comes by an input of its own, of which every task gets all tuples (`All`). Since a watermark
-//! is the least of all inputs, a bucket's total is complete in each task when the bucket closes.
-//! Tasks hold the same totals, and task 0 saves them, in the group of state that every task gets
+//! Every task must know the total of all posts, although each has only some of the keys. So the
+//! total comes by an input of its own, of which every task gets all tuples (`All`). Since a
+//! watermark is the minimum of all inputs, a bucket's total is complete in each task when the
+//! bucket closes. Tasks hold the same totals, and task 0 saves them, in the group of state that
+//! every task gets back.
 //! back.
 
 use std::num::NonZeroU32;
@@ -51,22 +52,22 @@ use score::Decay;
 /// `inputs: [Fields("features:keys", ["key_type", "key"]), All("posts")]`
 ///
 /// The second is the stream of posts that `Features` takes, or any other stream without a field
-/// `key`. Each of its tuples counts as one post, or as many as its field `count` says (the rows of a
-/// `Window` of the same length are cheaper to send to many tasks than the posts). Of the tuples of
-/// `Features`, deletions, gaps and counts don't count.
+/// `key`. Each of its tuples counts as one post, or as many as its field `count` says (the rows of
+/// a `Window` of the same length are cheaper to send to many tasks than the posts). Of the tuples
+/// of `Features`, deletions, gaps and counts don't count.
 ///
-/// What is expected of a key is its share of all posts so far (an exponentially weighted mean, and
-/// the same hour of the last two weeks, if that is more), times what was posted in this bucket. So
-/// ten times as much traffic, a quiet night or an outage make no trend. A trend begins where a
-/// count has a z-score of `enter` and a probability of at most `p_value` (Poisson's), with at
-/// least `min_count` posts by at least `min_authors` authors; it ends below the z-score `exit`.
-/// While it lasts, the baseline stands still, for `freeze` buckets at most: what lasts for longer
-/// is the new level.
+/// The expected count of a key is its share of all posts so far (an exponentially weighted mean,
+/// and the same hour of the last two weeks, if that is more), times what was posted in this bucket.
+/// So ten times as much traffic, a quiet night or an outage make no trend. A trend begins where a
+/// count has a z-score of `enter` and a probability of at most `p_value` (Poisson's), with at least
+/// `min_count` posts by at least `min_authors` authors; it ends below the z-score `exit`. While it
+/// lasts, the baseline stands still, for `freeze` buckets at most: what lasts for longer is the new
+/// level.
 ///
-/// Streams: `default` has the rows, for a warehouse's table `trends`, too; `provisional` the same of
-/// buckets that aren't over yet, with a field `provisional` behind the others: they change until they
-/// are and differ from run to run, and no warehouse takes them; `late` has tuples that came after their
-/// bucket was over, or have no time, which are counted and change nothing.
+/// Streams: `default` has the rows, for a warehouse's table `trends`, too; `provisional` the same
+/// of buckets that aren't over yet, with a field `provisional` behind the others: they change until
+/// they are and differ from run to run, and no warehouse takes them; `late` has tuples that came
+/// after their bucket was over, or have no time, which are counted and change nothing.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Trends {
@@ -74,7 +75,7 @@ pub struct Trends {
     #[serde(default = "bucket_usual")]
     #[schemars(with = "String")]
     pub bucket: Interval,
-    /// The types of keys to look at, such as `["hashtag"]`; all if there are none.
+    /// The types of keys to look at, such as `["hashtag"]`; an empty list means all types.
     #[serde(default)]
     pub key_types: Vec<String>,
     /// The z-score from which on a key trends.
@@ -83,8 +84,8 @@ pub struct Trends {
     /// The z-score below which a trend ends, at most `enter`.
     #[serde(default = "exit_usual")]
     pub exit: f64,
-    /// The probability of a count, if nothing had changed, up to which a trend may begin. A smaller
-    /// one makes fewer false alarms, of which there are more the more keys there are.
+    /// The largest probability, under the baseline, of a count that begins a trend. A smaller value
+    /// gives fewer false alarms, whose number grows with the number of keys.
     #[serde(default = "p_value_usual")]
     pub p_value: f64,
     /// The least count in a bucket that a trend begins with.
@@ -108,7 +109,7 @@ pub struct Trends {
     /// The number of buckets for which the baseline stands still while a key trends.
     #[serde(default = "freeze_usual")]
     pub freeze: u32,
-    /// True if what was usual in the same hour of the last two weeks is expected again. It costs
+    /// True if the level of the same hour in the last two weeks is expected again. The option costs
     /// 2 KB for each key that had `min_count` posts in a bucket within these weeks.
     #[serde(default = "seasonal_usual")]
     pub seasonal: bool,
@@ -138,8 +139,8 @@ fn exit_usual() -> f64 {
 
 /// With a thousand keys that come several times a minute, a larger one lets more than one trend by
 /// chance each day; with 1e-6 ten times all traffic made one in the tests, and with 1e-7 a burst of
-/// five times what is usual was found 5 s later in the mean. Whoever has ten thousand such keys takes
-/// 1e-7.
+/// five times what is usual was found 5 s later in the mean. Whoever has ten thousand such keys
+/// takes 1e-7.
 fn p_value_usual() -> f64 {
     5e-7
 }
@@ -181,8 +182,8 @@ fn max_keys_usual() -> Option<NonZeroU32> {
     Some(non_zero(1_000_000))
 }
 
-/// The shortest and the longest bucket. Shorter ones would need posts in the thousands a second to
-/// count anything; longer ones are no trends any more.
+/// The shortest and the longest bucket. Shorter ones need thousands of posts a second to count
+/// anything; longer ones don't show trends.
 const BUCKET_MS: std::ops::RangeInclusive<i64> = 1_000..=86_400_000;
 
 /// The streams, in the order of [`Streams`].
@@ -194,7 +195,8 @@ const KEY_FIELDS: [&str; 4] = ["key_type", "key", "post_id", "author_id"];
 
 impl Component for Trends {
     const NAME: &'static str = "Trends";
-    const GUARANTEE: &'static str = "counts and baselines are part of every checkpoint: after a restart each post has been counted once, \
+    const GUARANTEE: &'static str = "counts and baselines are part of every checkpoint: after a \
+        restart each post has been counted once, \
          and each bucket of a trend is emitted once; late posts go to the stream `late`";
 }
 
@@ -401,7 +403,7 @@ impl Detection {
         let posts = count.map_or(Some(1), |at| tuple.value(at).as_int()).unwrap_or(0);
         match self.detector.open_bucket(tuple.time) {
             Some(bucket) => self.detector.add_posts(bucket, u64::try_from(posts).unwrap_or(0)),
-            // Every task gets it, and one of them tells.
+            // Every task gets the tuple, and one of them reports it.
             None if self.task == 0 => {
                 let post = post.map_or(&Value::Null, |at| tuple.value(at));
                 self.refuse_late([&Value::Null, &Value::Null, post, &Value::Null], tuple.time, out);
@@ -434,7 +436,8 @@ impl Bolt for Detection {
 
     fn watermark(&mut self, time: EventTime, out: &mut Output) -> Result<()> {
         for row in self.detector.advance(time, self.task == 0) {
-            // The last moment of its bucket: so it isn't late for the windows behind this bolt.
+            // The last moment of the bucket, so that the row isn't late for the windows after this
+            // bolt.
             let end = row.bucket.saturating_add(1).saturating_mul(self.bucket_ms);
             out.set_time(EventTime::from_unix_millis(end.saturating_sub(1)));
             out.emit(row::values(&row, self.bucket_ms));

@@ -41,8 +41,8 @@ pub(crate) fn fields() -> Fields {
     Fields::new(FIELDS)
 }
 
-/// The fields of rows of open buckets. The last one, which is always true, tells them from trends: a
-/// warehouse refuses it.
+/// The fields of rows of open buckets. The last field, which is always true, distinguishes these
+/// rows from final trends: a warehouse refuses them.
 pub(crate) fn provisional_fields() -> Fields {
     Fields::new(FIELDS.into_iter().chain([PROVISIONAL]))
 }
@@ -52,7 +52,7 @@ pub(crate) fn late_fields() -> Fields {
     Fields::new(LATE_FIELDS)
 }
 
-/// The beginning of a bucket as text; null where it has none that can be written.
+/// Returns the beginning of a bucket as text; null if the time can't be written.
 pub(crate) fn bucket_start(bucket: i64, bucket_ms: i64) -> Value {
     let format =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
@@ -61,17 +61,17 @@ pub(crate) fn bucket_start(bucket: i64, bucket_ms: i64) -> Value {
     date.and_then(|date| date.format(format).ok()).map_or(Value::Null, Value::from)
 }
 
-/// A number with two digits behind the point.
+/// Rounds a number to two decimals.
 fn rounded(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }
 
-/// A probability with three digits.
+/// Rounds a probability to three digits.
 fn three_digits(p_value: f64) -> f64 {
     format!("{p_value:.2e}").parse().unwrap_or(p_value)
 }
 
-/// "in a minute", "in an hour", "in 5m".
+/// Returns "in a minute", "in an hour", "in 5m".
 pub(crate) fn in_a_bucket(bucket_ms: i64) -> String {
     match bucket_ms {
         1_000 => "in a second".into(),

@@ -8,35 +8,38 @@
 //! bucket, as "expected = share of the baseline × total now", so that a change of all traffic moves
 //! the expectation with it.
 
-/// The least expectation that a p-value is computed for. A key that was never seen isn't
-/// impossible; with a smaller number, rarer keys would look more surprising than is known of them.
+/// The smallest expectation for which a p-value is computed. A key that was never seen isn't
+/// impossible; with a smaller value, rare keys would look more surprising than the data supports.
 const EXPECTED_MIN: f64 = 0.1;
 
-/// The smallest p-value that is told. Smaller ones say no more, and some readers take them for 0.
+/// The smallest p-value that is reported. Smaller ones say no more, and some readers take them for
+/// 0.
 const P_VALUE_MIN: f64 = 1e-300;
 
-/// How fast a baseline forgets.
+/// The rate at which a baseline forgets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decay {
     /// The weight of a new value: 1 − 2^(−1 / half-life).
     alpha: f64,
-    /// From the bucket with this number on; before it, the mean is that of all buckets so far.
+    /// The bucket number from which on the weight is constant; before it, the mean is that of all
+    /// buckets so far.
     average_until: u64,
 }
 
 impl Decay {
-    /// The weight of a value halves every `half_life` buckets.
+    /// Creates a rate at which the weight of a value halves every `half_life` buckets.
     pub(crate) fn of_half_life(half_life: f64) -> Self {
         let alpha = 1.0 - 0.5_f64.powf(half_life.max(0.1).recip());
         Self { alpha, average_until: (1.0 / alpha).ceil() as u64 }
     }
 
-    /// The weight of the value of the bucket with this number, counted from the first one.
+    /// Returns the weight of the value of the bucket with this number, counted from the first one.
     fn weight(self, ordinal: u64) -> f64 {
         if ordinal < self.average_until { 1.0 / (ordinal + 1) as f64 } else { self.alpha }
     }
 
-    /// What is left of a mean after the buckets `from..to`, in all of which the value was 0.
+    /// Returns the remaining share of a mean after the buckets `from..to`, in all of which the
+    /// value was 0.
     fn left(self, from: u64, to: u64) -> f64 {
         if from >= to {
             return 1.0;
@@ -64,20 +67,20 @@ fn power(mut base: f64, mut exponent: u64) -> f64 {
     result
 }
 
-/// The mean and the variance of a key's share, over the buckets that it was observed in. A bucket
-/// without the key has the share 0; such buckets are made up for when the baseline is read.
+/// The mean and the variance of a key's share, over the buckets since it was first seen. A bucket
+/// without the key has the share 0; such buckets are accounted for when the baseline is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Baseline {
     /// The mean share.
     pub mean: f64,
     /// The variance of the share.
     pub variance: f64,
-    /// The number of the first bucket that isn't in it yet.
+    /// The number of the first bucket that isn't included yet.
     pub until: u64,
 }
 
 impl Baseline {
-    /// The baseline before the bucket with this number.
+    /// Returns the baseline before the bucket with this number.
     pub(crate) fn before(self, ordinal: u64, decay: Decay) -> Self {
         let left = decay.left(self.until, ordinal);
         Self {
@@ -87,7 +90,7 @@ impl Baseline {
         }
     }
 
-    /// The baseline with the share of the bucket that follows.
+    /// Returns the baseline updated with the share of the next bucket.
     pub(crate) fn and(self, share: f64, decay: Decay) -> Self {
         let alpha = decay.weight(self.until);
         let deviation = share - self.mean;
@@ -98,26 +101,26 @@ impl Baseline {
         }
     }
 
-    /// The same baseline, as if the bucket that follows hadn't been.
+    /// Returns the same baseline with the next bucket skipped.
     pub(crate) fn skip_one(self) -> Self {
         Self { until: self.until + 1, ..self }
     }
 }
 
-/// How unusual a count is.
+/// The score of a count: a measure of how unusual it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Score {
-    /// The count that the baseline lets expect.
+    /// The expected count.
     pub expected: f64,
     /// The z-score: (count − expected) / max(deviation, √expected, 1).
     pub z: f64,
-    /// P(X ≥ count) where X is Poisson's around what is expected.
+    /// P(X ≥ count), where X has Poisson's distribution with the expected count as its mean.
     pub p_value: f64,
 }
 
 impl Score {
-    /// The score of a count among `total` posts. `share` is what is expected of the key, `variance`
-    /// that of its share.
+    /// Scores a count among `total` posts. `share` is the expected share of the key, `variance` the
+    /// variance of that share.
     pub(crate) fn new(count: f64, total: f64, share: f64, variance: f64) -> Self {
         let expected = share * total;
         let deviation = (variance.sqrt() * total).max(expected.sqrt()).max(1.0);

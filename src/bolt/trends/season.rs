@@ -1,4 +1,4 @@
-//! What is usual for a key in each hour of the week: Gnip's cycle-corrected baseline.
+//! The usual share of a key in each hour of the week: Gnip's cycle-corrected baseline.
 
 use crate::bolt::bytes::{Reader, Writer};
 
@@ -10,19 +10,19 @@ const HOURS: usize = 168;
 /// The mean share of a key in one hour of the week.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Slot {
-    /// In the newest week, which has the number `week`.
+    /// The share in the newest week, which has the number `week`.
     newest: f32,
-    /// In the week before; 0 if the key wasn't there.
+    /// The share in the week before; 0 if the key didn't occur.
     before: f32,
     week: u32,
 }
 
-/// The shares of a key by the hour of the week. An hour is expected to be as in both of the two
-/// weeks before: the smaller of the two counts, so that a trend of last week isn't usual yet.
+/// The shares of a key by the hour of the week. The expected share of an hour is the smaller one of
+/// the two weeks before, so that a trend of last week isn't usual yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Season {
     slots: Box<[Slot; HOURS]>,
-    /// The hour that isn't over, counted from 1970.
+    /// The current hour, counted from 1970.
     hour: i64,
     /// The sum of its shares so far.
     sum: f64,
@@ -32,19 +32,19 @@ fn hour_of(time_ms: i64) -> i64 {
     time_ms.div_euclid(HOUR_MS)
 }
 
-/// The slot of an hour, and the number of its week.
+/// Returns the slot of an hour, and the number of its week.
 fn place(hour: i64) -> (usize, u32) {
     let week = u32::try_from(hour.div_euclid(HOURS as i64)).unwrap_or(0);
     (usize::try_from(hour.rem_euclid(HOURS as i64)).unwrap_or(0), week)
 }
 
 impl Season {
-    /// A season without history, from a time on.
+    /// Creates a season without history, from a time on.
     pub(crate) fn new(time_ms: i64) -> Self {
         Self { slots: Box::new([Slot::default(); HOURS]), hour: hour_of(time_ms), sum: 0.0 }
     }
 
-    /// Adds the share of a bucket of so many milliseconds.
+    /// Adds the share of a bucket with this length in milliseconds.
     pub(crate) fn add(&mut self, time_ms: i64, share: f64, bucket_ms: i64) {
         let hour = hour_of(time_ms);
         if hour > self.hour {
@@ -63,7 +63,7 @@ impl Season {
         *slot = Slot { newest: (self.sum / buckets) as f32, before, week };
     }
 
-    /// The share that is usual at a time; 0 where there is no history of two weeks.
+    /// Returns the usual share at a time; 0 without a history of two weeks.
     pub(crate) fn share(&self, time_ms: i64) -> f64 {
         let (slot, week) = place(hour_of(time_ms));
         let slot = &self.slots[slot];
@@ -84,7 +84,7 @@ impl Season {
         }
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reads the output of [`encode`](Self::encode).
     pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let mut season = Self::new(0);
         season.hour = from.signed()?;

@@ -64,7 +64,7 @@ struct KeyedPost {
     number: u64,
 }
 
-/// Tasks that share the keys out, with what they saved.
+/// The tasks of a bolt, which share the keys, with their saved state.
 struct Tasks {
     config: Trends,
     tasks: Vec<Detector>,
@@ -92,7 +92,7 @@ impl Tasks {
         this
     }
 
-    /// Goes on with another number of tasks, from what was saved.
+    /// Continues with another number of tasks, from the saved state.
     fn start(&mut self, tasks: usize) {
         self.tasks = (0..tasks)
             .map(|_| Detector::new(self.config.rules(), self.config.per_author.get(), None))
@@ -137,7 +137,7 @@ impl Tasks {
         }
     }
 
-    /// All sources end; those of the next run are as far as these were.
+    /// Ends all sources; the sources of the next run continue at the same place.
     fn end(&mut self) {
         let watermark = self.watermark;
         self.advance(EventTime::END);
@@ -162,7 +162,7 @@ fn a_bucket_that_is_cut_off_is_told_again_with_all_of_its_posts() {
     tasks.end();
     tasks.save();
     let cut_off = rows_of(&mut tasks);
-    // A run without more posts has nothing to tell.
+    // A run without more posts has nothing to report.
     for _ in 0..2 {
         tasks.start(1);
         tasks.end();
@@ -180,7 +180,8 @@ fn a_bucket_that_is_cut_off_is_told_again_with_all_of_its_posts() {
     assert_eq!(last_rows(&[cut_off, rest].concat()), in_order(&posts));
 }
 
-/// The last one of the rows with the same key and bucket, sorted: the table of a warehouse.
+/// Returns the last of the rows with the same key and bucket, sorted, like the table of a
+/// warehouse.
 fn last_rows(rows: &[String]) -> Vec<String> {
     let mut table = BTreeMap::new();
     for row in rows {
@@ -211,7 +212,8 @@ const LATENESS_MS: i64 = 5_000;
 
 fn quick() -> Trends {
     config(
-        "(bucket: \"1s\", min_count: 5, min_authors: 3, warm_up: 20, half_life: 20, per_author: 2, freeze: 25)",
+        "(bucket: \"1s\", min_count: 5, min_authors: 3, warm_up: 20, half_life: 20, per_author: 2, \
+            freeze: 25)",
     )
 }
 
@@ -275,7 +277,7 @@ proptest! {
         tasks.end();
         let told = last_rows(&tasks.rows);
         if steps.iter().take(step).any(|(.., ends)| *ends) {
-            // The row of a bucket that was cut off stays if the whole bucket isn't a trend.
+            // The row of an unfinished bucket stays even if the whole bucket isn't a trend.
             let missing: Vec<_> = expected.iter().filter(|row| !told.contains(row)).collect();
             prop_assert!(missing.is_empty(), "{:?}", missing);
         } else {
@@ -297,7 +299,7 @@ fn one_authors_spam_makes_no_trend() {
 fn a_key_that_fades_is_forgotten_and_one_that_trends_is_not() {
     let mut tasks = Tasks::new(quick(), 1);
     for second in 0..400_i64 {
-        // Each second a key that never comes again, beside four that do.
+        // In each second, a key that never comes again, beside four that do.
         for at in 0..20 {
             let key = if at == 19 { 10 + (second % 200) as u8 } else { (at % 4) as u8 };
             let number = second as u64 * 20 + at;

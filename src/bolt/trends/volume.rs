@@ -1,16 +1,16 @@
-//! Everything that is posted, bucket by bucket: the same in every task.
+//! The number of all posts in each bucket, which is the same in every task.
 
 use std::collections::BTreeMap;
 
 use crate::bolt::bytes::{Reader, Writer};
 
-/// So many buckets are kept after they have closed. Where a sender is idle, tasks may be at
-/// different watermarks in a checkpoint; a task that is behind by more buckets than this would take
-/// a bucket's own posts for all posts.
+/// The number of buckets that are kept after they have closed. If a sender is idle, tasks may be at
+/// different watermarks in a checkpoint; a task that is further behind would take a bucket's own
+/// posts for all posts.
 const CLOSED_MAX: usize = 64;
 
-/// How many posts there were in each bucket, whatever their keys. Buckets without any post don't
-/// count at all: an outage changes no baseline.
+/// The number of all posts in each bucket. Buckets without any post don't count at all, so that an
+/// outage changes no baseline.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Volume {
     totals: BTreeMap<i64, u64>,
@@ -18,7 +18,7 @@ pub(crate) struct Volume {
     forgotten: u64,
     /// The number of posts in them.
     forgotten_posts: u64,
-    /// The number of buckets with posts up to which faded keys were looked for.
+    /// The number of buckets with posts at the last search for faded keys.
     pub faded: u64,
 }
 
@@ -31,17 +31,17 @@ impl Volume {
         }
     }
 
-    /// The number of posts of a bucket.
+    /// Returns the number of posts in a bucket.
     pub(crate) fn total(&self, bucket: i64) -> u64 {
         self.totals.get(&bucket).copied().unwrap_or(0)
     }
 
-    /// The number of buckets with posts before a bucket.
+    /// Returns the number of buckets with posts before a bucket.
     pub(crate) fn ordinal(&self, bucket: i64) -> u64 {
         self.forgotten + self.totals.range(..bucket).count() as u64
     }
 
-    /// The number of posts of a bucket and of all before it.
+    /// Returns the number of posts in a bucket and all buckets before it.
     pub(crate) fn posts_until(&self, bucket: i64) -> u64 {
         let known: u64 = self.totals.range(..=bucket).map(|(_, total)| total).sum();
         self.forgotten_posts.saturating_add(known)
@@ -53,7 +53,7 @@ impl Volume {
         self.totals.range(range).map(|(bucket, _)| *bucket)
     }
 
-    /// Forgets old ones of the buckets before `open`, which are closed.
+    /// Forgets old closed buckets, which are before `open`.
     pub(crate) fn forget(&mut self, open: i64) {
         let mut closed = self.totals.range(..open).count();
         while closed > CLOSED_MAX {
@@ -77,7 +77,7 @@ impl Volume {
         }
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reads the output of [`encode`](Self::encode).
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader(bytes);
         let (forgotten, forgotten_posts) = (from.number()?, from.number()?);

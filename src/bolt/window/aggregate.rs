@@ -1,4 +1,4 @@
-//! What a window tells of its tuples.
+//! The aggregates of a window.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::keys::stable_hash;
 use crate::tuple::Tuple;
 use crate::value::Value;
 
-/// What a window tells of its tuples. A value that isn't a number doesn't count where numbers are
-/// asked for, and null counts nowhere; of a list, each value counts.
+/// An aggregate over the tuples of a window. A value that isn't a number is ignored by numeric
+/// aggregates, and null by all; of a list, each value counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Aggregate {
     /// The number of tuples, as `count`.
@@ -41,7 +41,7 @@ pub enum Aggregate {
 }
 
 impl Aggregate {
-    /// The field that it is of.
+    /// Returns the aggregated field.
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::Count => None,
@@ -55,7 +55,7 @@ impl Aggregate {
         }
     }
 
-    /// The field that it is emitted as.
+    /// Returns the name of the emitted field.
     pub fn name(&self) -> String {
         match self {
             Self::Count => "count".into(),
@@ -69,7 +69,7 @@ impl Aggregate {
         }
     }
 
-    /// What can't be, in words.
+    /// Returns the problems of the aggregate.
     pub fn problem(&self) -> Option<String> {
         match self {
             Self::Top(_, k) if k.get() > TOP_MAX => {
@@ -86,7 +86,7 @@ impl Aggregate {
         }
     }
 
-    /// The same of no tuple.
+    /// Returns the state before the first tuple.
     pub fn empty(&self) -> Accumulator {
         match self {
             Self::Count => Accumulator::Count(0),
@@ -99,7 +99,7 @@ impl Aggregate {
     }
 }
 
-/// More would make rows of megabytes.
+/// The largest number of values in a row. More would make rows of megabytes.
 const TOP_MAX: u32 = 10_000;
 
 fn counters(k: NonZeroU32) -> usize {
@@ -136,8 +136,8 @@ impl Number {
         }
     }
 
-    /// An order of all numbers, in which equal ones differ by their kind: so which of them is the
-    /// least doesn't depend on which came first.
+    /// Compares numbers in a total order, in which equal numbers of different types differ, so that
+    /// the minimum doesn't depend on the order of arrival.
     fn order(self, other: Self) -> std::cmp::Ordering {
         match (self, other) {
             (Self::Whole(a), Self::Whole(b)) => a.cmp(&b),
@@ -149,12 +149,12 @@ impl Number {
     }
 }
 
-/// What is known of the tuples so far.
+/// The state of an aggregate.
 #[derive(Clone, Debug)]
 pub enum Accumulator {
     Count(u64),
     Sum(Sum),
-    /// The least or the greatest number.
+    /// The minimum or the maximum.
     Extreme(Option<(bool, i64, f64)>),
     Distinct(Distinct),
     Top(SpaceSaving),
@@ -181,7 +181,7 @@ fn unpacked((is_whole, whole, float): (bool, i64, f64)) -> Number {
 }
 
 impl Accumulator {
-    /// Adds a tuple; the field of the aggregate stands at `position`.
+    /// Adds a tuple; the aggregate's field is at `position`.
     pub fn add(&mut self, aggregate: &Aggregate, tuple: &Tuple<'_>, position: usize) {
         if let Self::Count(count) = self {
             *count += 1;
@@ -213,7 +213,7 @@ impl Accumulator {
         }
     }
 
-    /// Adds what is known of other tuples.
+    /// Merges the state of other tuples.
     pub fn merge(&mut self, other: &Self, aggregate: &Aggregate) {
         match (self, other) {
             (Self::Count(own), Self::Count(other)) => *own += other,
@@ -228,7 +228,7 @@ impl Accumulator {
         }
     }
 
-    /// What the aggregate emits.
+    /// Returns the value that the aggregate emits.
     pub fn result(&self, aggregate: &Aggregate) -> Value {
         match (self, aggregate) {
             (Self::Count(count), _) => int(*count),
@@ -265,7 +265,7 @@ impl Accumulator {
         }
     }
 
-    /// Appends what is known to a saved state.
+    /// Appends the state to a saved state.
     pub fn encode(&self, into: &mut Writer<'_>) {
         match self {
             Self::Count(count) => {
@@ -297,7 +297,7 @@ impl Accumulator {
         }
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reads the output of [`encode`](Self::encode).
     pub fn decode(from: &mut Reader<'_>) -> Option<Self> {
         Some(match from.number()? {
             0 => Self::Count(from.number()?),
@@ -312,7 +312,7 @@ impl Accumulator {
     }
 }
 
-/// The least or the greatest of the number so far and another one.
+/// Returns the minimum or the maximum of two numbers.
 fn further(before: Option<(bool, i64, f64)>, number: Number, aggregate: &Aggregate) -> Number {
     let Some(before) = before.map(unpacked) else { return number };
     let order = number.order(before);
@@ -327,7 +327,7 @@ fn int(number: u64) -> Value {
     Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-/// A quantile with four digits: more would pretend to be exact.
+/// Rounds a quantile to four digits: more would suggest a false precision.
 fn round(number: f64) -> f64 {
     format!("{number:.3e}").parse().unwrap_or(number)
 }

@@ -42,10 +42,10 @@ use panes::{KeyPanes, Pane};
 pub struct Window {
     /// The windows.
     pub over: Over,
-    /// The fields whose values have windows of their own; none for one window over everything.
+    /// The fields whose values have windows of their own; empty for one window over everything.
     #[serde(default)]
     pub by: Vec<String>,
-    /// What is emitted of each window.
+    /// The aggregates that are emitted for each window.
     #[serde(default = "aggregates_usual")]
     pub aggregates: Vec<Aggregate>,
     /// The number of different values of `by` with open windows in each task. Beyond that the
@@ -76,16 +76,17 @@ pub enum Over {
     /// that much later begins another one.
     Session(#[schemars(with = "String")] Interval),
     /// The window of this many tuples in the order in which they come, which a replay may change.
-    /// What is left at the end of all sources is a window of fewer.
+    /// The tuples that are left at the end of all sources make a smaller window.
     Count(NonZeroU64),
 }
 
-/// More windows for one tuple would each have to be looked at when one of them closes.
+/// The largest number of windows for one tuple. Each of them is visited when one of them closes.
 const PANES_MAX: i64 = 10_000;
 
 impl Component for Window {
     const NAME: &'static str = "Window";
-    const GUARANTEE: &'static str = "open windows are part of every checkpoint: after a restart each tuple has been counted once, \
+    const GUARANTEE: &'static str = "open windows are part of every checkpoint: after a restart \
+        each tuple has been counted once, \
          and each window is emitted once; late tuples go to the stream `late`";
 }
 
@@ -247,10 +248,10 @@ struct Windowing {
     late_stream: StreamId,
     keys: KeyedState<KeyPanes>,
     watermark: EventTime,
-    /// The slots of keys with something open: by the pane, or by a time at which a session may end.
-    /// A slot whose key is gone may stand here for another key.
+    /// The slots of keys with open windows, by the pane or by a time at which a session may end. If
+    /// a slot's key was forgotten, the slot may now belong to another key.
     due: BTreeMap<i64, Vec<u32>>,
-    /// `due` is to be made from a restored state.
+    /// True if `due` must be rebuilt from a restored state.
     is_restored: bool,
     late: u64,
 }
@@ -280,7 +281,7 @@ impl Windowing {
         }
     }
 
-    /// True if every window of a tuple with this time is over.
+    /// Returns true if every window of a tuple with this time is over.
     fn is_late(&self, time: EventTime) -> bool {
         if time == EventTime::UNKNOWN {
             return !matches!(self.windows, Windows::Count(_));
@@ -290,13 +291,13 @@ impl Windowing {
                 let pane = time.unix_millis().div_euclid(pane_ms);
                 pane.saturating_add(panes).saturating_mul(pane_ms)
             }
-            // A session that is still open may take it in.
+            // A session that is still open may include the tuple.
             Windows::Session { .. } | Windows::Count(_) => return false,
         };
         end <= self.watermark.unix_millis()
     }
 
-    /// Adds a tuple to its windows. Returns a count window that is full, or `Err` if the tuple is
+    /// Adds a tuple to its windows. Returns a count window if it is full, or `Err` if the tuple is
     /// late.
     fn add(&mut self, tuple: &Tuple<'_>) -> Result<Option<Row>, ()> {
         if self.is_late(tuple.time) {
@@ -320,7 +321,7 @@ impl Windowing {
         let (slot, state) = self.keys.get_or_insert_slot(key.into_iter(), KeyPanes::default);
         let pane = match self.windows {
             Windows::Paned { pane_ms, .. } => {
-                // Windows that are over stay as they are, also for a key that wasn't in them.
+                // Windows that are over stay unchanged, also for a key that wasn't in them.
                 let over = self.watermark.unix_millis().div_euclid(pane_ms);
                 state.emitted = state.emitted.max(over);
                 let number = time.div_euclid(pane_ms);
@@ -373,7 +374,7 @@ impl Windowing {
         Row { by, start_ms, end_ms, values: values.collect() }
     }
 
-    /// The windows that are over at the watermark.
+    /// Returns the windows that are over at the watermark.
     fn advance(&mut self) -> Vec<Row> {
         self.index();
         match self.windows {
@@ -423,7 +424,7 @@ impl Windowing {
         rows
     }
 
-    /// Drops panes up to the one with this number: no window that isn't over holds them.
+    /// Drops panes up to the one with this number, which no open window contains.
     fn drop_panes(&mut self, last: i64) {
         let open = self.due.split_off(&last.saturating_add(1));
         for slot in std::mem::replace(&mut self.due, open).into_values().flatten() {
@@ -463,7 +464,8 @@ impl Windowing {
     }
 
     fn emit(&self, row: Row, out: &mut Output) {
-        // The last moment of the window: so it isn't late for the windows behind this bolt.
+        // The last moment of the window, so that the row isn't late for the windows after this
+        // bolt.
         let last = match self.windows {
             Windows::Count(_) => row.end_ms,
             _ => row.end_ms.saturating_sub(1),
@@ -475,7 +477,7 @@ impl Windowing {
     }
 }
 
-/// Rows in the order of their windows and keys: no table's order decides.
+/// Sorts rows by their windows and keys, so that the order of a hash table doesn't matter.
 fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
     rows.sort_by_cached_key(|row| {
         let mut key = Vec::new();

@@ -4,7 +4,7 @@ use super::aggregate::{Accumulator, Aggregate};
 use crate::bolt::KeyState;
 use crate::bolt::bytes::{Reader, Writer};
 
-/// A stretch of time with what is known of its tuples: a window, or a part of several windows.
+/// A span of time with the state of its aggregates: a window, or a part of several windows.
 #[derive(Clone, Debug)]
 pub(crate) struct Pane {
     /// The number of the pane; of a session and a count window, its first event time.
@@ -36,8 +36,8 @@ impl Pane {
 #[derive(Clone, Debug)]
 pub(crate) struct KeyPanes {
     pub panes: Vec<Pane>,
-    /// The end of the last window that was emitted, in panes. Windows overlap, so a pane is kept
-    /// after it was in one.
+    /// The end of the last window that was emitted, in panes. Since windows overlap, a pane is kept
+    /// after the first window that contains it was emitted.
     pub emitted: i64,
     /// The number of tuples in a count window.
     pub tuples: u64,
@@ -50,7 +50,7 @@ impl Default for KeyPanes {
 }
 
 impl KeyPanes {
-    /// The pane with this number, which is made if it isn't there.
+    /// Returns the pane with this number, and creates it if it is missing.
     pub(crate) fn pane_mut(&mut self, start: i64, aggregates: &[Aggregate]) -> (&mut Pane, bool) {
         let at = self.panes.iter().position(|pane| pane.start == start);
         let is_new = at.is_none();
@@ -61,11 +61,12 @@ impl KeyPanes {
         (&mut self.panes[at], is_new)
     }
 
-    /// The panes from `start` on and before `end` as one, if there is any.
+    /// Merges the panes from `start` on and before `end` into one, if any of them exists.
     pub(crate) fn merged(&self, start: i64, end: i64, aggregates: &[Aggregate]) -> Option<Pane> {
         let mut within: Vec<&Pane> =
             self.panes.iter().filter(|pane| (start..end).contains(&pane.start)).collect();
-        // In their order: a merge of counters beyond their bound depends on it.
+        // The panes are merged in order, since a merge of counters beyond their bound depends on
+        // the order.
         within.sort_by_key(|pane| pane.start);
         let (first, rest) = within.split_first()?;
         let mut merged = (*first).clone();
@@ -73,8 +74,8 @@ impl KeyPanes {
         Some(merged)
     }
 
-    /// The session that a time belongs to, extended by it: sessions that it joins become one. `None`
-    /// if it belongs to none.
+    /// The session that a time belongs to, extended by it: sessions that it joins become one.
+    /// `None` if it belongs to none.
     pub(crate) fn session_at(
         &mut self,
         time: i64,

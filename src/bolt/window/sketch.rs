@@ -1,5 +1,5 @@
-//! Summaries of many values that don't depend on the order in which the values come, and can be
-//! merged: an exact sum, HyperLogLog, and DDSketch.
+//! Mergeable summaries of many values, which don't depend on the order of the values: an exact sum,
+//! HyperLogLog, and DDSketch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ impl ExactSum {
         other.partials.iter().for_each(|partial| self.add(*partial));
     }
 
-    /// The sum, rounded once.
+    /// Returns the sum, rounded once.
     pub(crate) fn value(&self) -> f64 {
         let Some((last, rest)) = self.partials.split_last() else { return 0.0 };
         let (mut high, mut low) = (*last, 0.0);
@@ -54,7 +54,7 @@ impl ExactSum {
                 break;
             }
         }
-        // Exactly between two floats, the partials below decide which one is nearer.
+        // Exactly between two floats, the smaller partial sums decide which float is nearer.
         if let Some(below) = left.last()
             && (low < 0.0 && *below < 0.0 || low > 0.0 && *below > 0.0)
         {
@@ -84,10 +84,10 @@ impl ExactSum {
 /// A sum of whole numbers and floats.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sum {
-    /// The sum of whole numbers: 2^64 of them fit.
+    /// The sum of the whole numbers, with room for 2^64 of them.
     whole: i128,
     floats: ExactSum,
-    /// The number of numbers, and of floats among them.
+    /// The number of values, and the number of floats among them.
     pub numbers: u64,
     floats_count: u64,
 }
@@ -114,12 +114,12 @@ impl Sum {
         self.floats_count += other.floats_count;
     }
 
-    /// The sum, if it is a whole number that fits: no float is in it.
+    /// Returns the sum if it is a whole number that fits, with no float in it.
     pub fn as_whole(&self) -> Option<i64> {
         if self.floats_count > 0 { None } else { i64::try_from(self.whole).ok() }
     }
 
-    /// The sum.
+    /// Returns the sum.
     pub fn value(&self) -> f64 {
         let mut sum = self.floats.clone();
         sum.add(self.whole as f64);
@@ -134,7 +134,7 @@ impl Sum {
         self.floats.encode(into);
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reads the output of [`encode`](Self::encode).
     pub fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let whole = i128::from_le_bytes(from.bytes()?.try_into().ok()?);
         let (numbers, floats_count) = (from.number()?, from.number()?);
@@ -142,8 +142,8 @@ impl Sum {
     }
 }
 
-/// The number of different values that are counted exactly, by their hashes. More costs 8 bytes for
-/// each; beyond it 16 KB estimate them.
+/// The number of different values that are counted exactly, by their hashes. A larger number costs
+/// 8 bytes for each; beyond it, 16 KB estimate the count.
 const EXACT_MAX: usize = 1_024;
 
 /// 2^14 registers: a standard error of 0.8 %.
@@ -168,7 +168,7 @@ impl Default for Distinct {
 
 fn register(hash: u64) -> (usize, u8) {
     let index = (hash >> (64 - REGISTER_BITS)) as usize;
-    // The bit behind the end stops the count of leading zeros at 50.
+    // The bit after the end stops the count of leading zeros at 50.
     let rest = hash << REGISTER_BITS | 1 << (REGISTER_BITS - 1);
     (index, rest.leading_zeros() as u8 + 1)
 }
@@ -190,7 +190,7 @@ impl Distinct {
         }
     }
 
-    /// Adds the values of another one.
+    /// Merges the values of another counter.
     pub fn merge(&mut self, other: &Self) {
         match other {
             Self::Exact(hashes) => hashes.iter().for_each(|hash| self.add(*hash)),
@@ -207,7 +207,7 @@ impl Distinct {
         }
     }
 
-    /// The number of different values.
+    /// Returns the number of different values.
     pub fn count(&self) -> u64 {
         match self {
             Self::Exact(hashes) => hashes.len() as u64,
@@ -229,7 +229,7 @@ impl Distinct {
         }
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reads the output of [`encode`](Self::encode).
     pub fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let count = usize::try_from(from.number()?).ok()?;
         if count == REGISTERS {
@@ -252,7 +252,7 @@ fn registers_of(hashes: &BTreeSet<u64>) -> Box<[u8; REGISTERS]> {
     registers
 }
 
-/// Ertl's improved raw estimator.
+/// Computes Ertl's improved raw estimator.
 fn estimate(registers: &[u8; REGISTERS]) -> u64 {
     const RANKS: usize = 64 - REGISTER_BITS as usize;
     let mut of_rank = [0_u32; RANKS + 2];
@@ -304,9 +304,9 @@ fn tau(mut x: f64) -> f64 {
 /// of 100 between the least and the largest number.
 const QUANTILE_ERROR: f64 = 0.01;
 
-/// Numbers in bins, each 2 % wide: DDSketch (Masson, Rim and Lee, "DDSketch: a fast and
+/// A histogram with bins that are 2 % wide: DDSketch (Masson, Rim and Lee, "DDSketch: a fast and
 /// fully-mergeable quantile sketch with relative-error guarantees", VLDB 2019). Bins hold counts,
-/// so the order of numbers doesn't matter; there are 72,000 at most, for all floats there are.
+/// so the order of numbers doesn't matter; all floats together need at most 72,000 bins.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quantiles {
     negative: BTreeMap<i32, u64>,
@@ -322,7 +322,7 @@ fn bin_of(number: f64) -> i32 {
     (number.ln() / gamma().ln()).ceil() as i32
 }
 
-/// The number in the middle of a bin: at most 1 % from all numbers in it.
+/// Returns the number in the middle of a bin, at most 1 % from all numbers in the bin.
 fn middle(bin: i32) -> f64 {
     2.0 * (f64::from(bin) * gamma().ln()).exp() / (gamma() + 1.0)
 }
@@ -353,7 +353,7 @@ impl Quantiles {
         }
     }
 
-    /// The number that this part of all numbers is below or equal to; `None` without numbers.
+    /// Returns the number at this quantile; `None` without numbers.
     pub fn quantile(&self, part: f64) -> Option<f64> {
         let negative = self.negative.iter().rev().map(|(bin, count)| (-middle(*bin), *count));
         let zeros = (self.zeros > 0).then_some((0.0, self.zeros));
@@ -383,7 +383,7 @@ impl Quantiles {
         }
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reads the output of [`encode`](Self::encode).
     pub fn decode(from: &mut Reader<'_>) -> Option<Self> {
         let zeros = from.number()?;
         let mut both = [BTreeMap::new(), BTreeMap::new()];

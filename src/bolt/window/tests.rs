@@ -1,4 +1,4 @@
-//! Windows against a naive reference: each window gathers its tuples from all of them.
+//! Compares windows with a naive reference, in which each window collects its own tuples from all.
 
 use std::collections::BTreeMap;
 
@@ -29,10 +29,11 @@ fn given(time: i64, key: u8, n: i64) -> Given {
     Given { time, values: [Value::from(key.to_string()), n, Value::List(tags.into())] }
 }
 
-const AGGREGATES: &str = "aggregates: [Count, Sum(\"n\"), Min(\"n\"), Max(\"n\"), Mean(\"n\"), Distinct(\"tags\"), \
+const AGGREGATES: &str = "aggregates: [Count, Sum(\"n\"), Min(\"n\"), Max(\"n\"), Mean(\"n\"), \
+    Distinct(\"tags\"), \
      Top(\"tags\", 2), Quantiles(\"n\", [0.5])]";
 
-/// Tasks that share the keys out, with what they saved.
+/// The tasks of a bolt, which share the keys, with their saved state.
 struct Tasks {
     config: Window,
     tasks: Vec<Windowing>,
@@ -277,7 +278,7 @@ fn a_tuple_is_late_once_all_its_windows_are_over() {
     assert!(late_at("Tumbling(\"100ms\")", 599, 600));
     assert!(!late_at("Sliding(\"300ms\", \"100ms\")", 500, 799));
     assert!(late_at("Sliding(\"300ms\", \"100ms\")", 599, 800));
-    // The session from 500 on is open, and takes in what came before it.
+    // The session from 500 on is open, and includes the tuple that came before.
     assert!(!late_at("Session(\"100ms\")", 450, 580));
     assert!(late_at("Session(\"100ms\")", 450, 600));
 }

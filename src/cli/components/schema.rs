@@ -11,7 +11,7 @@ pub(crate) struct Field {
     pub kind: String,
     /// `default 16MiB`, `optional`, or `required`.
     pub default: String,
-    /// What it means.
+    /// The meaning of the field.
     pub meaning: String,
 }
 
@@ -139,7 +139,7 @@ impl Root<'_> {
         }
     }
 
-    /// Whether a text is the name of a variant, which RON writes without quotes.
+    /// Returns true if a text is the name of a variant, which RON writes without quotes.
     fn names(&self, schema: &Value, text: &str) -> bool {
         let schema = self.resolve(schema);
         let lists = [&schema["oneOf"], &schema["anyOf"], &schema["enum"]];

@@ -1,4 +1,4 @@
-//! Which running topology a command means.
+//! Finds the running topology that a command refers to.
 
 use std::path::{Path, PathBuf};
 

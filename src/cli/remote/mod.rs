@@ -36,10 +36,10 @@ const URL: &str = "http://127.0.0.1:7474";
 const URL_VARIABLE: &str = "WATERSPOUT_URL";
 const TOKEN_VARIABLE: &str = "WATERSPOUT_TOKEN_FILE";
 
-/// How often a command looks whether something has come to its end.
+/// The interval at which a command checks if an operation has ended.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Which server a command means.
+/// The server that a command refers to.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ServerArgs {
     /// The server's address [default: $WATERSPOUT_URL, or http://127.0.0.1:7474]

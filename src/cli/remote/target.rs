@@ -21,7 +21,7 @@ pub(crate) struct Target {
     pub server: ServerArgs,
 }
 
-/// Where a topology is found.
+/// The place of a topology.
 pub(crate) enum Attached {
     /// On a server, by its name.
     Server(Box<Server>, String),

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// the server hears by the socket what happens.
 const CHILD_LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// What a server says to its children.
+/// The messages from a server to its children.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Child {
     /// The server that started this process, which ends with it
@@ -48,7 +48,7 @@ impl Child {
         self.is_child().then_some(View::Messages)
     }
 
-    /// How often to look for messages.
+    /// The interval at which to look for messages.
     pub(crate) fn look_every(&self) -> Duration {
         if self.is_child() { CHILD_LOOK_EVERY } else { LOOK_EVERY }
     }

@@ -13,7 +13,7 @@ use crate::topology::Topology;
 
 use super::units::plain;
 
-/// What this run writes where.
+/// The outputs of this run and their destinations.
 pub(crate) struct Copies {
     note: WriterNote,
     lakes: BTreeSet<PathBuf>,

@@ -9,18 +9,18 @@ use crate::metrics::Status;
 /// unnoticed. Shorter would tell of ends that are about to be over.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Whoever waits for a drain.
+/// Watches a drain, and reports what it waits for.
 #[derive(Default)]
 pub(crate) struct DrainWatch {
     next: Duration,
-    /// Whether there was a drain at the last look.
+    /// True if there was a drain at the last look.
     lasts: bool,
-    /// What was said last.
+    /// The last reported text.
     said: String,
 }
 
 impl DrainWatch {
-    /// What is to be said now, which is seldom anything.
+    /// Returns the text to report now, if any.
     pub(crate) fn look(&mut self, running: &Running, now: Duration) -> Option<String> {
         if now < self.next {
             return None;
@@ -48,7 +48,7 @@ impl DrainWatch {
     }
 }
 
-/// What a drain waits for, with the causes of all that fails; `None` if there is no drain.
+/// Returns what a drain waits for, with all causes of failures; `None` without a drain.
 pub(crate) fn awaited(status: &Status) -> Option<String> {
     let mut text = status.drain.as_ref()?.waits_for.clone();
     for component in &status.components {

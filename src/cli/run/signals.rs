@@ -59,7 +59,7 @@ impl Signals {
         }
     }
 
-    /// Whether a signal has come.
+    /// Returns true if a signal has come.
     pub(crate) fn stop_asked(&self) -> bool {
         self.0.stop_asked.load(Ordering::SeqCst)
     }
@@ -86,7 +86,7 @@ async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
     select(pin!(interrupt.recv()), pin!(terminate.recv())).await;
 }
 
-/// Whether this process was told at its start to ignore SIGHUP, where the system shows that.
+/// Returns true if this process inherited an ignored SIGHUP, where the system shows that.
 fn hang_up_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

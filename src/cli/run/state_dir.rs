@@ -1,4 +1,4 @@
-//! Where a topology's state is kept unless `--state` says otherwise.
+//! The folder of a topology's state, unless `--state` names one.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::checkpoint::disk::{DATABASE, is_state};
 use crate::cli::exit::{Code, Failure};
 use crate::error::Error;
 
-/// How much of a topology's name goes into the folder's.
+/// The number of bytes of a topology's name in the folder's name.
 const NAME_CHARS_MAX: usize = 64;
 
 /// The folders of the user that count, as the environment names them.

@@ -16,7 +16,7 @@ pub(crate) struct Line {
     pub style: Style,
 }
 
-/// How a line stands out.
+/// The emphasis of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     /// Not at all.
@@ -44,7 +44,7 @@ struct Column {
     cell: fn(&Row) -> String,
 }
 
-/// How close the columns stand.
+/// The distance of the columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
     /// With their whole names.
@@ -54,7 +54,7 @@ enum Layout {
 }
 
 impl Layout {
-    /// What stands between two columns.
+    /// The separator of two columns.
     fn gap(self) -> &'static str {
         match self {
             Self::Wide => "  ",
@@ -97,7 +97,7 @@ const fn optional(name: &'static str, least: usize, rank: u8, cell: fn(&Row) -> 
     Column { is_optional: true, ..number(name, name, least, rank, cell) }
 }
 
-/// What stands in a cell that says nothing.
+/// The text of an empty cell.
 const NOTHING: &str = "-";
 
 const COLUMNS: [Column; 16] = [
@@ -122,7 +122,7 @@ const COLUMNS: [Column; 16] = [
     text("state", 8, 0, &[Layout::Tight], state),
 ];
 
-/// What marks the component that limits the topology.
+/// The mark of the component that limits the topology.
 const MARK: &str = "bottleneck";
 
 /// Sources say what they do in their own words, which must not push the table out of the window.
@@ -189,7 +189,7 @@ pub(crate) fn render(report: &Report, width: usize, height: usize) -> Vec<Line> 
     lines
 }
 
-/// What stands above the table, as many facts on a line as fit.
+/// Returns the lines above the table, with as many facts on a line as fit.
 fn facts(report: &Report, width: usize, layout: Layout) -> Vec<String> {
     let age = match report.checkpoint_age_s {
         Some(age) => format!("epoch {}, {} ago", report.epoch, seconds(age)),

@@ -29,7 +29,7 @@ fn texts(row: &Row) -> Vec<String> {
     texts
 }
 
-/// How far the second line of a text stands in, where there is room for that.
+/// The indent of the second line of a text, where there is room for it.
 const INDENT: usize = 4;
 
 /// Breaks a line at spaces, and a word that is wider than a line anywhere.

@@ -1,9 +1,9 @@
-//! The outbox of a sink that writes rows: tuples on this machine's disk, until the outside has
-//! them.
+//! The outbox of a sink that writes rows: keeps tuples on this machine's disk until the destination
+//! has taken them.
 //!
-//! A task writes the tuples of an epoch into a segment, and closes it at the barrier: so every
-//! promise is closed, and a commit reads whole segments. Files are deleted when their segments are
-//! forgotten, or at the next start.
+//! A task writes the tuples of an epoch into a segment and closes the segment at the barrier, so
+//! every promise is closed and a commit reads whole segments. The files are deleted when their
+//! segments are forgotten, or at the next start.
 
 mod segment;
 #[cfg(test)]
@@ -28,33 +28,33 @@ use crate::tuple::Tuple;
 pub use segment::OutboxRow;
 use segment::{ClosedSegment, OpenSegment};
 
-/// The folder of a topology's state that holds what isn't delivered yet.
+/// The folder of a topology's state that holds undelivered tuples.
 const OUTBOX: &str = "outbox";
 
-/// The segments of a commit that are held in memory at once, in bytes, unless a single one is
-/// larger. Fewer make more and smaller loads; more cost memory for each task.
+/// The bytes of segments that a commit holds in memory at once, unless a single segment is larger.
+/// A smaller value makes more and smaller loads; a larger one costs memory for each task.
 pub const GATHERED_BYTES_MAX: u64 = 32 << 20;
 
-/// The extension of the file that stands beside a segment's, if its sink keeps notes on it.
+/// The extension of the notes file beside a segment's file, if the sink keeps notes.
 const NOTES: &str = "notes";
 
-/// The bound of an outbox, and what happens beyond it.
+/// The bound of an outbox, and the reaction to reaching the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxBound {
-    /// Bytes on this machine's disk that aren't delivered, for each task.
+    /// The largest number of undelivered bytes on this machine's disk, for each task.
     pub bytes_max: u64,
-    /// What happens beyond it. For [`OnFull::Pause`] the sink names the bound in
+    /// The reaction to a full outbox. For [`OnFull::Pause`] the sink returns the bound from
     /// [`outbox_bytes_max`](super::SinkConfig::outbox_bytes_max).
     pub on_full: OnFull,
 }
 
 impl OutboxBound {
-    /// The bound for [`SinkConfig::outbox_bytes_max`](super::SinkConfig::outbox_bytes_max).
+    /// Returns the bound for [`SinkConfig::outbox_bytes_max`](super::SinkConfig::outbox_bytes_max).
     pub fn bytes_before_pausing(self) -> Option<u64> {
         (self.on_full == OnFull::Pause).then_some(self.bytes_max)
     }
 
-    /// The bound beyond which tuples are dropped.
+    /// Returns the bound beyond which tuples are dropped.
     pub fn bytes_before_dropping(self) -> Option<u64> {
         (self.on_full == OnFull::Drop).then_some(self.bytes_max)
     }
@@ -64,19 +64,19 @@ impl OutboxBound {
 pub struct Outbox {
     place: OutboxPlace,
     place_name: String,
-    /// What the names of this task's segments begin with.
+    /// The prefix of the names of this task's segments.
     prefix: String,
     next: u64,
     segment_bytes_max: u64,
     open: Option<OpenSegment>,
     closed: Vec<ClosedSegment>,
-    /// Folders with new names in them, which aren't synced yet.
+    /// Folders with new entries that aren't synced yet.
     new_folders: BTreeSet<PathBuf>,
     backlog: Arc<Backlog>,
     admission: Admission,
 }
 
-/// Where a task keeps its segments, as a promise names it.
+/// The place of a task's segments, as a promise names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OutboxPlace {
@@ -114,7 +114,7 @@ impl OutboxPlace {
         })
     }
 
-    /// The file of a segment.
+    /// Returns the path of a segment's file.
     fn file(&self, segment: &str) -> Result<PathBuf> {
         let number = segment.rsplit('/').next().unwrap_or_default();
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -126,20 +126,21 @@ impl OutboxPlace {
     }
 }
 
-/// The place of a task with this context; see [`SinkConfig::place`](super::SinkConfig::place).
+/// Returns the place of a task with this context; see
+/// [`SinkConfig::place`](super::SinkConfig::place).
 ///
 /// # Errors
-/// If the state folder has no absolute path, or one that isn't UTF-8.
+/// If the state folder has no absolute path, or its path isn't UTF-8.
 pub fn place(context: &SinkContext) -> Result<String> {
     OutboxPlace::of(context)?.to_text()
 }
 
-/// Deletes what a task of this place left that isn't promised, and returns the promises; see
-/// [`SinkConfig::recover`](super::SinkConfig::recover). A promised segment whose file is gone was
-/// delivered by an earlier commit: the sink's commit finds that out.
+/// Deletes the unpromised files of a task of this place, and returns the promises; see
+/// [`SinkConfig::recover`](super::SinkConfig::recover). A promised segment whose file is missing
+/// was delivered by an earlier commit, which the sink's commit verifies.
 ///
 /// # Errors
-/// If the place isn't one of an outbox, or files can't be deleted.
+/// If the place isn't that of an outbox, or files can't be deleted.
 pub fn recover(place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
     let place = OutboxPlace::parse_or_fail(place)?;
     let mut promised = BTreeSet::new();
@@ -150,7 +151,7 @@ pub fn recover(place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
     Ok(promises.to_vec())
 }
 
-/// Deletes what is left in a place, if it is one of an outbox. True if it was.
+/// Deletes the files of a place, if the place is that of an outbox. Returns true if it was.
 ///
 /// # Errors
 /// If files can't be deleted.
@@ -160,7 +161,7 @@ pub(crate) fn discard(place: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// What the names of all segments of a place's task begin with, if it is a place of an outbox.
+/// Returns the prefix of the segment names of a place's task, if the place is that of an outbox.
 pub fn segment_prefix(place: &str) -> Option<String> {
     let place = OutboxPlace::parse(place)?;
     let task = place.rows.file_name()?.to_str()?;
@@ -168,15 +169,15 @@ pub fn segment_prefix(place: &str) -> Option<String> {
     Some(format!("{run}/{task}/"))
 }
 
-/// Deletes the segments of all tasks in the outbox of a topology's state that has ended: everything
-/// is delivered, but the process was killed before it deleted the files.
+/// Deletes the segments of all tasks in the outbox of a topology that has ended: everything is
+/// delivered, but the process was killed before it deleted the files.
 ///
 /// # Errors
 /// If files can't be deleted.
 pub(crate) fn discard_delivered(state: &Path) -> Result<()> {
     for run in entries_of(&state.join(OUTBOX))? {
         for task in entries_of(&run)? {
-            // Other sinks keep folders here, and no files.
+            // Other sinks keep only folders here, no files.
             for file in entries_of(&task)? {
                 if file.is_file() {
                     delete_file(&file)?;
@@ -188,7 +189,7 @@ pub(crate) fn discard_delivered(state: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The paths of a folder's entries; none if there is no such folder.
+/// Returns the paths of a folder's entries; empty if the folder doesn't exist.
 fn entries_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error)
@@ -207,7 +208,7 @@ fn entries_of(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn delete_all_but(promised: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
     for path in entries_of(folder)? {
-        // A segment's notes stay with it; its own file has no extension.
+        // A notes file is kept as long as its segment, whose own file has no extension.
         if !promised.contains(&path.with_extension("")) {
             delete_file(&path)?;
         }
@@ -223,16 +224,16 @@ fn delete_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a task's folder and that of its run, if they are empty.
+/// Removes a task's folder and the folder of its run, if they are empty.
 fn tidy(folder: &Path) {
     folder.ancestors().take(2).for_each(remove_if_empty);
 }
 
 impl Outbox {
-    /// The outbox of one task, with its folder.
+    /// Creates the outbox of one task, with its folder.
     ///
     /// # Errors
-    /// If the folder can't be made.
+    /// If the folder can't be created.
     pub fn open(context: &SinkContext, bound: OutboxBound) -> Result<Self> {
         let place = OutboxPlace::of(context)?;
         let backlog = Arc::new(Backlog::default());
@@ -252,10 +253,10 @@ impl Outbox {
         })
     }
 
-    /// Adds a tuple to the epoch in progress, unless the outbox is full and drops.
+    /// Adds a tuple to the epoch in progress, unless the outbox is full and drops tuples.
     ///
     /// # Errors
-    /// If it can't be written; then nothing of it was.
+    /// If the tuple can't be written; no part of the tuple is kept then.
     pub fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
         let row = segment::encode_row(tuple);
         let bytes = row.len() as u64;
@@ -278,12 +279,12 @@ impl Outbox {
         Ok(())
     }
 
-    /// How many tuples were dropped because the outbox was full.
+    /// Returns how many tuples were dropped because the outbox was full.
     pub fn dropped(&self) -> u64 {
         self.admission.dropped()
     }
 
-    /// True if something that was promised before the epoch in progress isn't delivered.
+    /// Returns true if anything that was promised before the epoch in progress is undelivered.
     pub fn has_waiting(&self) -> bool {
         self.backlog.bytes() > self.backlog.written()
     }
@@ -304,11 +305,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// Closes the epoch's segments; the job syncs them and promises them. See
+    /// Closes the epoch's segments; the returned job syncs and promises them. See
     /// [`Sink::prepare`](super::Sink::prepare).
     ///
     /// # Errors
-    /// If what was written can't be handed to the operating system.
+    /// If written data can't be handed to the operating system.
     pub fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
         self.close_open()?;
         let closed = std::mem::take(&mut self.closed);
@@ -319,7 +320,7 @@ impl Outbox {
         Ok(Box::new(move || {
             if is_durable {
                 closed.iter().try_for_each(ClosedSegment::sync)?;
-                // Names come last, so that none is ever durable without what it names.
+                // Folders are synced last, so that a name never becomes durable before its content.
                 for folder in &folders {
                     sync_folder(folder).map_err(|cause| failed("sync", folder, cause))?;
                 }
@@ -332,15 +333,15 @@ impl Outbox {
         }))
     }
 
-    /// What a commit reads the promised segments with.
+    /// Returns a reader of promised segments, for a commit.
     pub fn reader(&self, promises: &[Promise]) -> OutboxReader {
         self.backlog.owes(promises);
         OutboxReader { backlog: Arc::clone(&self.backlog) }
     }
 
-    /// The job that deletes the files of forgotten segments; see
-    /// [`Sink::forgotten`](super::Sink::forgotten). Segments of tasks that are gone are deleted at
-    /// the next start.
+    /// Returns the job that deletes the files of forgotten segments; see
+    /// [`Sink::forgotten`](super::Sink::forgotten). Segments of tasks that no longer exist are
+    /// deleted at the next start.
     pub fn forgotten(&self, segments: Vec<String>) -> Job<()> {
         let (place, prefix) = (self.place.clone(), format!("{}/", self.prefix));
         Box::new(move || {
@@ -367,7 +368,7 @@ pub struct OutboxReader {
 }
 
 impl OutboxReader {
-    /// The first of the promises that fit in memory together, at least one of them.
+    /// Returns the first promises that fit in memory together, at least one.
     pub fn gather<'a>(&self, promises: &'a [Promise]) -> &'a [Promise] {
         let mut bytes = 0_u64;
         let fits = |promise: &&Promise| {
@@ -378,27 +379,27 @@ impl OutboxReader {
         &promises[..count.max(1).min(promises.len())]
     }
 
-    /// The rows of a segment, in the order in which they were written.
+    /// Returns the rows of a segment, in the order in which they were written.
     ///
     /// # Errors
-    /// If the file is gone, or isn't what was promised: a sink asks the outside first whether it
-    /// has the segment.
+    /// If the file is missing or differs from its promise. A sink therefore first asks the
+    /// destination if it has the segment already.
     pub fn rows(&self, promise: &Promise) -> Result<Vec<OutboxRow>> {
         let place = OutboxPlace::parse_or_fail(&promise.place)?;
         segment::read(&place.file(&promise.segment)?, promise)
     }
 
-    /// The file for what the sink notes of a segment: it is kept and deleted with the segment. There
-    /// is none unless the sink makes one.
+    /// Returns the path for the sink's notes on a segment. The notes file is kept and deleted with
+    /// the segment; only the sink creates it.
     ///
     /// # Errors
-    /// If the promise isn't one of an outbox.
+    /// If the promise isn't that of an outbox.
     pub fn notes(&self, promise: &Promise) -> Result<PathBuf> {
         let place = OutboxPlace::parse_or_fail(&promise.place)?;
         Ok(place.file(&promise.segment)?.with_extension(NOTES))
     }
 
-    /// A segment is outside: it doesn't count against the outbox's bound any more.
+    /// Marks a segment as delivered: its bytes no longer count against the outbox's bound.
     pub fn delivered(&self, promise: &Promise) {
         self.backlog.delivered(&promise.segment);
     }

@@ -1,11 +1,11 @@
-//! One file of an outbox: rows, one after the other, each with its length in front.
+//! One file of an outbox: a sequence of rows, each with its length in front.
 //!
 //! ```text
 //! row     length of the rest (u32) · number of the input (u32) · values, as value::encode writes them
 //! ```
 //!
-//! Numbers are little-endian. A file has no head and no end: its length and checksum are in its
-//! promise.
+//! Numbers are little-endian. A file has no header and no trailer: its length and checksum are in
+//! its promise.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,27 +19,27 @@ use crate::lake::disk::failed;
 use crate::tuple::Tuple;
 use crate::value::{Value, decode, encode};
 
-/// What is gathered before it is written. More would only cost memory: at 64 KiB a write costs 20
-/// µs, as its bytes do.
+/// The number of bytes that are buffered before a write. At 64 KiB, the overhead of a write equals
+/// the time for copying its bytes (20 µs), so a larger buffer would only cost memory.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// The bytes of the two numbers in front of a row's values.
+/// The size of the two numbers in front of a row's values, in bytes.
 const HEAD_BYTES: usize = 8;
 
-/// A tuple as it comes out of an outbox.
+/// A tuple that was read from an outbox.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboxRow {
-    /// The position of the input that it came by; see [`Tuple::input`].
+    /// The position of the input that delivered the tuple; see [`Tuple::input`].
     pub input: usize,
-    /// Its values.
+    /// The values of the tuple.
     pub values: Vec<Value>,
 }
 
-/// A tuple as it is written.
+/// A tuple that is to be written.
 pub(super) fn encode_row(tuple: Tuple<'_>) -> Vec<u8> {
     let mut row = vec![0; HEAD_BYTES];
     encode(tuple.values, &mut row);
-    // A tuple is far below 4 GiB: what a task may have in flight bounds it.
+    // A tuple is far below 4 GiB, because the bytes that a task may have in flight are bounded.
     let length = u32::try_from(row.len() - 4).unwrap_or(u32::MAX);
     row[..4].copy_from_slice(&length.to_le_bytes());
     row[4..HEAD_BYTES]
@@ -47,24 +47,24 @@ pub(super) fn encode_row(tuple: Tuple<'_>) -> Vec<u8> {
     row
 }
 
-/// A segment while it is written.
+/// A segment that is being written.
 pub(super) struct OpenSegment {
     path: PathBuf,
     file: File,
     place: String,
     name: String,
     buffer: Vec<u8>,
-    /// Bytes in the file; what is in the buffer comes behind them.
+    /// The number of bytes in the file, without those in the buffer.
     written: u64,
     checksum: crc32fast::Hasher,
     rows: u64,
 }
 
 impl OpenSegment {
-    /// Makes the file.
+    /// Creates the file.
     ///
     /// # Errors
-    /// If it exists, or can't be made.
+    /// If the file exists or can't be created.
     pub(crate) fn begin(path: PathBuf, place: String, name: String) -> Result<Self> {
         let file = File::create_new(&path).map_err(|cause| failed("make", &path, cause))?;
         let (buffer, checksum) = (Vec::new(), crc32fast::Hasher::new());
@@ -74,7 +74,7 @@ impl OpenSegment {
     /// Adds a row.
     ///
     /// # Errors
-    /// If there is no room on the disk for what was gathered before; then the row isn't added.
+    /// If the disk has no room for the buffered rows; then the new row isn't added.
     pub(crate) fn append(&mut self, row: &[u8]) -> Result<()> {
         if self.buffer.len() + row.len() > BUFFER_BYTES {
             self.flush()?;
@@ -84,10 +84,10 @@ impl OpenSegment {
         Ok(())
     }
 
-    /// Writes what was gathered. After an error the same bytes are written at the same place.
+    /// Writes the buffer. After an error, the same bytes are written at the same position.
     ///
     /// # Errors
-    /// If it can't be written.
+    /// If the buffer can't be written.
     pub(crate) fn flush(&mut self) -> Result<()> {
         fault::point("outbox.write")
             .and_then(|()| self.file.write_all_at(&self.buffer, self.written))
@@ -99,12 +99,12 @@ impl OpenSegment {
         Ok(())
     }
 
-    /// How many rows it has.
+    /// Returns the number of rows.
     pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Its length so far, in bytes.
+    /// Returns the length so far, in bytes.
     pub(crate) fn length(&self) -> u64 {
         self.written + self.buffer.len() as u64
     }
@@ -124,20 +124,20 @@ impl OpenSegment {
     }
 }
 
-/// A segment that is complete.
+/// A complete segment.
 pub(super) struct ClosedSegment {
-    /// What can be promised of it once it is synced.
+    /// The promise for the segment, valid once the segment is synced.
     pub promise: Promise,
     path: PathBuf,
     file: File,
 }
 
 impl ClosedSegment {
-    /// Brings it to the disk.
+    /// Syncs the segment to the disk.
     ///
     /// # Errors
-    /// If that fails, which is fatal: the kernel may have dropped what it couldn't write, so
-    /// another sync that succeeds proves nothing.
+    /// If the sync fails, which is fatal: the kernel may have dropped data that it couldn't write,
+    /// so a later successful sync proves nothing.
     pub(crate) fn sync(&self) -> Result<()> {
         let synced = fault::point("outbox.sync").and_then(|()| self.file.sync_data());
         synced.and_then(|()| fault::point("outbox.synced")).map_err(|cause| {
@@ -148,7 +148,7 @@ impl ClosedSegment {
     }
 }
 
-/// The rows of a file, which has to be what was promised.
+/// Returns the rows of a file after checking the file against its promise.
 pub(super) fn read(path: &Path, promise: &Promise) -> Result<Vec<OutboxRow>> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -163,7 +163,8 @@ pub(super) fn read(path: &Path, promise: &Promise) -> Result<Vec<OutboxRow>> {
     let damaged = |what: &str| {
         let (path, segment) = (path.display(), &promise.segment);
         Error::fatal(format!(
-            "\"{path}\" isn't what was promised for \"{segment}\": {what}; it was damaged on the disk"
+            "\"{path}\" isn't what was promised for \"{segment}\": {what}; it was damaged on the \
+                disk"
         ))
     };
     if bytes.len() as u64 != promise.length {
@@ -186,7 +187,7 @@ pub(super) fn read(path: &Path, promise: &Promise) -> Result<Vec<OutboxRow>> {
     }
 }
 
-/// The first row of some bytes, and what comes behind it.
+/// Returns the first row of some bytes, and the bytes after the row.
 fn take_row(bytes: &[u8]) -> Option<(OutboxRow, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;

@@ -1,4 +1,4 @@
-//! The outbox of a row sink: whole segments, whatever a crash leaves.
+//! Tests of the outbox: after any crash, segments are whole.
 
 use std::fs;
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn barrier(epoch: u64) -> Barrier {
     Barrier { epoch, now: NOON, boundary: NOON, last: false, durable: true }
 }
 
-/// Ends an epoch, and gives what is promised.
+/// Ends an epoch, and returns its promises.
 fn promised(outbox: &mut Outbox, epoch: u64) -> Vec<Promise> {
     outbox.prepare(&barrier(epoch)).unwrap()().unwrap().promises
 }
@@ -56,7 +56,7 @@ fn all_rows(outbox: &Outbox, promises: &[Promise]) -> Vec<Vec<Value>> {
     all
 }
 
-/// The names of all files below the outbox, sorted.
+/// Returns the names of all files below the outbox, sorted.
 fn files(state: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![state.join(OUTBOX)];

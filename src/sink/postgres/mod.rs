@@ -26,17 +26,17 @@ use crate::warehouse::months::{Micros, micros};
 use crate::warehouse::schema;
 use crate::warehouse::session::{Session, Warehouse};
 
-/// One transaction. More bytes cost memory for each task; fewer make more transactions, each with a
-/// sync of the server's disk.
+/// The bytes of one transaction. A larger value costs memory for each task; a smaller one makes
+/// more transactions, each with a sync of the server's disk.
 const LOADS: GatheringBounds =
     GatheringBounds { every: Duration::ZERO, bytes: 8 << 20, segments: 1_000 };
 
 /// Writes posts into the tables of a warehouse in PostgreSQL: one row for each post of a platform,
-/// its newest version, with its hashtags, mentions, addresses and author, its counts over time, gaps
-/// and deletions. The tables are made, brought to the newest version, and filed by month. Posts as
-/// sources emit them pass `Features` first, which the plan puts in front. An input of trends, the
-/// stream `default` of `Trends`, goes into the table `trends`, one row for each key and bucket. What
-/// the server hasn't taken yet is on this machine's disk, in the topology's state.
+/// its newest version, with its hashtags, mentions, addresses and author, its counts over time,
+/// gaps and deletions. The tables are made, brought to the newest version, and filed by month.
+/// Posts as sources emit them pass `Features` first, which the plan puts in front. An input of
+/// trends, the stream `default` of `Trends`, goes into the table `trends`, one row for each key and
+/// bucket. What the server hasn't taken yet is on this machine's disk, in the topology's state.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Postgres {
@@ -46,30 +46,29 @@ pub struct Postgres {
     /// The schema of the database that the tables are in.
     #[serde(default = "default_schema")]
     pub schema: String,
-    /// What is kept of the posts themselves: `Jsonb`, or `None`, which saves most of the room.
+    /// The form in which whole posts are kept: `Jsonb`, or `None`, which saves most of the space.
     #[serde(default)]
     pub raw: Raw,
-    /// The age up to which posts are kept, by their own time: months that are older as a whole are
-    /// dropped.
-    /// Without it: for ever.
+    /// The age up to which posts are kept, by their own time: a month is dropped once all of it is
+    /// older. Without this option, posts are kept for ever.
     #[serde(default)]
     pub retention: Option<Interval>,
-    /// The bound on what each task keeps on this machine's disk that the server hasn't taken.
+    /// The bound on the data that the server hasn't taken, on this machine's disk, for each task.
     #[serde(default = "default_outbox")]
     pub outbox: ByteSize,
-    /// What happens beyond it: the spouts upstream pause until half of it is delivered, or what
-    /// doesn't fit is dropped, and counted.
+    /// The reaction to a full outbox: the spouts upstream pause until half of it is delivered, or
+    /// tuples that don't fit are dropped and counted.
     #[serde(default)]
     pub on_full: OnFull,
-    /// Tasks of earlier runs, which left segments in the ledger.
+    /// Tasks of earlier runs that left segments in the ledger.
     #[serde(skip)]
     left: LeftTasks,
 }
 
-/// What is kept of the posts themselves.
+/// The form in which whole posts are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Raw {
-    /// The whole post, as JSON that can be asked.
+    /// The whole post, as JSON that SQL can query.
     #[default]
     Jsonb,
     /// Nothing.
@@ -78,8 +77,10 @@ pub enum Raw {
 
 impl Component for Postgres {
     const NAME: &'static str = "Postgres";
-    const GUARANTEE: &'static str = "each post of a completed checkpoint is in the tables once, in its newest version, and each \
-         bucket of a trend; what the server refuses becomes a dead letter, what it hasn't taken yet depends on this machine's disk, and what \
+    const GUARANTEE: &'static str = "each post of a completed checkpoint is in the tables once, in \
+        its newest version, and each \
+         bucket of a trend; what the server refuses becomes a dead letter, what it hasn't taken \
+         yet depends on this machine's disk, and what \
          on_full: Drop drops is counted";
 }
 
@@ -109,10 +110,12 @@ impl SinkConfig for Postgres {
         session.check_rights(found.is_some())?;
         Ok(Some(match found {
             Some(found) => format!(
-                "\"{name}\" is PostgreSQL {version}; its schema \"{schema}\" has version {found} and can be written to"
+                "\"{name}\" is PostgreSQL {version}; its schema \"{schema}\" has version {found} \
+                    and can be written to"
             ),
             None => format!(
-                "\"{name}\" is PostgreSQL {version}; its schema \"{schema}\" will be made at the start"
+                "\"{name}\" is PostgreSQL {version}; its schema \"{schema}\" will be made at the \
+                    start"
             ),
         }))
     }
@@ -158,7 +161,8 @@ impl SinkConfig for Postgres {
     }
 }
 
-/// The shortest retention. A partition holds a month, so a shorter one would drop nothing sooner.
+/// The shortest retention. A partition holds a month, so a shorter retention would drop nothing
+/// sooner.
 const RETENTION_MIN: Duration = Duration::from_secs(86_400);
 
 /// Loads segments into PostgreSQL.

@@ -1,5 +1,5 @@
-//! `Redshift`: writes posts and trends into the tables of a warehouse in Amazon Redshift, in few large
-//! loads.
+//! `Redshift`: writes posts and trends into the tables of a warehouse in Amazon Redshift, in few
+//! large loads.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,23 +30,24 @@ use crate::warehouse::redshift::{
 };
 use crate::warehouse::session::Warehouse;
 
-/// The segments of one load. A topology with short epochs has many small ones, and each is a row of
-/// the ledger and stands in statements.
+/// The largest number of segments in one load. A topology with short epochs has many small
+/// segments, and each takes a row of the ledger and a place in statements.
 const LOAD_SEGMENTS_MAX: usize = 2_000;
 
 with_bucket_access! {
-    /// Writes posts into the tables of a warehouse in Amazon Redshift, as `Postgres` does it, but in
-    /// few large loads: what was gathered is put into a bucket, as files of JSON with manifests, from
-    /// where Redshift copies it with a role of its own. It is experimental: it was never run
-    /// on a real Redshift. Posts as sources emit them pass `Features` first, which the plan puts in front. What
-    /// isn't loaded yet is on this machine's disk, in the topology's state.
+    /// Writes posts into the tables of a warehouse in Amazon Redshift, as `Postgres` does it, but
+    /// in few large loads: gathered rows are put into a bucket, as files of JSON with manifests,
+    /// and Redshift copies them from there with a role of its own. This sink is experimental: it
+    /// was never run on a real Redshift. Posts as sources emit them pass `Features` first, which
+    /// the plan puts in front. Rows that aren't loaded yet are on this machine's disk, in the
+    /// topology's state.
     #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     pub struct Redshift {
-        /// The bucket for the files, which Redshift has to be able to read. They are deleted when
-        /// they aren't needed any more.
+        /// The bucket for the files, which Redshift must be able to read. The files are deleted
+        /// after their load.
         pub bucket: String,
-        /// What the keys of the files begin with.
+        /// The prefix of the files' keys.
         #[serde(default = "default_prefix")]
         pub prefix: String,
         /// The address: `redshift://user:password@host:5439/database?sslmode=verify-full`, with the
@@ -55,42 +56,45 @@ with_bucket_access! {
         /// The schema of the database that the tables are in.
         #[serde(default = "default_schema")]
         pub schema: String,
-        /// The role by which Redshift reads the bucket: `arn:aws:iam::<account>:role/<name>`, several
-        /// with commas between them if one assumes the other, or `default` for that of the cluster.
+        /// The role by which Redshift reads the bucket: `arn:aws:iam::<account>:role/<name>`,
+        /// several separated by commas if one assumes the other, or `default` for the cluster's own
+        /// role.
         #[serde(default = "default_iam_role")]
         pub iam_role: String,
-        /// The time for which segments are gathered for one load. Longer makes fewer and larger loads.
+        /// The time for which segments are gathered for one load. A longer time makes fewer and
+        /// larger loads.
         #[serde(default = "default_load_every")]
         pub load_every: Interval,
-        /// How much is loaded at once at most, in bytes of the outbox, for each task; a load begins
-        /// early where so much is there. It is in memory several times over.
+        /// The most bytes of the outbox in one load, for each task; a load begins early once so
+        /// many bytes are there. A load takes several times this size in memory.
         #[serde(default = "default_load_bytes")]
         pub load_bytes: ByteSize,
-        /// What is kept of the posts themselves: `Super`, or `None`, which saves most of the room.
+        /// The form in which whole posts are kept: `Super`, or `None`, which saves most of the
+        /// space.
         #[serde(default)]
         pub raw: RawSuper,
-        /// How a file is put that mustn't replace another: `IfNoneMatch`, or `HeadThenPut` for
+        /// The way to put a file that must not replace another: `IfNoneMatch`, or `HeadThenPut` for
         /// servers that answer 501 to it. Without it: as `WATERSPOUT_S3_CONDITIONAL_PUT` in the
         /// environment says, or `IfNoneMatch`.
         #[serde(default)]
         pub conditional_put: Option<ConditionalPut>,
-        /// The bound on what each task keeps on this machine's disk that isn't loaded.
+        /// The bound on the data that isn't loaded, on this machine's disk, for each task.
         #[serde(default = "default_outbox")]
         pub outbox: ByteSize,
-        /// What happens beyond it: the spouts upstream pause until half of it is loaded, or what
-        /// doesn't fit is dropped, and counted.
+        /// The reaction to a full outbox: the spouts upstream pause until half of it is loaded, or
+        /// tuples that don't fit are dropped and counted.
         #[serde(default)]
         pub on_full: OnFull,
-        /// Tasks of earlier runs, which left segments in the ledger.
+        /// Tasks of earlier runs that left segments in the ledger.
         #[serde(skip)]
         left: LeftTasks,
     }
 }
 
-/// What is kept of the posts themselves.
+/// The form in which whole posts are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RawSuper {
-    /// The whole post, as JSON that can be asked.
+    /// The whole post, as JSON that SQL can query.
     #[default]
     Super,
     /// Nothing.
@@ -115,8 +119,10 @@ fn default_load_bytes() -> ByteSize {
 
 impl Component for Redshift {
     const NAME: &'static str = "Redshift";
-    const GUARANTEE: &'static str = "each post of a completed checkpoint is in the tables once, in its newest version; what \
-         the server refuses becomes a dead letter, what isn't loaded yet depends on this machine's disk, and what \
+    const GUARANTEE: &'static str = "each post of a completed checkpoint is in the tables once, in \
+        its newest version; what \
+         the server refuses becomes a dead letter, what isn't loaded yet depends on this machine's \
+         disk, and what \
          on_full: Drop drops is counted; never run on a real Redshift";
 }
 
@@ -130,7 +136,7 @@ impl Redshift {
     }
 
     fn gathering_bounds(&self) -> GatheringBounds {
-        // Whoever pauses at the outbox's bound must not wait for more than that.
+        // A spout that pauses at the outbox's bound must not wait for a larger load.
         let bytes = self.load_bytes.0.min(self.outbox.0 / 2);
         GatheringBounds { every: self.load_every.0, bytes, segments: LOAD_SEGMENTS_MAX }
     }
@@ -172,7 +178,8 @@ impl SinkConfig for Redshift {
             None => format!("its schema \"{schema}\" will be made at the start"),
         };
         Ok(Some(format!(
-            "\"{name}\" is Redshift; {about_schema}; \"{bucket}\" is there and can be written to (whether \
+            "\"{name}\" is Redshift; {about_schema}; \"{bucket}\" is there and can be written to \
+                (whether \
              Redshift may read it is only seen at the first load)"
         )))
     }
@@ -229,8 +236,8 @@ struct RedshiftLoader {
 }
 
 impl RedshiftLoader {
-    /// Deletes the files of the tasks that segments are of: their loads are known to be over, and what
-    /// another load of the same task needs is put again.
+    /// Deletes the files of the tasks to which the segments belong. Their loads are known to be
+    /// over, and a later load of the same task puts the files that it needs again.
     fn delete_files(&self, segments: &[String]) -> Result<()> {
         let tasks: BTreeSet<&str> =
             segments.iter().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect();
@@ -264,8 +271,8 @@ impl SegmentLoader for RedshiftLoader {
         session.load_segments(segments, &self.files, self.now(), read)
     }
 
-    /// At the end of the run the files go at once, since nobody is told then that the segments are
-    /// forgotten.
+    /// At the end of the run the files are deleted at once, because no later call reports that the
+    /// segments are forgotten.
     fn loaded(&self, segments: &[String], is_end: bool) -> Result<()> {
         if is_end { self.delete_files(segments) } else { Ok(()) }
     }

@@ -19,7 +19,7 @@ pub struct ListenAddress(pub SocketAddr);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
-    /// The leading bits that an address of the network has in common with this one.
+    /// The number of leading bits that all addresses of the network share.
     prefix: u8,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for ListenAddress {
 }
 
 impl Network {
-    /// True if the network has this address. An IPv4 address that came by IPv6 is an IPv4 address.
+    /// Returns true if the network has this address. An IPv4 address in IPv6 form counts as IPv4.
     pub fn has(&self, address: IpAddr) -> bool {
         let bits_differ = match (self.address, address.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -112,7 +112,7 @@ impl fmt::Display for ByteRate {
     }
 }
 
-/// The types are text in files: serde and the schema go through `FromStr` and `Display`.
+/// Implements serde and the schema by `FromStr` and `Display`, since these types are text in files.
 macro_rules! as_text {
     ($type:ident, $what:literal) => {
         impl<'de> Deserialize<'de> for $type {

@@ -1,4 +1,4 @@
-//! Lines that readers share.
+//! Chunks of lines that readers share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,28 +6,28 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 use memchr::memchr_iter;
 
-/// Lines that readers share.
+/// A chunk of lines that readers share.
 #[derive(Clone)]
 pub(super) struct Chunk(Arc<SharedLines>);
 
 struct SharedLines {
     bytes: Bytes,
     lines: usize,
-    /// The readers that have it in their queues.
+    /// The number of readers that have the chunk in their queues.
     waiting: AtomicUsize,
-    /// The lines, from the first one, that the reader that came furthest has taken whole.
+    /// The number of lines that the most advanced reader has taken completely, from the first line.
     taken: AtomicUsize,
-    /// True if nobody offers again what no reader takes of it.
+    /// True if lines that no reader takes won't be offered again.
     is_final: AtomicBool,
 }
 
 impl Chunk {
-    /// Whole lines, each with its line break, which are offered once.
+    /// Creates a chunk of whole lines, each with its line break, that are offered once.
     pub(crate) fn new(bytes: impl Into<Bytes>) -> Self {
         Self::with(bytes.into(), true)
     }
 
-    /// Whole lines, of which those that no reader takes are offered again.
+    /// Creates a chunk of whole lines; those that no reader takes are offered again.
     pub(crate) fn of_outbox(bytes: impl Into<Bytes>) -> Self {
         Self::with(bytes.into(), false)
     }
@@ -47,7 +47,7 @@ impl Chunk {
         &self.0.bytes
     }
 
-    /// The bytes, without a copy.
+    /// Returns the bytes, without a copy.
     pub(crate) fn shared_bytes(&self) -> Bytes {
         self.0.bytes.clone()
     }
@@ -56,35 +56,35 @@ impl Chunk {
         self.0.lines
     }
 
-    /// A reader has it in its queue.
+    /// Notes that a reader has the chunk in its queue.
     pub(crate) fn begin_wait(&self) {
         self.0.waiting.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A reader has it in its queue no more, and has taken so many lines of it.
+    /// Notes that a reader has removed the chunk from its queue after taking this many lines.
     pub(crate) fn end_wait(&self, taken: usize) {
         self.0.taken.fetch_max(taken, Ordering::AcqRel);
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// True if nobody offers again what no reader takes.
+    /// Returns true if lines that no reader takes won't be offered again.
     pub(crate) fn is_final(&self) -> bool {
         self.0.is_final.load(Ordering::Acquire)
     }
 
-    /// From here on nobody offers again what no reader takes.
+    /// Marks the chunk: lines that no reader takes won't be offered again.
     pub(crate) fn make_final(&self) {
         self.0.is_final.store(true, Ordering::Release);
     }
 
-    /// The lines that some reader has taken, once no reader has it in its queue any more.
+    /// Returns the number of lines that some reader has taken, once the chunk is in no queue.
     pub(crate) fn settled(&self) -> Option<usize> {
         let is_settled = self.0.waiting.load(Ordering::Acquire) == 0;
         is_settled.then(|| self.0.taken.load(Ordering::Acquire))
     }
 }
 
-/// The whole lines in some bytes.
+/// Counts the whole lines in some bytes.
 pub(super) fn count_lines(bytes: &[u8]) -> usize {
     memchr_iter(b'\n', bytes).count()
 }

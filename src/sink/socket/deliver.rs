@@ -1,9 +1,10 @@
-//! The delivery of what waits in the outbox: `on_no_reader: Wait`, `on_slow_reader: Wait`.
+//! Delivers lines from the outbox: `on_no_reader: Wait`, `on_slow_reader: Wait`.
 //!
-//! Lines go out at once while readers keep up (`live`). What they haven't taken at a barrier, and all
-//! that comes while they don't keep up, lies in the outbox. A commit hands the lines of promised segments to the readers. A line is delivered once one reader
-//! has taken it whole, and no reader has it in its queue any more; what a reader that left hasn't
-//! taken goes to the readers that are there, or that come.
+//! Lines go out at once while readers keep up (`live`). The outbox holds the lines that readers
+//! haven't taken at a barrier, and all lines that arrive while readers don't keep up. A commit
+//! hands the lines of promised segments to the readers. A line is delivered once one reader has
+//! taken it completely and no reader has it in its queue. Lines that a departed reader hasn't taken
+//! go to the other readers, or to the next ones.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,17 +21,17 @@ use crate::sink::Delivered;
 use crate::sink::outbox::OutboxReader;
 use crate::value::Value;
 
-/// How long slow readers may keep one commit waiting before `on_slow_reader: Drop` or `Disconnect`
-/// says what becomes of them: as long as the next checkpoint's lines take to come. A longer time would
-/// let a reader fill the outbox, and so hold up the capture.
+/// The time that slow readers may delay one commit before the engine applies `on_slow_reader: Drop`
+/// or `Disconnect`: about the time until the next checkpoint. A longer time would let a reader fill
+/// the outbox and so stop the capture.
 const SLOW_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is known of segments that were offered, until no checkpoint names them any more.
+/// The delivery state of offered segments, kept until no checkpoint names them.
 #[derive(Default)]
 pub(super) struct Ledger(Mutex<BTreeMap<String, Vec<Range<usize>>>>);
 
 impl Ledger {
-    /// The lines of a segment that aren't delivered, by their numbers. `None` for one that wasn't
+    /// The undelivered lines of a segment, by their numbers. `None` for a segment that wasn't
     /// offered before.
     fn missing(&self, segment: &str) -> Option<Vec<Range<usize>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(segment).cloned()
@@ -57,10 +58,10 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Delivers what there are readers for, one segment after the other.
+    /// Delivers as much as readers take, one segment after the other.
     ///
     /// # Errors
-    /// If a segment isn't what was promised.
+    /// If a segment differs from its promise.
     pub(crate) fn deliver(&self, promises: &[Promise]) -> Result<Delivered> {
         let mut delivered = Delivered::default();
         let waits = self.hub.options.on_slow_reader == OnSlowReader::Wait;
@@ -75,13 +76,13 @@ impl Delivery {
         Ok(delivered)
     }
 
-    /// True if all of it is delivered.
+    /// Returns true if the whole segment is delivered.
     fn deliver_segment(&self, promise: &Promise, patience: &mut Option<Duration>) -> Result<bool> {
         let known = self.ledger.missing(&promise.segment);
         if known.as_ref().is_some_and(Vec::is_empty) {
             return Ok(true);
         }
-        // Nothing is read from the disk for nobody; what is in flight has been offered already.
+        // Without readers nothing is read from the disk, and lines in flight were offered already.
         let is_new = known.is_none() && self.live.has_some();
         if self.hub.count() == 0 && self.on_no_reader == OnNoReader::Wait && !is_new {
             return Ok(false);
@@ -103,8 +104,8 @@ impl Delivery {
         Ok(true)
     }
 
-    /// The lines of a segment that no reader has taken before the barrier or since. `None` if the
-    /// socket closed before that was known.
+    /// Returns the lines of a segment that no reader has taken, neither before the barrier nor
+    /// since. `None` if the socket closed before that was known.
     fn not_in_flight(
         &self,
         lines: &SegmentLines,
@@ -126,7 +127,7 @@ impl Delivery {
             missing.push(range.start + taken..range.end);
         }
         missing.retain(|range| !range.is_empty());
-        // Rows that stand behind each other are offered together.
+        // Adjacent rows are offered together.
         let mut joined: Vec<Range<usize>> = Vec::new();
         for range in missing {
             match joined.last_mut() {
@@ -140,7 +141,7 @@ impl Delivery {
         Some(joined)
     }
 
-    /// Offers lines. Returns those that aren't delivered, and whether to go on with them.
+    /// Offers lines. Returns the undelivered lines, and true if the delivery should continue.
     fn offer(
         &self,
         lines: &SegmentLines,
@@ -172,7 +173,7 @@ impl Delivery {
             goes_on = false;
         }
         for (range, chunk) in queued {
-            // Where the socket closed before, a line that isn't known to be taken comes again.
+            // If the socket has closed, a line that isn't known to be taken is sent again.
             let taken = chunk.settled().unwrap_or(if goes_on { chunk.lines() } else { 0 });
             if taken < chunk.lines() {
                 missing.push(range.start + taken..range.end);
@@ -183,13 +184,13 @@ impl Delivery {
     }
 }
 
-/// The lines of a segment: one text for each row, which has any number of lines.
+/// The lines of a segment: one text for each row, with any number of lines.
 struct SegmentLines {
-    /// Texts, and the numbers of the live chunks that they were.
+    /// The texts of the rows, each with the number of its live chunk.
     rows: Vec<(Value, Option<i64>)>,
 }
 
-/// The bytes of a row that the socket has written.
+/// Returns the bytes of a row that the socket has written.
 fn text_of(row: &Value) -> &[u8] {
     match row {
         Value::Post(post) => post,
@@ -198,7 +199,7 @@ fn text_of(row: &Value) -> &[u8] {
     }
 }
 
-/// The lines of a row: a post is one line, and has no line break behind it.
+/// Returns the lines of a row. A post is one line, without a line break at its end.
 fn lines_of(row: &Value) -> usize {
     match row {
         Value::Post(_) => 1,
@@ -215,13 +216,13 @@ impl SegmentLines {
         Self { rows: rows.filter_map(row).collect() }
     }
 
-    /// Chunks of the wanted lines, each with the numbers of its lines. Each range of lines begins a
-    /// chunk.
+    /// Returns chunks of the wanted lines, each with the numbers of its lines. Each range of lines
+    /// begins a chunk.
     fn chunks(&self, wanted: &[Range<usize>]) -> impl Iterator<Item = (Range<usize>, Chunk)> {
         let mut wanted = wanted.to_vec();
         wanted.reverse();
         let mut rows = self.rows.iter().map(|(row, _)| row);
-        // The row at hand, with the number of its first line.
+        // The current row, with the number of its first line.
         let mut row = rows.next();
         let mut first = 0;
         std::iter::from_fn(move || {

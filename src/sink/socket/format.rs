@@ -12,19 +12,19 @@ use crate::sink::lines::LineWriter;
 use crate::tuple::{Fields, Tuple, value_to_json};
 use crate::value::Value;
 
-/// The form of a line.
+/// The format of a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SocketFormat {
     /// A post alone, or an object of the tuple's fields.
     #[default]
     Ndjson,
-    /// The value of a field, as it is. Where an input has no such field but has `post`, it is the
-    /// text of the post as people read it. A line break in it becomes a space; without a value the
-    /// line is empty. What isn't text is JSON.
+    /// The value of one field, unchanged. If an input has no such field but has `post`, the line is
+    /// the text of the post as people read it. A line break in the value becomes a space; a tuple
+    /// without a value gives an empty line. A value that isn't text is written as JSON.
     Text(String),
 }
 
-/// Makes lines of tuples.
+/// Converts tuples to lines.
 pub(super) enum LineMaker {
     Ndjson(LineWriter),
     /// For each input, where the text is.
@@ -45,7 +45,7 @@ impl TextPlace {
     }
 }
 
-/// The problems of the two options.
+/// Returns the problems of the two options.
 pub(super) fn problems(
     format: &SocketFormat,
     jq: Option<&str>,
@@ -99,7 +99,7 @@ impl LineMaker {
     /// Appends the lines of a tuple, each with its line break.
     ///
     /// # Errors
-    /// If the jq expression fails on it; then nothing is appended.
+    /// If the jq expression fails on the tuple; then nothing is appended.
     pub(crate) fn append(&self, tuple: Tuple<'_>, into: &mut Vec<u8>) -> Result<()> {
         match self {
             Self::Ndjson(lines) => lines.append(tuple, into),
@@ -109,7 +109,7 @@ impl LineMaker {
         Ok(())
     }
 
-    /// The post that is the whole line of a tuple, if it is.
+    /// Returns the post, if the post is the whole line of the tuple.
     pub(crate) fn whole_post<'a>(&self, tuple: Tuple<'a>) -> Option<&'a Value> {
         match (self, tuple.values.first()) {
             (Self::Ndjson(lines), Some(post @ Value::Post(_)))

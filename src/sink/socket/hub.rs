@@ -1,7 +1,8 @@
-//! The readers of a socket, and what waits for each of them.
+//! The readers of a socket, and the queue of each reader.
 //!
-//! Lines are gathered in chunks that all readers share. A chunk lies in the queue of each reader
-//! that is to get it, and a thread for each reader writes what is at the front of its queue.
+//! Lines are gathered in chunks that all readers share. A chunk is put into the queue of each
+//! reader that is to get it, and one thread for each reader writes the chunk at the front of its
+//! queue.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,19 +15,20 @@ use super::chunk::Chunk;
 use crate::clock::SharedClock;
 use crate::sink::SinkCounts;
 
-/// How often a thread that waits looks whether it should end. Shorter costs wake-ups.
+/// The interval at which a waiting thread checks if it should end. A shorter interval costs
+/// wake-ups.
 pub(super) const STOP_CHECK: Duration = Duration::from_millis(50);
 
-/// What became of a chunk that was offered to the readers.
+/// The result of offering a chunk to the readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offered {
-    /// It is in the queue of one reader at least.
+    /// At least one reader has the chunk in its queue.
     Queued,
-    /// There is no reader.
+    /// The socket has no readers.
     NoReader,
-    /// All readers are too slow, so it was dropped for them.
+    /// All readers are too slow, so the chunk was dropped.
     Dropped,
-    /// Some reader has no room for it, and none got it.
+    /// At least one reader has no room for the chunk, so no reader got it.
     Full,
     /// The socket is closed.
     Closed,
@@ -48,9 +50,9 @@ pub(super) struct Hub {
     pub clock: SharedClock,
     pub address: SocketAddr,
     readers: Mutex<Readers>,
-    /// A reader came or went, or took a chunk.
+    /// Signals that a reader came or left, or took a chunk.
     changed: Condvar,
-    /// The number of readers there are: for a look without the lock.
+    /// The number of readers, readable without the lock.
     count: AtomicUsize,
     is_closed: AtomicBool,
     pub counts: Arc<SinkCounts>,
@@ -67,14 +69,14 @@ struct ReaderSlot {
     id: u64,
     queue: VecDeque<Chunk>,
     bytes: usize,
-    /// There is something in the queue, or the reader has to go.
+    /// Signals that the queue has a chunk, or that the reader must be disconnected.
     wake: Arc<Condvar>,
-    /// Its thread has to end: it is too slow.
+    /// True if the reader is too slow, so that its thread must end.
     is_cut: bool,
 }
 
 impl ReaderSlot {
-    /// A single chunk may be larger than the whole buffer.
+    /// An empty queue also takes a chunk that is larger than the whole buffer.
     fn has_room(&self, chunk: &Chunk, buffer: usize) -> bool {
         self.queue.is_empty() || self.bytes + chunk.bytes().len() <= buffer
     }
@@ -86,21 +88,21 @@ impl ReaderSlot {
         self.wake.notify_one();
     }
 
-    /// Ends its thread, which looks for that while it waits.
+    /// Tells the reader's thread, which checks for this while it waits, to end.
     fn cut(&mut self) {
         self.is_cut = true;
         self.wake.notify_one();
     }
 }
 
-/// What a reader's thread has to do next.
+/// The next action of a reader's thread.
 pub(super) enum Next {
-    /// It writes the chunk at the front of its queue, which stays there until it
-    /// [was taken](Hub::took).
+    /// Write the chunk at the front of the queue. The chunk stays there until [`took`](Hub::took)
+    /// is called.
     Write(Chunk),
-    /// Nothing came for a while: it looks after its connection.
+    /// Check the connection, because the queue was empty for a while.
     Look,
-    /// It ends; true if the socket closes, and the reader isn't at fault.
+    /// End; true if the socket closes, and the reader isn't at fault.
     End(bool),
 }
 
@@ -123,7 +125,7 @@ impl Hub {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something changes, or for a while.
+    /// Waits for a change, or until a time has passed.
     fn wait<'a>(&self, readers: MutexGuard<'a, Readers>) -> MutexGuard<'a, Readers> {
         let waited = self.changed.wait_timeout(readers, STOP_CHECK);
         waited.unwrap_or_else(PoisonError::into_inner).0
@@ -133,22 +135,22 @@ impl Hub {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// The number of readers there are.
+    /// Returns the number of readers.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Lines were dropped for one reader, or since there is none.
+    /// Counts lines that were dropped for one reader, or because the socket has no readers.
     pub(crate) fn drop_lines(&self, lines: usize) {
         self.counts.add_dropped(lines as u64);
     }
 
-    /// A connection was refused.
+    /// Counts a refused connection.
     pub(crate) fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What the socket is doing, for people.
+    /// Returns the state of the socket, for users.
     pub(crate) fn says(&self) -> String {
         let readers = match self.count() {
             0 => "no reader".to_owned(),
@@ -162,7 +164,7 @@ impl Hub {
         format!("{readers} at {}{refused}", self.address)
     }
 
-    /// Takes a reader in, unless there are too many; returns its number and what wakes it.
+    /// Adds a reader, unless there are too many. Returns the reader's number and its signal.
     pub(crate) fn admit(&self) -> Option<(u64, Arc<Condvar>)> {
         let mut readers = self.lock();
         if readers.all.len() >= self.options.readers_max || self.is_closed() {
@@ -199,8 +201,9 @@ impl Hub {
         }
     }
 
-    /// Offers a chunk to all readers, and waits at most `patience` for those without room, which
-    /// is less by that afterwards; `None` is for ever. A reader without room doesn't get it.
+    /// Offers a chunk to all readers. Waits at most `patience` for readers without room, and
+    /// reduces `patience` by the time spent; `None` waits for ever. A reader that still has no room
+    /// doesn't get the chunk.
     pub(crate) fn offer(&self, chunk: &Chunk, patience: &mut Option<Duration>) -> Offered {
         let mut readers = self.lock();
         loop {
@@ -249,7 +252,7 @@ impl Hub {
         offered
     }
 
-    /// What a reader's thread does next.
+    /// Returns the next action of a reader's thread.
     pub(crate) fn next(&self, id: u64, wake: &Condvar) -> Next {
         let readers = self.lock();
         let Some(reader) = readers.all.iter().find(|reader| reader.id == id) else {
@@ -274,12 +277,12 @@ impl Hub {
         }
     }
 
-    /// True if a reader has to go.
+    /// Returns true if a reader must be disconnected.
     pub(crate) fn is_cut(&self, id: u64) -> bool {
         self.lock().all.iter().any(|reader| reader.id == id && reader.is_cut)
     }
 
-    /// A reader's thread waits, unless it has to end.
+    /// Waits in a reader's thread, unless the thread must end.
     pub(crate) fn pause(&self, wake: &Condvar, time: Duration) {
         let readers = self.lock();
         if !self.is_closed() {
@@ -287,7 +290,7 @@ impl Hub {
         }
     }
 
-    /// A reader has taken the chunk at the front of its queue.
+    /// Notes that a reader has taken the chunk at the front of its queue.
     pub(crate) fn took(&self, id: u64) {
         let mut readers = self.lock();
         let Some(reader) = readers.all.iter_mut().find(|reader| reader.id == id) else { return };
@@ -298,8 +301,8 @@ impl Hub {
         self.changed.notify_all();
     }
 
-    /// A reader is gone. Of the chunk at the front of its queue it has taken so many lines; it gets
-    /// none of the others.
+    /// Removes a reader. The reader has taken this many lines of the chunk at the front of its
+    /// queue, and gets no other chunk.
     pub(crate) fn left(&self, id: u64, taken: usize) {
         let mut readers = self.lock();
         let Some(at) = readers.all.iter().position(|reader| reader.id == id) else { return };
@@ -321,9 +324,9 @@ impl Hub {
         chunk.end_wait(taken);
     }
 
-    /// Waits until no reader has any of these chunks in its queue; false if the socket closed
-    /// before. Once the patience is over, readers keep what is in their queues, and what they don't
-    /// take of it is dropped.
+    /// Waits until no reader has any of these chunks in its queue; returns false if the socket
+    /// closed first. When the patience has run out, readers keep their queues, and lines that they
+    /// then don't take are dropped.
     pub(crate) fn wait_until_settled(
         &self,
         chunks: &[Chunk],
@@ -346,13 +349,13 @@ impl Hub {
         }
     }
 
-    /// True if a reader has nothing in its queue.
+    /// Returns true if a reader's queue is empty.
     #[cfg(test)]
     pub(crate) fn is_idle(&self, id: u64) -> bool {
         self.lock().all.iter().any(|reader| reader.id == id && reader.queue.is_empty())
     }
 
-    /// Waits until all queues are empty, for so long at most.
+    /// Waits until all queues are empty, at most for the given time.
     pub(crate) fn drain(&self, at_most: Duration) {
         let begun = self.clock.monotonic();
         let mut readers = self.lock();
@@ -364,8 +367,8 @@ impl Hub {
         }
     }
 
-    /// Closes the socket: each reader gets the rest of the line that it is in, and then the end.
-    /// Waits for that, for so long at most.
+    /// Closes the socket: each reader gets the rest of its current line, and then the end. Waits
+    /// for that, at most for the given time.
     pub(crate) fn close(&self, at_most: Duration) {
         let begun = self.clock.monotonic();
         let mut readers = self.lock();
@@ -382,5 +385,6 @@ impl Hub {
     }
 }
 
-/// How often an idle connection is looked after: a reader that has gone is found that soon.
+/// The interval of checks of an idle connection, which is also the time to detect that a reader has
+/// left.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The thread that takes readers in.
+//! The thread that accepts readers.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -12,13 +12,14 @@ use super::hub::{Hub, STOP_CHECK};
 use super::reader::{Reader, set_up};
 use crate::error::{Error, Result};
 
-/// The stack of a reader's thread, which only copies. More would be address space for nothing.
+/// The stack size of a reader's thread, which only copies bytes. A larger stack would waste address
+/// space.
 const READER_STACK_BYTES: usize = 256 << 10;
 
 /// Binds an address.
 ///
 /// # Errors
-/// If it can't be listened at.
+/// If the address can't be bound.
 pub(super) fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
@@ -37,10 +38,10 @@ pub(super) fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     })
 }
 
-/// Starts the thread; it ends once the hub is closed.
+/// Starts the thread, which ends once the hub is closed.
 ///
 /// # Errors
-/// If there is no thread to be had.
+/// If the thread can't be created.
 pub(super) fn start(
     listener: TcpListener,
     hub: Arc<Hub>,
@@ -62,11 +63,11 @@ pub(super) fn start(
 
 fn wait_for_reader(listener: &TcpListener) {
     let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(STOP_CHECK.subsec_nanos()) };
-    // An interrupted wait is a short one.
+    // An interrupted wait counts as a short one.
     let _ = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&timeout));
 }
 
-/// True if a reader at this address may connect: from this machine everybody may.
+/// Returns true if a reader at this address may connect. This machine's own addresses always may.
 fn is_allowed(peer: IpAddr, allowed: &[Network]) -> bool {
     peer.to_canonical().is_loopback() || allowed.iter().any(|network| network.has(peer))
 }

@@ -1,5 +1,5 @@
-//! What goes out at once although lines wait for readers: while all readers keep up, the disk is
-//! only needed for what they haven't taken when a barrier comes.
+//! Sends lines at once, also where lines may wait for readers: while all readers keep up, the disk
+//! only stores the lines that readers haven't taken when a barrier comes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::sink::outbox::Outbox;
 use crate::tuple::Tuple;
 use crate::value::Value;
 
-/// Chunks that are in readers' queues and in a segment of the outbox, by their numbers.
+/// The numbers of chunks that are both in readers' queues and in a segment of the outbox.
 #[derive(Default)]
 pub(super) struct LiveChunks(Mutex<BTreeMap<i64, Chunk>>);
 
@@ -36,13 +36,13 @@ impl LiveChunks {
     }
 }
 
-/// The lines of an epoch that go out at once.
+/// The lines of an epoch that are sent at once.
 pub(super) struct Live {
-    /// True while all readers keep up. While it is false nothing is gathered.
+    /// True while all readers keep up. While false, no lines are gathered.
     is_on: bool,
-    /// Lines that are gathered.
+    /// The gathered lines.
     lines: Vec<u8>,
-    /// Chunks in readers' queues.
+    /// The chunks in readers' queues.
     in_flight: VecDeque<Chunk>,
     chunks: Arc<LiveChunks>,
     next: i64,
@@ -63,29 +63,30 @@ impl Live {
         Arc::clone(&self.chunks)
     }
 
-    /// True while lines go out at once.
+    /// Returns true while lines are sent at once.
     pub(crate) fn is_on(&self) -> bool {
         self.is_on
     }
 
-    /// Makes room for more lines; afterwards it may be [off](Self::is_on).
+    /// Makes room for more lines; after that, live sending may be [off](Self::is_on).
     ///
     /// # Errors
-    /// If what is gathered has to go to the outbox, and can't.
+    /// If the gathered lines must go to the outbox and can't be written.
     pub(crate) fn make_room(&mut self, hub: &Hub, outbox: &mut Outbox) -> Result<()> {
         if self.lines.len() >= CHUNK_BYTES { self.flush(hub, outbox) } else { Ok(()) }
     }
 
-    /// The lines that are gathered, to be added to while it is [on](Self::is_on).
+    /// Returns the gathered lines, which the caller may extend while live sending is
+    /// [on](Self::is_on).
     pub(crate) fn lines(&mut self) -> &mut Vec<u8> {
         &mut self.lines
     }
 
-    /// Hands over what is gathered: to the readers, or to the outbox if one of them doesn't keep up
-    /// or there is none.
+    /// Hands the gathered lines to the readers, or to the outbox if a reader doesn't keep up or the
+    /// socket has no readers.
     ///
     /// # Errors
-    /// If it can't be written; then it stays.
+    /// If the lines can't be written; then they stay gathered.
     pub(crate) fn flush(&mut self, hub: &Hub, outbox: &mut Outbox) -> Result<()> {
         if self.lines.is_empty() {
             return Ok(());
@@ -98,7 +99,7 @@ impl Live {
             return Ok(());
         }
         self.is_on = false;
-        // What came before stands before it in the outbox, too.
+        // Older lines must come before newer ones in the outbox, too.
         let written = self.spill(outbox).and_then(|()| write(outbox, bytes.clone(), None));
         if written.is_err() {
             self.lines = bytes.to_vec();
@@ -106,7 +107,8 @@ impl Live {
         written
     }
 
-    /// Writes what readers haven't taken. What was written before an error isn't written again.
+    /// Writes the lines that readers haven't taken. After an error, lines that were written aren't
+    /// written again.
     fn spill(&mut self, outbox: &mut Outbox) -> Result<()> {
         while let Some(chunk) = self.in_flight.front() {
             if chunk.settled() != Some(chunk.lines()) {
@@ -119,18 +121,18 @@ impl Live {
         Ok(())
     }
 
-    /// Forgets chunks that were taken whole.
+    /// Forgets chunks that were taken completely.
     fn in_flight_taken(&mut self) {
         while self.in_flight.front().is_some_and(|chunk| chunk.settled() == Some(chunk.lines())) {
             self.in_flight.pop_front();
         }
     }
 
-    /// A barrier: what readers haven't taken goes to the outbox, too. From then on lines go out at
-    /// once, if there are readers that have taken everything before.
+    /// Handles a barrier: lines that readers haven't taken go to the outbox, too. After the
+    /// barrier, lines are sent at once if there are readers that have taken everything before it.
     ///
     /// # Errors
-    /// If it can't be written; what was written before isn't written again.
+    /// If lines can't be written; a repeated call doesn't write the earlier lines again.
     pub(crate) fn barrier(&mut self, hub: &Hub, outbox: &mut Outbox) -> Result<()> {
         self.flush(hub, outbox)?;
         self.spill(outbox)?;
@@ -139,7 +141,7 @@ impl Live {
     }
 }
 
-/// Writes lines as one row, with the number of the live chunk that they are.
+/// Writes lines as one row, with the number of their live chunk.
 fn write(outbox: &mut Outbox, lines: Bytes, live: Option<i64>) -> Result<()> {
     let mut row = vec![Value::Json(lines)];
     row.extend(live.map(Value::Int));

@@ -1,4 +1,4 @@
-//! `Socket`: lines for whoever connects, such as Spark's socket source.
+//! `Socket`: sends lines to programs that connect, such as Spark's socket source.
 
 mod address;
 mod chunk;
@@ -36,35 +36,35 @@ pub use self::format::SocketFormat;
 /// for Apache Spark's socket source, `nc`, or any program that reads lines. A tuple of a source is
 /// its post (NDJSON in UTF-8), any other tuple an object of its fields.
 ///
-/// Lines go out at once. Where `on_no_reader` or `on_slow_reader` is `Wait`, whatever readers haven't
-/// taken when a checkpoint comes, and all that comes while they don't keep up, waits in an outbox on
-/// this machine's disk, which the checkpoint promises: a restart loses none of it. While the outbox is
-/// full, the spouts upstream pause. With several readers, a line counts as delivered once one of them
-/// has taken it whole and the others have taken it or left; with `on_slow_reader: Wait` the slowest
-/// reader sets the pace. Lines come in the order in which the sink gets them, but where the outbox
-/// has been emptied: those of one checkpoint may then come among later ones.
+/// Lines go out at once. Where `on_no_reader` or `on_slow_reader` is `Wait`, whatever readers
+/// haven't taken when a checkpoint comes, and all that comes while they don't keep up, waits in an
+/// outbox on this machine's disk, which the checkpoint promises: a restart loses none of it. While
+/// the outbox is full, the spouts upstream pause. With several readers, a line counts as delivered
+/// once one of them has taken it whole and the others have taken it or left; with `on_slow_reader:
+/// Wait` the slowest reader sets the pace. Lines come in the order in which the sink gets them, but
+/// where the outbox has been emptied: those of one checkpoint may then come among later ones.
 ///
 /// Only whole lines are sent: a reader that comes begins with a whole line, and one that has to go
 /// in the middle of a line gets an error instead of an end. Within a connection nothing comes twice
 /// while the engine lives; when its tasks start again (a crash, a rebalance), all connections end,
 /// and everything since the newest checkpoint may come again. What a broken connection had in TCP's
-/// buffers may be lost. `emitted` counts the lines that readers have taken, and `dropped` those that
-/// they haven't, for each reader by itself; without a reader a line is dropped once.
+/// buffers may be lost. `emitted` counts the lines that readers have taken, and `dropped` those
+/// that they haven't, for each reader by itself; without a reader a line is dropped once.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Socket {
     /// The address to listen at, such as `"127.0.0.1:9999"`; port 0 is any that is free, and the
     /// state of the component says which.
     pub listen: ListenAddress,
-    /// What becomes of a tuple while there is no reader.
+    /// The reaction to a tuple while no reader is connected.
     #[serde(default)]
     pub on_no_reader: OnNoReader,
-    /// What becomes of a line for which a reader's buffer has no room.
+    /// The reaction to a line for which a reader's buffer has no room.
     #[serde(default)]
     pub on_slow_reader: OnSlowReader,
-    /// Lines that wait for each reader in memory, in bytes. A larger one bridges longer pauses of a
-    /// reader, and costs that memory for each reader that is slow. Readers share what they have in
-    /// common.
+    /// The size of each reader's buffer in memory, in bytes. A larger buffer bridges longer pauses
+    /// of a reader, and costs that memory for each slow reader. Readers share the lines that they
+    /// have in common.
     #[serde(default = "buffer")]
     pub buffer: ByteSize,
     /// The number of readers at a time; each costs a thread. A further one is refused.
@@ -88,30 +88,30 @@ pub struct Socket {
     /// The steps that the expression may take for one tuple; see the bolt `Jq`.
     #[serde(default = "steps_usual")]
     pub max_steps: NonZeroU32,
-    /// A reader that takes nothing for so long is disconnected, whatever `on_slow_reader` says: its
-    /// machine may be gone. With `Wait` what it hasn't taken stays for the next one.
+    /// The time after which a reader that takes nothing is disconnected, whatever `on_slow_reader`
+    /// says: its machine may be down. With `Wait`, the lines that it hasn't taken stay for the next
+    /// reader.
     #[serde(default = "reader_timeout")]
     pub reader_timeout: Interval,
-    /// With `Wait`: what may wait on this machine's disk, in bytes, before the spouts upstream
-    /// pause.
+    /// With `Wait`: the number of bytes on this machine's disk at which the spouts upstream pause.
     #[serde(default = "outbox")]
     pub outbox: ByteSize,
 }
 
-/// What becomes of a tuple while there is no reader.
+/// The reaction to a tuple while no reader is connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnNoReader {
-    /// It is dropped, and counted: a missing reader doesn't stop the capture.
+    /// The tuple is dropped and counted: a missing reader doesn't stop the capture.
     #[default]
     Drop,
-    /// It waits in the outbox for a reader.
+    /// The tuple waits in the outbox for a reader.
     Wait,
 }
 
-/// What becomes of a line for which a reader's buffer has no room.
+/// The reaction to a line for which a reader's buffer has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnSlowReader {
-    /// This reader doesn't get it, which is counted.
+    /// This reader doesn't get the line, which is counted as dropped.
     #[default]
     Drop,
     /// All readers wait, and tuples wait in the outbox.
@@ -136,22 +136,24 @@ fn outbox() -> ByteSize {
     ByteSize(10 << 30)
 }
 
-/// The smallest buffer of a reader that is of any use.
+/// The smallest useful buffer of a reader, in bytes.
 const BUFFER_BYTES_MIN: u64 = 64 << 10;
 
-/// The bytes that are gathered into a chunk. Larger ones cost memory; smaller ones cost system calls
-/// and wake-ups.
+/// The size of a chunk, in bytes. Larger chunks cost memory; smaller ones cost system calls and
+/// wake-ups.
 const CHUNK_BYTES: usize = 256 << 10;
 
 impl Component for Socket {
     const NAME: &'static str = "Socket";
-    const GUARANTEE: &'static str = "no repeats within a connection while the engine lives; after a restart \
-         everything since the last checkpoint may come again; with Wait a restart loses nothing that readers \
+    const GUARANTEE: &'static str = "no repeats within a connection while the engine lives; after \
+        a restart \
+         everything since the last checkpoint may come again; with Wait a restart loses nothing \
+         that readers \
          haven't taken; what lay in TCP's buffers of a broken connection may be lost";
 }
 
 impl Socket {
-    /// True if lines wait for readers on the disk.
+    /// Returns true if lines wait for readers on the disk.
     fn has_outbox(&self) -> bool {
         self.on_no_reader == OnNoReader::Wait || self.on_slow_reader == OnSlowReader::Wait
     }

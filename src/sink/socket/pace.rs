@@ -1,19 +1,19 @@
-//! The rate at which one reader gets bytes.
+//! The rate limit of one reader.
 
 use std::time::Duration;
 
-/// The time within which a rate is kept. A longer one would let a reader get more at once; a shorter
-/// one costs more system calls.
+/// The time within which the rate is kept. A longer time lets a reader get more bytes at once; a
+/// shorter one costs more system calls.
 const GRAIN: Duration = Duration::from_millis(20);
 
-/// Says when how many bytes may go out, so that no span of time has more than its share and what
-/// goes out within [`GRAIN`].
+/// Computes when bytes may go out. In any span of time at most the rate's bytes for that span go
+/// out, plus those of one [`GRAIN`].
 #[derive(Debug)]
 pub(super) struct Pace {
     bytes_per_s: u64,
-    /// What may go out at once.
+    /// The number of bytes that may go out at once.
     grain_bytes: u64,
-    /// The time at which everything that went out so far was due.
+    /// The time at which the last byte was due.
     due: Duration,
 }
 
@@ -23,7 +23,7 @@ impl Pace {
         Self { bytes_per_s, grain_bytes, due: Duration::ZERO }
     }
 
-    /// The number of bytes that may go out now, or how long to wait for some.
+    /// Returns the number of bytes that may go out now, or the time to wait.
     pub(crate) fn allows(&self, now: Duration) -> Result<usize, Duration> {
         match self.due.checked_sub(now) {
             Some(wait) if !wait.is_zero() => Err(wait),
@@ -31,10 +31,10 @@ impl Pace {
         }
     }
 
-    /// Bytes went out.
+    /// Records that bytes went out.
     pub(crate) fn sent(&mut self, bytes: usize, now: Duration) {
         let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_s as f64);
-        // What wasn't used before isn't made up for.
+        // Unused capacity isn't carried over.
         self.due = self.due.max(now) + takes;
     }
 }

@@ -12,21 +12,21 @@ use super::chunk::{Chunk, count_lines};
 use super::hub::{Hub, Next, STOP_CHECK};
 use super::pace::Pace;
 
-/// After so long without a word from an idle reader the kernel asks for one, every
-/// [`PROBE_EVERY`], and gives the connection up after [`PROBES_MAX`] without an answer: so a reader
-/// whose machine is gone is found within a minute.
+/// The idle time after which the kernel probes a reader. The kernel repeats the probe every
+/// [`PROBE_EVERY`] and closes the connection after [`PROBES_MAX`] unanswered probes, so a reader
+/// whose machine is down is detected within a minute.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBES_MAX: u32 = 3;
 
-/// What a reader sends is thrown away, so much of it at each look.
+/// The number of bytes sent by a reader that are discarded at each check.
 const THROWN_AWAY_BYTES_MAX: usize = 64 << 10;
 
-/// How long a reader that has closed its own side is waited for after its first line: if nobody
-/// reads any more, its machine says so within a round trip.
+/// The time to wait, after the first line, for a reader that has closed its sending side: if the
+/// reader is gone, its machine reports an error within one round trip.
 const HALF_CLOSED_CHECK: Duration = Duration::from_millis(100);
 
-/// How long a reader has for the rest of its line when the socket closes.
+/// The time that a reader has to take the rest of its line when the socket closes.
 const LAST_LINE_MAX: Duration = Duration::from_secs(1);
 
 /// The connection to one reader.
@@ -36,20 +36,20 @@ pub(super) struct Reader {
     wake: Arc<Condvar>,
     stream: TcpStream,
     pace: Option<Pace>,
-    /// The reader's own side is closed: it has gone, or only sends nothing.
+    /// The state of the reader's sending side: the reader may be gone, or may only send nothing.
     own_side: OwnSide,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OwnSide {
     Open,
-    /// It isn't known yet whether somebody still reads.
+    /// Closed; it isn't known yet if the reader still reads.
     Closed,
-    /// It is closed, and somebody still reads.
+    /// Closed, and the reader still reads.
     ClosedAndReads,
 }
 
-/// Sets a connection up. Nothing here is worth refusing a reader for.
+/// Configures a connection. A failure here is no reason to refuse the reader.
 pub(super) fn set_up(stream: &TcpStream) {
     let _ = stream.set_nonblocking(false);
     let _ = stream.set_nodelay(true);
@@ -66,7 +66,7 @@ impl Reader {
         Self { hub, id, wake, stream, pace, own_side: OwnSide::Open }
     }
 
-    /// Writes what comes until the reader or the socket goes.
+    /// Writes chunks until the reader leaves or the socket closes.
     pub(crate) fn serve(mut self) {
         loop {
             match self.hub.next(self.id, &self.wake) {
@@ -85,8 +85,8 @@ impl Reader {
         }
     }
 
-    /// The reader has gone, or has to go: if it got a part of a line, it gets an error and not an
-    /// end, so that the part isn't taken for a line.
+    /// Ends the connection. A reader that got a part of a line gets an error and not a normal end,
+    /// so that it doesn't take the part for a line.
     fn leave(self, written: &[u8]) {
         if written.last().is_some_and(|last| *last != b'\n') {
             let _ = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
@@ -95,13 +95,13 @@ impl Reader {
     }
 
     fn end(mut self) {
-        // Bytes that wait here unread would make the end an error for the reader.
+        // Unread input would turn the normal end into an error for the reader.
         let _ = self.look();
         let _ = self.stream.shutdown(Shutdown::Write);
         self.hub.left(self.id, 0);
     }
 
-    /// Writes a chunk; `Err` has the bytes of it that were written.
+    /// Writes a chunk; `Err` has the number of bytes that were written.
     fn write(&mut self, chunk: &Chunk) -> Result<(), usize> {
         let bytes = chunk.bytes();
         let (mut written, mut end) = (0, bytes.len());
@@ -116,7 +116,7 @@ impl Reader {
         while written < end {
             let now = self.hub.clock.monotonic();
             if self.hub.is_closed() && !closes {
-                // Only the line that has begun is written to its end.
+                // Only the current line is completed.
                 closes = true;
                 progress = now;
                 end = if written == 0 { 0 } else { end_of_line(bytes, written) };
@@ -154,7 +154,8 @@ impl Reader {
         if closes { Err(written) } else { Ok(()) }
     }
 
-    /// Writes the first line to a reader that may have gone, and waits for its machine to say so.
+    /// Writes the first line to a reader that may be gone, and waits until its machine would have
+    /// reported that.
     fn write_first_line(&mut self, bytes: &[u8]) -> Result<usize, usize> {
         let line = end_of_line(bytes, 0);
         let begun = self.hub.clock.monotonic();
@@ -172,7 +173,7 @@ impl Reader {
         }
         while self.hub.clock.monotonic().saturating_sub(begun) < HALF_CLOSED_CHECK {
             if !matches!(self.stream.take_error(), Ok(None)) {
-                // Nobody has read the line.
+                // The reader didn't receive the line.
                 return Err(0);
             }
             self.hub.pause(&self.wake, HALF_CLOSED_CHECK / 10);
@@ -184,7 +185,7 @@ impl Reader {
         Ok(written)
     }
 
-    /// Throws away what the reader sent, and looks whether the connection is broken.
+    /// Discards the reader's input, and returns the state of the connection.
     fn look(&mut self) -> Result<(), ()> {
         let mut thrown_away = [0; 4096];
         for _ in 0..THROWN_AWAY_BYTES_MAX / thrown_away.len() {
@@ -208,7 +209,8 @@ fn is_patience(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-/// Where the line ends that has begun before a place: the place itself, if none has.
+/// Returns the end of the line that contains a position, or the position itself if it is between
+/// two lines.
 fn end_of_line(bytes: &[u8], at: usize) -> usize {
     if at > 0 && bytes[at - 1] == b'\n' {
         return at;

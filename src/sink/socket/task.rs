@@ -1,4 +1,4 @@
-//! The sink of the one task of a socket.
+//! The sink of a socket's only task.
 
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -19,20 +19,20 @@ use crate::sink::{Delivered, OnFull, Sink, SinkContext, SinkCounts};
 use crate::tuple::Tuple;
 use crate::value::Value;
 
-/// How long the end of a task waits for readers to get the rest of their lines.
+/// The time that the end of a task waits for readers to get the rest of their lines.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// How long the end of a topology waits for readers to take what is in their queues.
+/// The time that the end of a topology waits for readers to empty their queues.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
-/// Where the lines of a task go.
+/// The destination of a task's lines.
 enum Way {
-    /// To the readers, at once.
+    /// Directly to the readers.
     Direct {
-        /// Lines that are gathered.
+        /// The gathered lines.
         lines: Vec<u8>,
     },
-    /// To the readers at once while they keep up, and to the outbox.
+    /// To the readers at once while they keep up, and otherwise to the outbox.
     Outbox { outbox: Box<Outbox>, live: Live },
 }
 
@@ -41,12 +41,12 @@ pub(super) struct SocketSink {
     pub(super) hub: Arc<Hub>,
     listener: Option<JoinHandle<()>>,
     way: Way,
-    /// For what another configuration has left, also where lines go out at once.
+    /// For segments of an earlier configuration, also if lines now go directly to the readers.
     ledger: Arc<Ledger>,
     on_no_reader: OnNoReader,
     /// The segments that the last barrier closed, once they are known.
     last_closed: Arc<OnceLock<Vec<String>>>,
-    /// The commits of the last epoch have begun.
+    /// True once the commits of the last epoch have begun.
     is_last: bool,
 }
 
@@ -79,8 +79,8 @@ impl SocketSink {
         })
     }
 
-    /// Whether nothing comes behind the promises of a commit. Commits of earlier epochs may begin
-    /// after the last barrier, before its checkpoint is complete.
+    /// Returns true if no more promises follow those of a commit. Commits of earlier epochs may
+    /// begin after the last barrier, before its checkpoint is complete.
     fn is_last_commit(&mut self, promises: &[Promise]) -> bool {
         let is_last = |closed: &Vec<String>| {
             closed.is_empty() || promises.iter().any(|promise| closed.contains(&promise.segment))
@@ -89,10 +89,10 @@ impl SocketSink {
         self.is_last
     }
 
-    /// Hands over what is gathered.
+    /// Hands over the gathered lines.
     ///
     /// # Errors
-    /// If it has to go to the outbox, and can't.
+    /// If the lines must go to the outbox and can't be written.
     fn flush(&mut self) -> Result<()> {
         let lines = match &mut self.way {
             Way::Direct { lines } => lines,
@@ -102,7 +102,7 @@ impl SocketSink {
             return Ok(());
         }
         let chunk = Chunk::new(std::mem::replace(lines, Vec::with_capacity(CHUNK_BYTES)));
-        // A reader without room is told of at once: nothing here waits for readers.
+        // A reader without room is reported at once: nothing here waits for readers.
         if self.hub.offer(&chunk, &mut Some(Duration::ZERO)) == Offered::NoReader {
             self.hub.drop_lines(chunk.lines());
         }
@@ -128,7 +128,7 @@ impl Sink for SocketSink {
                 if live.is_on() {
                     return self.maker.append(tuple, live.lines());
                 }
-                // A post is copied once, by the outbox itself.
+                // The outbox itself makes the only copy of a post.
                 if let Some(post) = self.maker.whole_post(tuple) {
                     return outbox.write(Tuple { values: std::slice::from_ref(post), ..tuple });
                 }
@@ -171,7 +171,7 @@ impl Sink for SocketSink {
         Ok(Box::new(move || {
             let prepared = job()?;
             let closed = prepared.promises.iter().map(|promise| promise.segment.clone());
-            // A repeated prepare closes the same.
+            // A repeated prepare closes the same segments.
             let _ = last_closed.set(closed.collect());
             Ok(prepared)
         }))
@@ -204,7 +204,7 @@ impl Sink for SocketSink {
         self.ledger.forget(&segments);
         match &self.way {
             Way::Outbox { outbox, .. } => outbox.forgotten(segments),
-            // The files of another configuration go at the next start.
+            // The files of an earlier configuration are deleted at the next start.
             Way::Direct { .. } => Box::new(|| Ok(())),
         }
     }
@@ -213,9 +213,9 @@ impl Sink for SocketSink {
 impl Drop for SocketSink {
     fn drop(&mut self) {
         self.hub.close(CLOSE_MAX);
-        // So that the address is free when this returns: the next task listens there again.
+        // The address must be free when this returns: the next task listens there again.
         if let Some(listener) = self.listener.take() {
-            // A panic of the thread has been told already.
+            // A panic of the thread was reported already.
             let _ = listener.join();
         }
     }

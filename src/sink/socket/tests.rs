@@ -1,4 +1,4 @@
-//! A socket as its readers see it, over real connections to this machine.
+//! Tests of a socket from its readers' side, over real connections to this machine.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -64,7 +64,7 @@ impl Trial {
         self.sink.hub.counts.dropped()
     }
 
-    /// A reader, once the socket knows of it.
+    /// Connects a reader, and waits until the socket has accepted it.
     fn reader(&self) -> TcpStream {
         let before = self.sink.hub.count();
         let stream = TcpStream::connect(self.sink.hub.address).unwrap();
@@ -78,7 +78,7 @@ impl Trial {
         }
     }
 
-    /// Writes so many lines of about so many bytes.
+    /// Writes a number of lines of about the given size in bytes.
     fn write(&mut self, lines: usize, bytes: usize) {
         for _ in 0..lines {
             let line = line(self.next, bytes);
@@ -87,7 +87,7 @@ impl Trial {
         }
     }
 
-    /// A checkpoint, and the commit behind it.
+    /// Completes a checkpoint and the commit after it.
     fn checkpoint(&mut self) {
         self.prepare();
         self.commit();
@@ -98,7 +98,7 @@ impl Trial {
         self.promises.extend(prepared);
     }
 
-    /// What a barrier closes.
+    /// Returns the promises that a barrier closes.
     fn prepared(&mut self, last: bool) -> Vec<Promise> {
         self.epoch += 1;
         let epoch = self.epoch;
@@ -111,7 +111,7 @@ impl Trial {
         self.promises.retain(|promise| !delivered.segments.contains(&promise.segment));
     }
 
-    /// The engine's process ends, and another one starts from the newest checkpoint.
+    /// Simulates the end of the engine's process and a start from the newest checkpoint.
     fn restart(self, state: &Path, run: usize) -> Self {
         let Self { config, sink, promises, epoch, next } = self;
         drop(sink);
@@ -149,7 +149,7 @@ fn line(number: usize, bytes: usize) -> String {
     format!("{number} {}", "x".repeat(bytes))
 }
 
-/// The numbers of the lines that a reader gets until its end; each line must be whole.
+/// Returns the numbers of the lines that a reader gets until its end; each line must be whole.
 fn numbers(stream: TcpStream) -> Vec<usize> {
     let mut numbers = Vec::new();
     for line in BufReader::new(stream).lines() {
@@ -161,7 +161,7 @@ fn numbers(stream: TcpStream) -> Vec<usize> {
     numbers
 }
 
-/// Reads so many lines, and closes the connection.
+/// Reads a number of lines, and closes the connection.
 fn take(stream: TcpStream, lines: usize) -> Vec<usize> {
     let mut reader = BufReader::new(stream);
     let mut numbers = Vec::new();
@@ -218,7 +218,7 @@ fn a_slow_reader_loses_lines_and_the_others_do_not() {
     for _ in 0..400 {
         trial.write(10, 10_000);
         trial.sink.idle().unwrap();
-        // The quick reader, which came second, has room again.
+        // The quick reader, which connected second, has room again.
         trial.until(|hub| hub.is_idle(1));
     }
     let written = trial.next as u64;
@@ -232,7 +232,7 @@ fn a_slow_reader_loses_lines_and_the_others_do_not() {
     assert_eq!(dropping.counts.emitted() + dropping.counts.dropped(), 2 * written);
 }
 
-/// Like `numbers`, for a reader that is cut off: it gets an error where a line isn't whole.
+/// Like `numbers`, for a reader that is disconnected: it gets an error where a line isn't whole.
 fn numbers_until_error(stream: TcpStream) -> Vec<usize> {
     let mut bytes = Vec::new();
     let ended = BufReader::new(stream).read_to_end(&mut bytes);
@@ -270,7 +270,7 @@ fn a_reader_that_takes_nothing_is_found() {
     let silent = trial.reader();
     trial.write(5_000, 10_000);
     trial.prepare();
-    // It returns once the reader is gone.
+    // The call returns once the reader is gone.
     trial.commit();
     assert_eq!(trial.sink.hub.count(), 0);
     assert!(!trial.promises.is_empty(), "what it didn't take stays");
@@ -288,7 +288,7 @@ fn what_waits_goes_to_the_next_reader_and_nothing_comes_twice() {
     let reader = trial.reader();
     trial.commit();
     assert!(trial.promises.is_empty());
-    // It has gone, and has read everything before.
+    // The reader is gone, and has read everything before.
     assert_eq!(take(reader, 100), (0..100).collect::<Vec<_>>());
     trial.write(100, 10);
     trial.prepare();
@@ -297,7 +297,7 @@ fn what_waits_goes_to_the_next_reader_and_nothing_comes_twice() {
     assert_eq!(trial.promises.len(), 1, "the first line told that nobody reads any more");
     let reader = trial.reader();
     trial.commit();
-    // A commit is repeatable.
+    // A commit may be repeated.
     trial.commit();
     drop(trial);
     assert_eq!(numbers(reader), (100..200).collect::<Vec<_>>());
@@ -330,7 +330,7 @@ fn a_restart_loses_nothing_that_waits() {
     trial.checkpoint();
     trial.write(50, 10);
     trial.prepare();
-    // What isn't in a checkpoint comes from the source again.
+    // Tuples that aren't in a checkpoint come from the source again.
     trial.write(7, 10);
     trial.next -= 7;
     let mut trial = trial.restart(state.path(), 1);
@@ -356,7 +356,7 @@ fn with_an_outbox_a_slow_reader_can_still_lose_lines_or_be_disconnected() {
             assert!(trial.promises.is_empty(), "a slow reader holds up nothing");
             assert!(hub.counts.dropped() > 0);
         } else {
-            // What it hasn't taken waits for the next one.
+            // Lines that the reader hasn't taken wait for the next one.
             trial.until(|hub| hub.count() == 0);
         }
         drop(trial);
@@ -418,7 +418,7 @@ fn with_wait_lines_go_out_at_once_while_readers_keep_up() {
     trial.until(|hub| hub.counts.emitted() == 5_000);
     trial.prepare();
     assert!(trial.promises.is_empty(), "nothing has to wait");
-    // It reads no more: what its buffers don't take waits on the disk.
+    // The reader stops reading: lines that don't fit into its buffers wait on the disk.
     trial.write(5_000, 10_000);
     trial.prepare();
     let bytes: u64 = trial.promises.iter().map(|promise| promise.length).sum();
@@ -426,7 +426,7 @@ fn with_wait_lines_go_out_at_once_while_readers_keep_up() {
     trial.write(10, 100);
     trial.prepare();
     let reading = std::thread::spawn(move || numbers(reader.into_inner()));
-    // What lay in the buffer of this test's own reader is lost to it.
+    // Lines in the buffer of this test's own reader are lost to it.
     trial.commit();
     assert!(trial.promises.is_empty());
     assert_eq!((trial.emitted(), trial.dropped()), (10_010, 0));
@@ -520,8 +520,8 @@ fn an_address_that_is_taken_is_told() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Readers come and go at any line, and the engine starts again at any time: with `Wait` each
-    /// line is taken, and none twice within a connection.
+    /// Readers come and go at any line, and the engine restarts at any time: with `Wait` each line
+    /// is taken, and no line comes twice within a connection.
     #[test]
     fn with_wait_each_line_reaches_a_reader(
         steps in prop::collection::vec((0_u8..6, 0_usize..300), 1..30),
@@ -541,7 +541,7 @@ proptest! {
                 3 => trial.commit(),
                 4 => trial.sink.idle().unwrap(),
                 _ => {
-                    // What was written behind the checkpoint comes again.
+                    // Lines written after the checkpoint come again.
                     trial.prepare();
                     trial = trial.restart(state.path(), run);
                     got.extend(open.drain(..).map(|reader| reader.join().unwrap()));

@@ -23,9 +23,9 @@ use crate::value::Value;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
-    /// The fields that name a row: a tuple takes the place of an earlier one with the same values.
+    /// The fields that identify a row: a tuple replaces an earlier one with the same values.
     pub by: Vec<String>,
-    /// The fields that are shown, from the left to the right.
+    /// The fields that are shown, from left to right.
     pub columns: Vec<String>,
     /// The number of rows, at most; the window may show fewer.
     #[serde(default = "rows_usual")]
@@ -36,14 +36,14 @@ fn rows_usual() -> NonZeroU16 {
     const { NonZeroU16::new(20).expect("20 isn't 0") }
 }
 
-/// The size of a window that doesn't tell its own.
+/// The assumed size of a window that doesn't report one.
 const WINDOW_UNKNOWN: (u16, u16) = (80, 24);
 
 /// A wider cell is cut, unless it is the last of its row.
 const CELL_WIDTH_MAX: usize = 32;
 
 impl Table {
-    /// The fields that some input doesn't have.
+    /// Returns the fields that some input doesn't have.
     pub(super) fn problems(&self, inputs: &[Fields]) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut problem = |what: String, candidates| {
@@ -77,7 +77,7 @@ struct Row {
     cells: Vec<String>,
 }
 
-/// The size of the window, as far as it is known: columns and rows.
+/// The size of the window in columns and rows, if known.
 pub(super) type Window = Box<dyn Fn() -> Option<(u16, u16)> + Send>;
 
 /// Draws the table.
@@ -88,7 +88,7 @@ pub(super) struct TablePrinter<W> {
     inputs: Vec<Positions>,
     rows: VecDeque<Row>,
     rows_max: usize,
-    /// The number of lines that were drawn last.
+    /// The number of lines that the last drawing has.
     drawn: u16,
     has_news: bool,
 }
@@ -150,7 +150,7 @@ impl<W: Write> TablePrinter<W> {
         Ok(())
     }
 
-    /// The table in at most `height` lines, none wider than `width`.
+    /// Returns the table in at most `height` lines, each at most `width` wide.
     fn lines(&self, width: usize, height: usize) -> Vec<String> {
         let cells = self.rows.iter().map(|row| &row.cells).take(height.saturating_sub(1));
         let all: Vec<&Vec<String>> = std::iter::once(&self.heading).chain(cells).collect();
@@ -180,7 +180,7 @@ impl<W: Write> TablePrinter<W> {
     }
 }
 
-/// A value as a person reads it.
+/// Formats a value for people.
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),

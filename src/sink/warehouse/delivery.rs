@@ -1,4 +1,4 @@
-//! The second phase: segments of an outbox come into the tables.
+//! The second phase: loads segments of an outbox into the tables.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,38 +21,38 @@ use crate::warehouse::row::RowReading;
 /// The time between two rounds of [`SegmentLoader::upkeep`].
 const UPKEEP_EVERY: Duration = Duration::from_secs(3_600);
 
-/// A task of an earlier run: what begins with its prefix in the ledger can go, but for what is
-/// still promised.
+/// A task of an earlier run. Ledger entries with the task's prefix can be deleted, except those
+/// that are still promised.
 #[derive(Clone, Debug)]
 pub(crate) struct LeftTask {
-    /// The beginning of its segments' names.
+    /// The prefix of the task's segment names.
     pub prefix: String,
     /// The segments that may be loaded again.
     pub promised: Vec<String>,
 }
 
-/// Reads the rows of those segments whose positions it is given.
+/// Reads the rows of the segments at the given positions.
 pub(crate) type ReadRows<'r> = &'r mut dyn FnMut(&[usize]) -> Result<LoadRows>;
 
-/// A database that segments are loaded into. All calls block, and come one after the other.
+/// A database into which segments are loaded. All calls block, and are made one after the other.
 pub(crate) trait SegmentLoader: Send + Sync + 'static {
-    /// A connection that is set up.
+    /// An open connection.
     type Session: Send;
 
-    /// The product and the address, for people: `Postgres at "host/database"`.
+    /// Returns the product and the address, for users: `Postgres at "host/database"`.
     fn outside(&self) -> String;
 
-    /// Begins a session, and makes or migrates the tables.
+    /// Begins a session, and creates or migrates the tables.
     ///
     /// # Errors
-    /// Transient if the database doesn't answer now.
+    /// If the database doesn't answer; transient.
     fn begin(&self) -> Result<Self::Session>;
 
-    /// Loads segments in one transaction, but for those that the ledger has. Returns what became
-    /// of each.
+    /// Loads segments in one transaction, except those that the ledger has. Returns the outcome of
+    /// each.
     ///
     /// # Errors
-    /// Whatever concerns the whole load; those of `read`.
+    /// If the whole load fails, or `read` does.
     fn load(
         &self,
         session: &mut Self::Session,
@@ -60,40 +60,40 @@ pub(crate) trait SegmentLoader: Send + Sync + 'static {
         read: ReadRows<'_>,
     ) -> Done<Vec<SegmentLoad>>;
 
-    /// Tidies up after a load; `is_end` says that nothing is loaded after it, so that nobody is told
-    /// that the segments are forgotten.
+    /// Cleans up after a load. If `is_end` is true, nothing is loaded after this call, and no later
+    /// call reports that the segments are forgotten.
     ///
     /// # Errors
-    /// Transient: the load is recognised when it is repeated.
+    /// If the clean-up fails; transient, since a repeated load is recognised.
     fn loaded(&self, _segments: &[String], _is_end: bool) -> Result<()> {
         Ok(())
     }
 
-    /// Takes delivered segments out of the ledger.
+    /// Deletes delivered segments from the ledger.
     ///
     /// # Errors
-    /// Transient if the database doesn't do it.
+    /// If the database doesn't delete them; transient.
     fn forget(&self, session: &mut Self::Session, segments: &[String]) -> Result<()>;
 
-    /// The same for a task of an earlier run.
+    /// Deletes the segments of a task of an earlier run from the ledger.
     ///
     /// # Errors
-    /// Transient if the database doesn't do it.
+    /// If the database doesn't delete them; transient.
     fn forget_task(&self, session: &mut Self::Session, task: &LeftTask) -> Result<()>;
 
-    /// Does, in one task of the sink, the work that is due from time to time.
+    /// Does periodic work, in one task of the sink.
     ///
     /// # Errors
-    /// Any: it is done the next time.
+    /// If any of the work fails; it is done the next time.
     fn upkeep(&self, session: &mut Self::Session) -> Result<()>;
 
-    /// The time up to which posts are too old to be kept.
+    /// Returns the time before which posts are too old to be kept.
     fn keep_from(&self) -> Option<Micros> {
         None
     }
 }
 
-/// The way in which the rows of a task are read.
+/// The settings for reading the rows of a task.
 pub(crate) struct RowOptions {
     /// The layout of each input.
     pub layouts: Vec<InputLayout>,
@@ -101,29 +101,29 @@ pub(crate) struct RowOptions {
     pub keeps_raw: bool,
 }
 
-/// The delivery of one task. Its jobs come one after the other.
+/// The delivery of one task. Its jobs run one after the other.
 pub(crate) struct Delivery<L: SegmentLoader> {
     loader: L,
     options: RowOptions,
-    /// True for the task that does what one has to do for all.
+    /// True for the task that does the work that is done once for all tasks.
     is_first_task: bool,
     clock: SharedClock,
     detached: Detached,
-    /// Held by whoever asks the database.
+    /// Held during each request to the database.
     connection: Mutex<Connection<L::Session>>,
     waiting: Waiting,
 }
 
 struct Connection<S> {
     session: Option<S>,
-    /// True once a session was there: a schema that isn't known ends only a start.
+    /// True once a session was open: an unknown schema ends only a start.
     was_connected: bool,
     left: Vec<LeftTask>,
     upkeep_at: Option<Duration>,
 }
 
 impl<L: SegmentLoader> Delivery<L> {
-    /// The delivery of a task; `left` are the tasks that it tidies up after.
+    /// Creates the delivery of a task; the task cleans up after the tasks in `left`.
     pub(crate) fn new(
         loader: L,
         options: RowOptions,
@@ -142,23 +142,23 @@ impl<L: SegmentLoader> Delivery<L> {
         })
     }
 
-    /// Checks a tuple before it is written down.
+    /// Checks a tuple before the tuple is stored.
     ///
     /// # Errors
-    /// Rejected, if it can't be a row.
+    /// If the tuple can't become a row; the error is "rejected".
     pub(crate) fn check(&self, tuple: Tuple<'_>) -> Result<()> {
         self.options.layouts[tuple.input].check(tuple.values).map_err(Error::rejected)
     }
 
-    /// From here on nobody waits for the database.
+    /// Stops all waiting for the database.
     pub(crate) fn stop(&self) {
         self.detached.stop();
     }
 
-    /// Delivers promises in one load, and adds them to what is delivered.
+    /// Delivers promises in one load, and adds them to the delivered ones.
     ///
     /// # Errors
-    /// Transient if the database doesn't take it now.
+    /// If the database doesn't take the load now; transient.
     pub(crate) fn deliver(
         self: &Arc<Self>,
         reader: &Arc<OutboxReader>,
@@ -184,17 +184,17 @@ impl<L: SegmentLoader> Delivery<L> {
         Ok(())
     }
 
-    /// Takes delivered segments out of the ledger.
+    /// Deletes delivered segments from the ledger.
     ///
     /// # Errors
-    /// Transient if the database doesn't do it now.
+    /// If the database doesn't delete them now; transient.
     pub(crate) fn forget(self: &Arc<Self>, segments: &[String]) -> Result<()> {
         let (this, segments) = (Arc::clone(self), segments.to_vec());
         self.asked("warehouse forget", move |session| this.loader.forget(session, &segments))
     }
 
-    /// Asks the database something on a thread of its own, with a session that is set up. After an
-    /// error the session is given up.
+    /// Runs a request to the database on a separate thread, with an open session. After an error
+    /// the session is closed.
     fn asked<T: Send + 'static>(
         self: &Arc<Self>,
         name: &str,
@@ -212,7 +212,7 @@ impl<L: SegmentLoader> Delivery<L> {
         self.waiting.observe(asked)
     }
 
-    /// A session with the tables, and what is due from time to time.
+    /// Opens a session with the tables, and does the periodic work that is due.
     fn set_up<'c>(&self, connection: &'c mut Connection<L::Session>) -> Result<&'c mut L::Session> {
         if connection.session.is_none() {
             let begun = self.loader.begin();
@@ -234,7 +234,8 @@ impl<L: SegmentLoader> Delivery<L> {
         let now = self.clock.monotonic();
         if self.is_first_task && upkeep_at.is_none_or(|at| now >= at) {
             *upkeep_at = Some(now.saturating_add(UPKEEP_EVERY));
-            // A month that can't be dropped now, since somebody reads it, is dropped the next time.
+            // A month that can't be dropped now, because another session reads it, is dropped the
+            // next time.
             let _ = self.loader.upkeep(session);
         }
         Ok(session)
@@ -281,7 +282,7 @@ impl<L: SegmentLoader> Delivery<L> {
     }
 }
 
-/// The rows that the ledger says were refused, from the outbox.
+/// Returns the rows that the ledger lists as refused, from the outbox.
 fn refused_rows(
     reader: &OutboxReader,
     promise: &Promise,

@@ -1,4 +1,4 @@
-//! When a load begins, and how much of what is promised it takes.
+//! Decides when a load begins, and how many promises it takes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use crate::clock::SharedClock;
 use crate::epoch::Promise;
 
-/// The bounds at which a load begins: at the first of the three. Without a time (`every` is zero) what is promised
-/// is always due.
+/// The bounds at which a load begins; the first one that is reached counts. If `every` is zero,
+/// promised data is always due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GatheringBounds {
-    /// After so long a time.
+    /// The longest time that a promise waits.
     pub every: Duration,
-    /// With so many bytes.
+    /// The number of bytes that make a load due.
     pub bytes: u64,
-    /// With so many segments. A topology with short epochs has many small ones, and each is a row of
-    /// the ledger and stands in statements.
+    /// The number of segments that make a load due. A topology with short epochs has many small
+    /// segments, and each takes a row of the ledger and a place in statements.
     pub segments: usize,
 }
 
@@ -24,9 +24,9 @@ pub(crate) struct GatheringBounds {
 pub(crate) struct Gathering {
     bounds: GatheringBounds,
     clock: SharedClock,
-    /// When the oldest of the segments was offered that wait for the next load.
+    /// The time at which the oldest segment for the next load was offered.
     since: Mutex<Option<Duration>>,
-    /// True after the last barrier: nothing comes that would be worth waiting for.
+    /// True after the last barrier: no more data follows.
     has_ended: AtomicBool,
 }
 
@@ -35,17 +35,17 @@ impl Gathering {
         Self { bounds, clock, since: Mutex::default(), has_ended: AtomicBool::new(false) }
     }
 
-    /// The last barrier has come.
+    /// Notes that the last barrier has come.
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
     }
 
-    /// True if the last barrier has come.
+    /// Returns true if the last barrier has come.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::Acquire)
     }
 
-    /// True if what is promised is loaded now.
+    /// Returns true if promised data should be loaded now.
     pub(crate) fn is_due(&self, promises: &[Promise]) -> bool {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         if promises.is_empty() {
@@ -65,7 +65,7 @@ impl Gathering {
         is_due
     }
 
-    /// The first of the promises that make one load, at least one.
+    /// Returns the first promises that make one load, at least one.
     pub(crate) fn gathered<'p>(&self, promises: &'p [Promise]) -> &'p [Promise] {
         let mut bytes = 0_u64;
         let mut count = 0;

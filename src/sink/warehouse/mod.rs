@@ -25,14 +25,14 @@ use crate::units::ByteSize;
 use crate::warehouse::input::InputLayout;
 use crate::warehouse::schema;
 
-/// The longest segment of an outbox, in bytes. A segment is in memory as a whole while it is loaded,
-/// several times over; shorter ones make more transactions, or more rows of the ledger.
+/// The longest segment of an outbox, in bytes. A segment is in memory as a whole, several times
+/// over, while it is loaded; shorter ones make more transactions or more rows of the ledger.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 
-/// Tasks that have ended, until one that runs has tidied up after them.
+/// Tasks that have ended, until a running task has cleaned up after them.
 pub(crate) type LeftTasks = Arc<Mutex<Vec<LeftTask>>>;
 
-/// The schema that the tables are in, unless the topology names another one.
+/// The schema of the tables, unless the topology names another one.
 pub(crate) fn default_schema() -> String {
     "waterspout".into()
 }
@@ -42,7 +42,7 @@ pub(crate) fn default_outbox() -> ByteSize {
     ByteSize(1 << 30)
 }
 
-/// The options that all of these sinks have.
+/// The options that all warehouse sinks have.
 pub(crate) struct SharedOptions<'o> {
     /// The result of reading the address.
     pub address: Result<()>,
@@ -53,7 +53,8 @@ pub(crate) struct SharedOptions<'o> {
 }
 
 impl SharedOptions<'_> {
-    /// The problems of these options, and of inputs whose tuples are neither rows nor posts.
+    /// Returns the problems of these options, and of inputs whose tuples are neither rows nor
+    /// posts.
     pub(crate) fn problems(&self, inputs: &[Fields]) -> Vec<Problem> {
         let problem = |field, what| Problem { field, what, candidates: None };
         let mut problems = Vec::new();
@@ -78,12 +79,12 @@ impl SharedOptions<'_> {
     }
 }
 
-/// True if tuples have to pass `Features` first: posts as sources emit them.
+/// Returns true if tuples must pass `Features` first: posts as sources emit them.
 fn is_raw(fields: &Fields) -> bool {
     fields.position("post").is_some() && fields.position("platform").is_none()
 }
 
-/// `Features()`, where tuples have to pass it; all versions of a post come to one task.
+/// Returns `Features()` for tuples that must pass it; all versions of a post go to one task.
 pub(crate) fn features_in_front(fields: &Fields) -> Option<BoltInFront> {
     is_raw(fields).then(|| BoltInFront {
         type_name: Features::NAME,
@@ -94,26 +95,26 @@ pub(crate) fn features_in_front(fields: &Fields) -> Option<BoltInFront> {
     })
 }
 
-/// The tables that tuples of an input go into, for people.
+/// Returns the tables for the tuples of an input, for users.
 pub(crate) fn tables_of(fields: &Fields) -> Option<&'static str> {
     InputLayout::of(fields).ok().map(|layout| layout.tables())
 }
 
-/// The layouts of a task's inputs.
+/// Returns the layouts of a task's inputs.
 ///
 /// # Errors
-/// If one of them can't be read.
+/// If the layout of an input can't be read.
 pub(crate) fn layouts(inputs: &[Fields]) -> Result<Vec<InputLayout>> {
     inputs.iter().map(|fields| InputLayout::of(fields).map_err(Error::fatal)).collect()
 }
 
-/// The context for the outbox of a task, whose segments are no longer than one load takes.
+/// Returns the context for a task's outbox, whose segments are at most as long as one load.
 pub(crate) fn outbox_context(context: SinkContext, load_bytes: u64) -> SinkContext {
     let bytes = context.micro_batch.bytes.min(SEGMENT_BYTES_MAX).min(load_bytes.max(1));
     SinkContext { micro_batch: MicroBatch { bytes, ..context.micro_batch }, ..context }
 }
 
-/// The tasks that the first task of a sink tidies up after.
+/// Returns the tasks after which the first task of a sink cleans up.
 pub(crate) fn take_left(left: &LeftTasks, context: &SinkContext) -> Vec<LeftTask> {
     if context.task > 0 {
         return Vec::new();
@@ -121,11 +122,11 @@ pub(crate) fn take_left(left: &LeftTasks, context: &SinkContext) -> Vec<LeftTask
     std::mem::take(&mut *left.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Brings the outbox of a task that has ended to what was promised, and notes the task as left; see
-/// [`SinkConfig::recover`](super::SinkConfig::recover).
+/// Restores the outbox of a task that has ended to its promises, and records the task for a later
+/// clean-up; see [`SinkConfig::recover`](super::SinkConfig::recover).
 ///
 /// # Errors
-/// If what was promised isn't there any more.
+/// If promised data is missing.
 pub(crate) fn recover(left: &LeftTasks, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
     let recovered = super::outbox::recover(place, promises)?;
     if let Some(prefix) = super::outbox::segment_prefix(place) {

@@ -14,9 +14,9 @@ use crate::tuple::Tuple;
 pub(crate) struct WarehouseSink<L: SegmentLoader> {
     /// The rows that aren't loaded yet.
     pub outbox: Outbox,
-    /// The decision when a load begins.
+    /// Decides when a load begins.
     pub gathering: Arc<Gathering>,
-    /// The way into the database.
+    /// The connection to the database.
     pub delivery: Arc<Delivery<L>>,
 }
 
@@ -43,8 +43,8 @@ impl<L: SegmentLoader> Sink for WarehouseSink<L> {
         let mut delivered = Delivered::default();
         let mut is_due = false;
         Box::new(move || {
-            // A load that has begun is brought to its end, however often it has to be repeated, and
-            // what was delivered before an error isn't asked for again.
+            // A load that has begun is completed, even if it must be repeated many times. Data that
+            // was delivered before an error isn't requested again.
             is_due = is_due || gathering.is_due(&promises);
             while is_due && delivered.segments.len() < promises.len() {
                 let rest = &promises[delivered.segments.len()..];
@@ -67,7 +67,7 @@ impl<L: SegmentLoader> Sink for WarehouseSink<L> {
 
 impl<L: SegmentLoader> Drop for WarehouseSink<L> {
     fn drop(&mut self) {
-        // A server that doesn't answer mustn't hold up whoever goes back to a checkpoint.
+        // A server that doesn't answer must not delay the return to a checkpoint.
         self.delivery.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! What is sent of a tuple: its fields as JSON, or what a template gives.
+//! The body that is sent for a tuple: its fields as JSON, or the output of a template.
 
 use super::Webhook;
 use crate::bolt::jq::{Body, BodyTemplate};
@@ -8,13 +8,13 @@ use crate::tuple::{Fields, Tuple, to_json};
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Makes bodies of tuples.
+/// Converts tuples to bodies.
 pub(crate) struct Bodies {
     inputs: Vec<Fields>,
     template: Option<BodyTemplate>,
 }
 
-/// A body, and the type of its content.
+/// A body and its content type.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TypedBody {
     pub bytes: Vec<u8>,
@@ -22,10 +22,10 @@ pub(crate) struct TypedBody {
 }
 
 impl Bodies {
-    /// Of tuples with these fields.
+    /// Creates the converter for tuples with these fields.
     ///
     /// # Errors
-    /// Fatal if the template has a flaw.
+    /// If the template is invalid; fatal.
     pub(crate) fn new(config: &Webhook, inputs: &[Fields]) -> Result<Self> {
         let template = config
             .template
@@ -36,15 +36,15 @@ impl Bodies {
         Ok(Self { inputs: inputs.to_vec(), template })
     }
 
-    /// True if some tuples may have no body.
+    /// Returns true if some tuples may have no body.
     pub(crate) fn has_template(&self) -> bool {
         self.template.is_some()
     }
 
-    /// The body of a tuple; `None` if the template gives none.
+    /// Returns the body of a tuple; `None` if the template gives none.
     ///
     /// # Errors
-    /// Rejected if the template fails on it, or if its input isn't there any more.
+    /// If the template fails on the tuple, or the topology no longer has the tuple's input.
     pub(crate) fn of(&self, tuple: Tuple<'_>) -> Result<Option<TypedBody>> {
         let fields =
             self.inputs.get(tuple.input).filter(|fields| fields.len() == tuple.values.len());

@@ -1,4 +1,4 @@
-//! Sends the rows of promised segments, and remembers how far it came.
+//! Sends the rows of promised segments, and records the progress.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,17 +25,18 @@ use crate::sink::outbox::{OutboxReader, OutboxRow};
 use crate::sink::{Delivered, RefusedRow, RefusedRows};
 use crate::tuple::Tuple;
 
-/// After so long a commit tells what it has delivered, and gets what was promised meanwhile. A
-/// longer one keeps delivered segments in the checkpoints; a shorter one reads segments more often.
+/// The time after which a commit reports its deliveries and gets newer promises. A longer time
+/// keeps delivered segments in the checkpoints; a shorter one reads segments more often.
 const COMMIT_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The longest wait for the next request within a commit. What waits longer is left to a later one.
+/// The longest wait for the next request within a commit. Longer waits are left to a later commit.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// How soon a commit notices that its task has stopped. Shorter costs wake-ups.
+/// The interval at which a commit checks if its task has stopped. A shorter interval costs
+/// wake-ups.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
-/// What the commits of one task share.
+/// The state that the commits of one task share.
 pub(crate) struct Deliveries {
     endpoint: Arc<Endpoint>,
     bodies: Mutex<Bodies>,
@@ -45,17 +46,17 @@ pub(crate) struct Deliveries {
     progress: Mutex<Progress>,
 }
 
-/// A row: the name of its segment, and its place there.
+/// A row: the name of its segment, and its position in the segment.
 type RowId = (String, usize);
 
-/// What is known of segments that aren't delivered yet.
+/// The state of segments that aren't delivered yet.
 #[derive(Default)]
 struct Progress {
     notes: BTreeMap<String, SegmentNotes>,
     failing: BTreeMap<RowId, Failing>,
 }
 
-/// A row that wasn't taken.
+/// A row that the endpoint didn't accept.
 struct Failing {
     failures: u32,
     not_before: Duration,
@@ -75,11 +76,11 @@ impl Deliveries {
         Self { endpoint, bodies: Mutex::new(bodies), at_once, clock, task, progress }
     }
 
-    /// Sends what isn't sent yet of these segments, as far as the endpoint takes it; after the last
-    /// barrier all of it, or it is an error that may pass.
+    /// Sends the unsent rows of these segments while the endpoint accepts them. After the last
+    /// barrier, unsent rows are a transient error.
     ///
     /// # Errors
-    /// If an outbox can't be read, or what was sent can't be noted.
+    /// If an outbox can't be read, or a sent row can't be recorded.
     pub(crate) async fn deliver(
         &self,
         reader: &OutboxReader,
@@ -101,7 +102,7 @@ impl Deliveries {
     ) -> Result<Delivered> {
         progress.keep_only(promises);
         if !is_last && self.endpoint.wait() > WAIT_MAX {
-            // Nothing can be sent now: the segments needn't be read for that.
+            // No request can be sent now, so the segments needn't be read.
             let waits = progress.waits(&self.endpoint.name());
             return Ok(Delivered { waits, ..Delivered::default() });
         }
@@ -130,14 +131,14 @@ impl Deliveries {
 }
 
 impl Progress {
-    /// Forgets what isn't promised any more.
+    /// Forgets segments that are no longer promised.
     fn keep_only(&mut self, promises: &[Promise]) {
         let is_promised = |segment: &str| promises.iter().any(|promise| promise.segment == segment);
         self.notes.retain(|segment, _| is_promised(segment));
         self.failing.retain(|(segment, _), _| is_promised(segment));
     }
 
-    /// What the rows that weren't taken wait for.
+    /// Returns the reason why unaccepted rows wait.
     fn waits(&self, endpoint: &str) -> Option<String> {
         let oldest = self.failing.values().min_by_key(|failing| failing.since)?;
         let since = oldest.since.replace_nanosecond(0).unwrap_or(oldest.since);
@@ -155,21 +156,21 @@ struct Round<'a> {
     deliveries: &'a Deliveries,
     progress: &'a mut Progress,
     segments: Vec<Segment<'a>>,
-    /// Segment and row of what wasn't tried yet, in order.
+    /// Rows that weren't tried yet, in order: segment and position.
     fresh: VecDeque<(usize, usize)>,
-    /// And of what wasn't taken when it was tried.
+    /// Rows that weren't accepted when they were tried.
     failing: Vec<(usize, usize)>,
-    /// When the commit ends, by the monotonic clock.
+    /// The time at which the commit ends, by the monotonic clock.
     until: Duration,
 }
 
 struct Segment<'a> {
     promise: &'a Promise,
-    /// Empty if all of them are done with and none was refused.
+    /// Empty if all rows are handled and no row was refused.
     rows: Vec<OutboxRow>,
 }
 
-/// A request that has ended: segment, row, and what became of it.
+/// The result of a request: its segment, its row, and its outcome.
 type Ended = (usize, usize, Outcome);
 
 impl<'a> Round<'a> {
@@ -203,8 +204,8 @@ impl<'a> Round<'a> {
         Ok(Self { deliveries, progress, segments, fresh, failing, until })
     }
 
-    /// Sends until everything is sent, the next request would have to wait for long, or time is
-    /// over.
+    /// Sends until everything is sent, the next request would have to wait too long, or the
+    /// commit's time is over.
     async fn send(&mut self) -> Result<()> {
         let Deliveries { endpoint, clock, task, at_once, .. } = self.deliveries;
         let mut underway: FuturesUnordered<LocalBoxFuture<'a, Ended>> = FuturesUnordered::new();
@@ -227,7 +228,7 @@ impl<'a> Round<'a> {
             if underway.is_empty() {
                 match wait {
                     Some(wait) if wait <= WAIT_MAX => clock.sleep(wait.min(STOP_CHECK)).await,
-                    // A row that is done with without a request has made room for the next.
+                    // A row that was handled without a request leaves room for the next.
                     None if !is_over && self.next().is_some() => {}
                     _ => return Ok(()),
                 }
@@ -240,8 +241,8 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The row whose turn it is: the first of those that failed and may be tried again, or else the
-    /// first of the others.
+    /// Returns the next row to send: the first failed row that may be tried again, or else the
+    /// first untried row.
     fn next(&self) -> Option<(usize, usize)> {
         let now = self.deliveries.clock.monotonic();
         let may = |place: &&(usize, usize)| {
@@ -262,7 +263,7 @@ impl<'a> Round<'a> {
         (self.segments[segment].promise.segment.clone(), row)
     }
 
-    /// The request for a row, unless it needs none.
+    /// Returns the request for a row, unless the row needs none.
     fn request(
         &mut self,
         place: (usize, usize),
@@ -273,7 +274,7 @@ impl<'a> Round<'a> {
         let body = lock(&self.deliveries.bodies).of(Tuple::new(values, *input));
         let body = match body {
             Ok(Some(body)) => body,
-            // The topology's file has another template than when the row came.
+            // The topology's file had another template when the row was stored.
             Ok(None) => return self.ended((segment, row, Outcome::Sent)).map(|()| None),
             Err(error) => {
                 let refused = Outcome::Refused(error.chain());
@@ -288,7 +289,7 @@ impl<'a> Round<'a> {
         })))
     }
 
-    /// Notes what became of a row.
+    /// Records the outcome of a row.
     fn ended(&mut self, (segment, row, outcome): Ended) -> Result<()> {
         let Deliveries { clock, task, .. } = self.deliveries;
         let id = self.id((segment, row));
@@ -312,7 +313,7 @@ impl<'a> Round<'a> {
         };
         self.progress.failing.remove(&id);
         if refusal.is_some() && task.is_stopped() {
-            // The next task asks again, and its answer counts.
+            // The next task sends the request again, and its answer counts.
             return Ok(());
         }
         faulty(point("webhook.answered"))?;
@@ -321,7 +322,7 @@ impl<'a> Round<'a> {
         faulty(point("webhook.noted"))
     }
 
-    /// Adds the segments that are done with to what is delivered.
+    /// Adds finished segments to the delivered ones.
     fn close(self, reader: &OutboxReader, delivered: &mut Delivered) -> Result<()> {
         for Segment { promise, rows } in self.segments {
             let Some(notes) = self.progress.notes.get_mut(&promise.segment) else { continue };
@@ -358,7 +359,7 @@ fn refused_rows(
     })
 }
 
-/// The idempotency key of a row: the same however often it is sent, and no other row's.
+/// Returns the idempotency key of a row: the same for each attempt, and different for each row.
 fn key(segment: &str, row: usize) -> String {
     Uuid::from_u128(xxh3_128(format!("{segment}/{row}").as_bytes())).to_string()
 }
@@ -367,7 +368,7 @@ fn faulty(passed: std::io::Result<()>) -> Result<()> {
     passed.map_err(|cause| Error::file("can't go on sending", cause))
 }
 
-/// None of these is ever left half-changed, so a panic elsewhere doesn't matter.
+/// No value here is ever left half-changed, so a panic in another thread is harmless.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

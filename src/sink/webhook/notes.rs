@@ -1,13 +1,13 @@
-//! What is noted of a segment's rows beside its file: which of them were sent, and which were
-//! refused. So a restart sends again only what was under way.
+//! The notes file beside a segment's file records the rows that were sent and those that were
+//! refused. After a restart, only rows with an open request are sent again.
 //!
 //! ```text
 //! {"row":0}
 //! {"row":1,"refused":"400 Bad Request","at":1700000000}
 //! ```
 //!
-//! Of several lines for one row the first counts. A line that a crash has torn isn't JSON, and
-//! counts for nothing.
+//! If a row has several lines, the first one counts. A line that a crash has cut off isn't JSON and
+//! is ignored.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -20,12 +20,12 @@ use crate::error::{Error, Result};
 use crate::fault::point;
 use crate::lake::disk::{failed, sync_folder};
 
-/// A row that the endpoint refuses for good.
+/// A row that the endpoint permanently refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// Why.
+    /// The reason for the refusal.
     pub why: String,
-    /// When, in seconds since 1970.
+    /// The time of the refusal, in seconds since 1970.
     pub at: i64,
 }
 
@@ -41,22 +41,22 @@ struct Line {
 /// The notes on one segment.
 pub(crate) struct SegmentNotes {
     path: PathBuf,
-    /// Open once there is something to note.
+    /// The file, opened for the first note.
     file: Option<File>,
-    /// What isn't written yet, since the disk was full.
+    /// Notes that aren't written yet, because the disk was full.
     unwritten: Vec<u8>,
-    /// The rows that are done with; `None` is sent.
+    /// The rows that are handled; `None` means sent.
     done: BTreeMap<usize, Option<Refusal>>,
 }
 
 impl SegmentNotes {
-    /// What was noted in this file, which needn't be there.
+    /// Reads the notes in this file, which need not exist.
     ///
     /// # Errors
-    /// If it can't be read.
+    /// If the file can't be read.
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
         let text = read(&path)?;
-        // What a crash has torn mustn't make the next line one of its own.
+        // A cut-off line must not run into the next one.
         let is_torn = text.last().is_some_and(|last| *last != b'\n');
         let unwritten = if is_torn { vec![b'\n'] } else { Vec::new() };
         Ok(Self { path, file: None, unwritten, done: parse(&text) })
@@ -67,7 +67,7 @@ impl SegmentNotes {
         self.done.contains_key(&row)
     }
 
-    /// The number of rows that are done with.
+    /// Returns the number of rows that are handled.
     pub(crate) fn count(&self) -> usize {
         self.done.len()
     }
@@ -77,11 +77,11 @@ impl SegmentNotes {
         self.done.values().any(Option::is_some)
     }
 
-    /// Notes that a row was sent, or refused. After an error the note is kept, and written with the
-    /// next one or by [`write`](Self::write).
+    /// Records that a row was sent or refused. After an error the note is kept, and written with
+    /// the next one or by [`write`](Self::write).
     ///
     /// # Errors
-    /// If it can't be written.
+    /// If the note can't be written.
     pub(crate) fn note(&mut self, row: usize, refusal: Option<Refusal>) -> Result<()> {
         let line = Line {
             row,
@@ -95,10 +95,10 @@ impl SegmentNotes {
         self.write()
     }
 
-    /// Writes what couldn't be written before.
+    /// Writes the notes that couldn't be written before.
     ///
     /// # Errors
-    /// If it still can't.
+    /// If the notes still can't be written.
     pub(crate) fn write(&mut self) -> Result<()> {
         let failed = |path: &Path, cause| failed("write", path, cause);
         if self.file.is_none() && !self.unwritten.is_empty() {
@@ -116,11 +116,11 @@ impl SegmentNotes {
         Ok(())
     }
 
-    /// What was refused, by rows, once nothing more will be noted. It is on the disk then, and so
-    /// the same whenever it is asked for.
+    /// Returns the refused rows, once no more notes follow. The notes are on the disk then, so each
+    /// call returns the same.
     ///
     /// # Errors
-    /// If it can't be brought to the disk.
+    /// If the notes can't be synced to the disk.
     pub(crate) fn refused(&mut self) -> Result<BTreeMap<usize, Refusal>> {
         self.write()?;
         let synced = File::open(&self.path).and_then(|file| {
@@ -128,8 +128,8 @@ impl SegmentNotes {
             sync_folder(self.path.parent().unwrap_or(&self.path))
         });
         synced.map_err(|cause| failed("sync", &self.path, cause))?;
-        // A request of a task that is gone may have noted its answer meanwhile: what comes first in
-        // the file counts, now and later.
+        // A request of an earlier task may have added its answer since: the first line in the file
+        // counts, now and later.
         self.done = parse(&read(&self.path)?);
         let refused = self.done.iter().filter_map(|(row, done)| Some((*row, done.clone()?)));
         Ok(refused.collect())

@@ -1,39 +1,41 @@
-//! When the next request may begin: the rate, and pauses after failures. Pure: time is an argument.
+//! Decides when the next request may begin, by the rate and by pauses after failures. Pure: time is
+//! an argument.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::rate::Rate;
 
-/// The pause after a first failure; each further one in a row doubles it. A shorter one asks a
-/// server that restarts more often, a longer one delays alerts behind a single lost answer.
+/// The pause after a first failure; each further consecutive failure doubles it. A shorter pause
+/// burdens a server that restarts; a longer one delays alerts after a single lost answer.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 
-/// The longest pause that isn't asked for: after an outage the first request comes this late at
-/// most.
+/// The longest pause that the server didn't ask for. After an outage the first request is at most
+/// this late.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// The longest pause that a server may ask for. A longer one would let a server that is wrong, or
-/// wrongly set, silence its alerts for a day; a shorter one would break bans of an hour.
+/// The longest pause that a server may ask for. A longer limit would let a faulty or misconfigured
+/// server block its alerts for a day; a shorter one would violate rate limits of an hour.
 pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
-/// How often a tuple is tried in its turn. From then on those behind it go first, since it may be
-/// the one that the endpoint can't take.
+/// The number of attempts for a tuple in its turn. After that, later tuples go first, because the
+/// endpoint may be unable to take this one.
 const TRIES_IN_TURN: u32 = 3;
 
-/// How much longer than the endpoint such a tuple waits after each failure.
+/// The factor by which such a tuple waits longer than the endpoint after each failure.
 const OUT_OF_TURN_FACTOR: u32 = 4;
 
-/// The pace of all requests to one endpoint. All times are of the monotonic clock.
+/// The pace of all requests to one endpoint. All times are monotonic.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     rate: Option<Rate>,
-    /// When the last requests began, as many as the rate allows in its time.
+    /// The start times of the last requests, as many as the rate allows in its period.
     begun: VecDeque<Duration>,
     paused_until: Duration,
-    /// When the newest failure came. Those of requests that had begun by then say nothing new.
+    /// The time of the newest failure. Failures of requests that began before that time aren't
+    /// counted again.
     failed_at: Option<Duration>,
-    /// Failures in a row.
+    /// The number of consecutive failures.
     failures: u32,
 }
 
@@ -42,7 +44,7 @@ impl Pace {
         Self { rate, ..Self::default() }
     }
 
-    /// How long to wait before a request may begin.
+    /// Returns the time to wait before a request may begin.
     pub(crate) fn wait(&self, now: Duration) -> Duration {
         let pause = self.paused_until.saturating_sub(now);
         let Some(rate) = self.rate else { return pause };
@@ -52,7 +54,7 @@ impl Pace {
         pause.max(due)
     }
 
-    /// A request begins.
+    /// Records that a request begins.
     pub(crate) fn begin(&mut self, now: Duration) {
         let Some(rate) = self.rate else { return };
         if self.begun.len() >= rate.requests as usize {
@@ -61,14 +63,14 @@ impl Pace {
         self.begun.push_back(now);
     }
 
-    /// A request was answered well, or its tuple refused for good: the endpoint works.
+    /// Records that the endpoint works: it accepted a request, or permanently refused its tuple.
     pub(crate) fn worked(&mut self) {
         self.failures = 0;
     }
 
-    /// A request that began at `begun` failed, and the server asked to be left alone for so long.
-    /// `jitter` is a random number from 0 to 1: a pause is between half of its nominal length and
-    /// the whole.
+    /// Records that a request that began at `begun` failed, and the pause that the server asked
+    /// for. `jitter` is a random number from 0 to 1: a pause lasts between half of its nominal
+    /// length and all of it.
     pub(crate) fn failed(
         &mut self,
         begun: Duration,
@@ -91,12 +93,13 @@ impl Pace {
     }
 }
 
-/// The pause after so many failures in a row.
+/// Returns the pause after this many consecutive failures.
 fn nominal(failures: u32) -> Duration {
     PAUSE_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(PAUSE_MAX)
 }
 
-/// How long a tuple that has failed so often waits, beside the endpoint's own pause.
+/// Returns the time that a tuple waits after this many failures, in addition to the endpoint's own
+/// pause.
 pub(crate) fn out_of_turn(failures: u32) -> Duration {
     if failures < TRIES_IN_TURN { Duration::ZERO } else { OUT_OF_TURN_FACTOR * nominal(failures) }
 }
@@ -123,7 +126,7 @@ mod tests {
         }
         pace.worked();
         pace.failed(now, now, None, 0.0);
-        assert_eq!(pace.wait(now), s(1) / 2, "it begins anew");
+        assert_eq!(pace.wait(now), s(1) / 2, "the pause starts again");
         pace.failed(now - s(1), now, Some(s(7)), 1.0);
         assert_eq!(
             pace.wait(now),

@@ -1,4 +1,4 @@
-//! How fast requests may follow one another: `"30/m"`.
+//! The rate of requests: `"30/m"`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,11 +11,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::units::Interval;
 
-/// The largest number of requests in a rate. A larger one would cost eight bytes each, for a bound
-/// that no endpoint has.
+/// The largest number of requests in a rate. Each costs eight bytes, and no endpoint allows more.
 const REQUESTS_MAX: u32 = 100_000;
 
-/// So many requests in any time of this length.
+/// A number of requests in any period of the given length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// At least 1.

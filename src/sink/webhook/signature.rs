@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
-/// How requests are signed: with `Waterspout-Signature: t=1700000000,v1=<hex>`. The digits behind
+/// The signature of requests: `Waterspout-Signature: t=1700000000,v1=<hex>`. The digits behind
 /// `v1=` are HMAC-SHA256, keyed with the secret, over the number behind `t=`, a full stop, and the
 /// body as it came. Who verifies compares them in constant time, and refuses a `t` that is some
 /// minutes old, so that nobody sends a request once more. In Python:
@@ -38,7 +38,7 @@ impl Signature {
         signed.update(body);
         let mut value = format!("t={unix_seconds},v1=");
         for byte in signed.sign().as_ref() {
-            // Text takes whatever is written.
+            // Writing to a string can't fail.
             let _ = write!(value, "{byte:02x}");
         }
         value

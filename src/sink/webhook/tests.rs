@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, what is sent of a tuple, and what an answer means.
+//! Tests of a webhook's configuration, its bodies, and the meaning of answers.
 
 use time::macros::datetime;
 
@@ -104,7 +104,7 @@ fn a_post_is_what_a_template_gets_and_stands_raw_in_the_fields() {
     assert_eq!(made.0, r#"[10000000000000000000001,"tweet"]"#);
 }
 
-/// The table: what each status means for the tuple that was sent.
+/// The meaning of each status for the tuple that was sent.
 #[test]
 fn an_answer_takes_a_tuple_refuses_it_for_good_or_leaves_it_waiting() {
     let means = |status: u16, headers: &[(&'static str, &str)]| {

@@ -1,4 +1,4 @@
-//! Rows as lines of JSON, one file for each staged table, with what tells which row a line is of.
+//! Rows as lines of JSON, one file for each staged table, with the rows of each line.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ use crate::value::Value;
 pub(super) struct TableLines {
     pub table: StagedTable,
     pub json: Vec<u8>,
-    /// For each line the positions of the rows that go if the line is refused.
+    /// For each line, the positions of the rows that are refused with the line.
     pub rows: Vec<Vec<usize>>,
 }
 
@@ -37,7 +37,7 @@ impl TableLines {
     }
 }
 
-/// The tables that have lines, of those rows whose positions are given.
+/// Returns the tables that have lines, for the rows at the given positions.
 pub(super) fn encode(load: &LoadRows, positions: &[usize]) -> Vec<TableLines> {
     let units = units(&load.rows, positions.iter().copied());
     let mut attempt = Attempt::of(&load.rows, &units);
@@ -54,7 +54,7 @@ pub(super) fn encode(load: &LoadRows, positions: &[usize]) -> Vec<TableLines> {
     tables
 }
 
-/// Which rows a line is made of.
+/// The rows that a line is made of.
 #[derive(Default)]
 struct RowOrigins<'r> {
     /// The rows of a post.
@@ -85,7 +85,7 @@ impl<'r> RowOrigins<'r> {
                 WarehouseRow::Gap(gap) => {
                     origins.gaps.entry(&gap.gap.id).or_default().push(*position);
                 }
-                // Of rows with the same key the last one is written.
+                // If rows have the same key, the last one is written.
                 WarehouseRow::Trend(trend) => {
                     origins.trends.insert(&trend.key, vec![*position]);
                 }
@@ -110,7 +110,7 @@ impl<'r> RowOrigins<'r> {
         self.posts.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// The row that says what the newest version is.
+    /// Returns the row with the content of the newest version.
     fn newest(&self, post: &PostRow) -> Vec<usize> {
         let versions = self.versions(post);
         let is_it = |(_, version): &&(usize, &PostRow)| version.version() == post.version();
@@ -126,7 +126,7 @@ impl<'r> RowOrigins<'r> {
     }
 }
 
-/// A line of JSON that is being written. What is null is left out.
+/// A line of JSON that is being written. Null values are left out.
 struct JsonLine(Vec<u8>);
 
 impl JsonLine {
@@ -142,7 +142,7 @@ impl JsonLine {
     }
 
     fn json(&mut self, value: &serde_json::Value) {
-        // Writing a value into memory can't fail: its keys are texts.
+        // Writing to memory can't fail, since all keys are texts.
         self.0.extend_from_slice(value.to_string().as_bytes());
     }
 
@@ -202,7 +202,7 @@ impl JsonLine {
     }
 }
 
-/// The posts, and what is in their texts.
+/// Writes the posts, and the hashtags, mentions and addresses of their texts.
 fn posts_lines(attempt: &Attempt<'_>, origins: &RowOrigins<'_>) -> Vec<TableLines> {
     let mut posts = TableLines::of(StagedTable::Posts);
     let mut hashtags = TableLines::of(StagedTable::Hashtags);
@@ -319,7 +319,7 @@ fn deletion_lines(attempt: &Attempt<'_>, origins: &RowOrigins<'_>) -> TableLines
 }
 
 fn gap_lines(attempt: &Attempt<'_>, origins: &RowOrigins<'_>) -> TableLines {
-    // Of several entries of a gap the first that says that it was filled counts.
+    // If a gap has several entries, the first one that says that the gap was filled counts.
     let mut once: BTreeMap<&str, &GapRow> = BTreeMap::new();
     for gap in &attempt.gaps {
         let known = once.entry(&gap.gap.id).or_insert(gap);

@@ -1,12 +1,12 @@
-//! Files and manifests in S3, from which the server copies.
+//! Files and manifests in S3, from which the server copies rows.
 //!
 //! ```text
 //! <prefix>/<run>/<component>-<task>/<hash of the segments>/<table>-<hash of the lines>.json.gz
 //!                                                          <table>-<hash of the lines>.manifest
 //! ```
 //!
-//! The same segments make the same names, and the same lines the same file: a load that is repeated
-//! finds its files there.
+//! The same segments give the same names, and the same lines the same file, so that a repeated load
+//! finds its files.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -21,23 +21,23 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::lake::store::Store;
 
-/// How well gzip packs, of 9. More is slower and hardly smaller.
+/// The compression level of gzip, up to 9. A higher level is slower and hardly smaller.
 const GZIP_LEVEL: u32 = 6;
 
-/// Where files for the server are put.
+/// The place for the files.
 #[derive(Clone)]
 pub struct LoadFiles {
     store: Arc<dyn Store>,
 }
 
-/// One table's file, as it was put.
+/// The file of one table, after its upload.
 pub(super) struct TableFile {
     pub table: StagedTable,
     /// The address of the manifest.
     pub manifest: String,
-    /// The address of the file itself, as the server notes it with refused lines.
+    /// The address of the file, as the server's notes on refused lines have it.
     pub address: String,
-    /// For each line the positions of the rows that go if the line is refused.
+    /// For each line, the positions of the rows that are refused with the line.
     pub rows: Vec<Vec<usize>>,
 }
 
@@ -47,10 +47,10 @@ impl LoadFiles {
         Self { store }
     }
 
-    /// Puts the lines of each table, and a manifest for each.
+    /// Uploads the lines of each table, and a manifest for each.
     ///
     /// # Errors
-    /// Those of the store.
+    /// If the store fails.
     pub(super) fn put(&self, folder: &str, tables: Vec<TableLines>) -> Result<Vec<TableFile>> {
         let mut files = Vec::new();
         for TableLines { table, json, rows } in tables {
@@ -58,7 +58,7 @@ impl LoadFiles {
             let (file, manifest) = (format!("{name}.json.gz"), format!("{name}.manifest"));
             let address = self.store.address(&file);
             fault::point("redshift.put").map_err(put_failed)?;
-            // One that is there already has the same lines, as its name says.
+            // An existing file has the same lines, because its name contains their hash.
             self.store.put(&file, packed(&json)?)?;
             self.store.put(&manifest, manifest_of(&address))?;
             let manifest = self.store.address(&manifest);
@@ -70,7 +70,7 @@ impl LoadFiles {
     /// Deletes everything below a folder.
     ///
     /// # Errors
-    /// Those of the store.
+    /// If the store fails.
     pub fn delete(&self, folder: &str) -> Result<()> {
         for object in self.store.list_whole(&format!("{folder}/"))? {
             self.store.delete(&object.key)?;
@@ -79,13 +79,13 @@ impl LoadFiles {
     }
 }
 
-/// The folder of a load. The segments are in order.
+/// Returns the folder of a load. The segments are in order.
 pub(super) fn folder_of(segments: &[String]) -> String {
     let task = segments.first().map_or("", |segment| task_of(segment));
     format!("{task}/{:032x}", xxh3_128(segments.join("\n").as_bytes()))
 }
 
-/// The task that a segment is of: `<run>/<component>-<task>`.
+/// Returns the task of a segment: `<run>/<component>-<task>`.
 pub(super) fn task_of(segment: &str) -> &str {
     segment.rsplit_once('/').map_or("segments", |(task, _)| task)
 }
@@ -94,7 +94,7 @@ fn put_failed(cause: std::io::Error) -> Error {
     Error::transient("can't put the files of a load").because(cause)
 }
 
-/// The same lines always become the same bytes.
+/// Compresses lines; the same lines always become the same bytes.
 fn packed(json: &[u8]) -> Result<Bytes> {
     let compression = Compression::new(GZIP_LEVEL);
     let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), compression);

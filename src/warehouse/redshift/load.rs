@@ -1,4 +1,4 @@
-//! One load: segments that come into the warehouse in one transaction, or not at all.
+//! One load: segments that are written to the warehouse in one transaction, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ use super::tables::StagedTable;
 use crate::error::{Error, Result};
 use crate::fault;
 
-/// The refused rows that one statement notes. More would come near to the longest statement that the
-/// server takes, 16 MiB.
+/// The number of refused rows that one statement records. More might exceed the longest statement
+/// that the server accepts, 16 MiB.
 const NOTED_ROWS_MAX: usize = 1_000;
 
 /// The refused rows of a load by their positions, each with the reason.
@@ -27,7 +27,7 @@ impl RefusedSoFar {
         (0..load.rows.len()).filter(|position| !self.0.contains_key(position)).collect()
     }
 
-    /// All refused rows, those that couldn't be read among them, in order.
+    /// Returns all refused rows in order, including those that couldn't be read.
     fn all(&self, load: &LoadRows) -> Vec<RefusedPosition> {
         let mut all = load.refused.clone();
         for (position, error) in &self.0 {
@@ -39,12 +39,12 @@ impl RefusedSoFar {
 }
 
 impl RedshiftSession {
-    /// Loads segments in one transaction, but for those that the ledger has; `read` gets the rows
-    /// of those whose positions it is given. Returns what became of each. Blocks.
+    /// Loads segments in one transaction, except those that the ledger has; `read` gets the rows of
+    /// the segments at the given positions. Returns the outcome of each. Blocks.
     ///
     /// # Errors
-    /// Transient if the server or the bucket doesn't take it now, or the outcome isn't known; those
-    /// of `read`.
+    /// If the server or the bucket doesn't accept the load now, or the outcome is unknown
+    /// (transient), or if `read` fails.
     pub fn load_segments(
         &self,
         segments: &[String],
@@ -60,8 +60,8 @@ impl RedshiftSession {
                 return Ok(segments.iter().filter_map(|name| known.get(name).cloned()).collect());
             }
             let rows = read(&missing)?;
-            // Where another session loads one of them meanwhile, nothing is loaded, and the ledger
-            // is asked again.
+            // If another session loads one of the segments at the same time, nothing is loaded
+            // here, and the ledger is asked again.
             self.load(&rows, files, now)?;
         }
     }
@@ -104,7 +104,7 @@ impl RedshiftSession {
         fault::point("redshift.committed").map_err(commit_failed)
     }
 
-    /// Writes everything; false if the ledger has any of the segments.
+    /// Writes all rows; returns false if the ledger has any of the segments.
     async fn write(&self, attempt: &LoadAttempt<'_>) -> Done<bool> {
         self.run(LOCK_LOADS).await?;
         let known = number(&self.ask(&statements::count_known(attempt.names)).await?);
@@ -142,7 +142,7 @@ impl RedshiftSession {
         Ok(true)
     }
 
-    /// Makes the temporary tables, and copies the files into them.
+    /// Creates the temporary tables, and copies the files into them.
     async fn stage_files(&self, files: &[TableFile]) -> Done<()> {
         self.run_all(&statements::stage()).await?;
         for file in files {
@@ -152,7 +152,7 @@ impl RedshiftSession {
         Ok(())
     }
 
-    /// Writes down what became of the load.
+    /// Records the outcome of the load.
     async fn note(&self, attempt: &LoadAttempt<'_>) -> Done<()> {
         let load = attempt.load;
         let refused = attempt.refused.all(load);
@@ -177,7 +177,7 @@ impl RedshiftSession {
     }
 }
 
-/// One try at a load.
+/// One attempt at a load.
 struct LoadAttempt<'a> {
     load: &'a LoadRows,
     /// The names of the segments, in order.

@@ -1,18 +1,18 @@
-//! What errors of Redshift mean: nearly all of them have the same code, XX000, and are told by their
-//! texts.
+//! The meaning of Redshift's errors: nearly all of them have the code XX000, so that only their
+//! texts differ.
 
 use tokio_postgres::error::DbError;
 
 use super::super::failure::Failure;
 use crate::error::Error;
 
-/// The tables of the server that a refused COPY points to.
+/// The server's tables to which the error of a refused COPY refers.
 const LOAD_ERRORS: [&str; 2] = ["stl_load_errors", "sys_load_error_detail"];
 
 /// The message of a serializable isolation violation.
 const ISOLATION_VIOLATION: &str = "1023";
 
-/// What a failure of a statement means.
+/// Classifies the failure of a statement.
 pub(super) fn meaning(error: tokio_postgres::Error) -> Failure {
     let Some(answer) = error.as_db_error() else { return Failure::Server(error) };
     if is_load_error(answer.message()) {

@@ -1,5 +1,5 @@
-//! The rows that a COPY refuses: the server notes them, with file and line, in its own tables. Where
-//! it tells nothing, they are found by halving.
+//! The rows that a COPY refuses: the server records them in its own tables, with file and line. If
+//! those tables have no entry, the rows are found by halving.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::files::{LoadFiles, TableFile};
 use super::session::{RedshiftSession, whole};
 use super::statements;
 
-/// As many as the server takes: all that are refused are found in one go.
+/// The largest value that the server accepts, so that all refused rows are found at once.
 const ERRORS_MAX: u32 = 100_000;
 
 /// Refused rows by their positions, each with the reason.
@@ -40,13 +40,13 @@ impl RedshiftSession {
 
     async fn noted_as_refused(&self, put: &[TableFile]) -> Done<RefusedRows> {
         match self.try_files(put, ERRORS_MAX).await {
-            // More lines are refused than the server counts: those that it has noted are a begin.
+            // The server counts fewer lines than it refuses: the recorded ones are a beginning.
             Ok(()) | Err(Failure::Row { .. }) => {}
             Err(other) => return Err(other),
         }
         let mut refused = RefusedRows::new();
         for file in put {
-            // Whoever may not read the server's notes finds the rows in the other way.
+            // A user without access to the server's records finds the rows by halving.
             let Ok(noted) = self.ask(&statements::refused_lines(&file.address)).await else {
                 break;
             };
@@ -65,7 +65,7 @@ impl RedshiftSession {
         Ok(refused)
     }
 
-    /// Reads files as a COPY would, and loads nothing.
+    /// Parses files as a COPY would, and loads nothing.
     async fn try_files(&self, put: &[TableFile], errors_max: u32) -> Done<()> {
         self.run("begin").await?;
         let tried = self.try_files_staged(put, errors_max).await;

@@ -19,34 +19,34 @@ use crate::secret::Secret;
 /// The version of the schema that this program writes.
 const VERSION: i32 = VERSIONS.len() as i32;
 
-/// The port that Redshift listens at.
+/// Redshift's default port.
 const PORT: u16 = 5439;
 
-/// How long one statement may run at the server: a COPY of large files takes minutes.
+/// The time for one statement at the server: a COPY of large files takes minutes.
 const STATEMENT_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// How long the client waits for a whole load. A server that says nothing for longer is left, and
-/// the load is repeated over another connection.
+/// The time that the client waits for a whole load. After that, the client gives the connection up
+/// and repeats the load over another one.
 const ANSWER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// How far the history of loads goes back. It has one row for each forgotten load.
+/// The time that the history of loads is kept. The history has one row for each forgotten load.
 const HISTORY_MICROS: Micros = 30 * 86_400 * 1_000_000;
 
-/// By what the server itself reads files from S3.
+/// The authorisation by which the server reads files from S3.
 #[derive(Clone, Debug)]
 pub struct CopyAccess {
     /// `default`, or the address of a role that may read the bucket.
     pub iam_role: String,
-    /// The bucket's region, if it may be another one than the cluster's.
+    /// The bucket's region, if it may differ from the cluster's.
     pub region: Option<String>,
 }
 
-/// Checks what stands in a statement as the role.
+/// Checks the role before it becomes a part of a statement.
 ///
 /// # Errors
-/// What is wrong with it.
+/// If the role is invalid; the error says why.
 pub fn check_iam_role(role: &str) -> Result<(), String> {
-    // Roles that are assumed one by the other stand behind commas.
+    // Roles that are assumed one by the other are separated by commas.
     let is_address = |role: &str| {
         let mut parts = role.splitn(6, ':');
         let words: Vec<&str> = parts.by_ref().take(5).collect();
@@ -61,16 +61,17 @@ pub fn check_iam_role(role: &str) -> Result<(), String> {
     if role == "default" || role.split(',').all(is_address) {
         return Ok(());
     }
-    Err("expected \"default\" or \"arn:aws:iam::<account>:role/<name>\", several with commas between \
+    Err("expected \"default\" or \"arn:aws:iam::<account>:role/<name>\", several with commas \
+        between \
          them"
         .into())
 }
 
-/// The address of a cluster or workgroup: `redshift://user:password@host:5439/database`, or what
-/// `Postgres` takes.
+/// Parses the address of a cluster or workgroup: `redshift://user:password@host:5439/database`, or
+/// any form that `Postgres` accepts.
 ///
 /// # Errors
-/// If it isn't one.
+/// If the address is invalid.
 pub fn redshift_address(url: &Secret) -> Result<WarehouseAddress> {
     let text = url.reveal().trim();
     let schemes = ["redshift://", "postgres://", "postgresql://"];
@@ -85,8 +86,8 @@ pub fn redshift_address(url: &Secret) -> Result<WarehouseAddress> {
     Ok(address)
 }
 
-/// What stands behind the scheme of an address, with a port for each host: the client would take
-/// that of PostgreSQL for those that have none.
+/// Returns the part of an address after the scheme, with a port for each host: without one, the
+/// client would use PostgreSQL's port.
 fn with_ports(rest: &str) -> String {
     let hosts_begin = rest.find('@').map_or(0, |at| at + 1);
     let (user, behind) = rest.split_at(hosts_begin);
@@ -108,7 +109,7 @@ pub struct RedshiftSession {
 }
 
 impl RedshiftSession {
-    /// The warehouse at an address, in a schema of its database.
+    /// Returns the warehouse at an address, in a schema of its database.
     ///
     /// # Errors
     /// If the address or the name of the schema can't be used.
@@ -117,10 +118,10 @@ impl RedshiftSession {
         Warehouse::of(redshift_address(url)?, schema)
     }
 
-    /// Begins a session. It neither makes nor checks the schema. Blocks.
+    /// Begins a session. Neither creates nor checks the schema. Blocks.
     ///
     /// # Errors
-    /// Transient if the server can't be reached or refuses; fatal if it isn't Redshift.
+    /// If the server can't be reached or refuses (transient), or isn't Redshift (fatal).
     pub fn connect(warehouse: &Warehouse, access: &CopyAccess) -> Result<Self> {
         let CopyAccess { iam_role, region } = access.clone();
         let copy = CopyOptions { iam_role, region };
@@ -129,7 +130,8 @@ impl RedshiftSession {
         let version = session.server_version()?;
         if !version.contains("Redshift") {
             return Err(Error::fatal(format!(
-                "the server at \"{name}\" is \"{version}\", expected Amazon Redshift: for PostgreSQL \
+                "the server at \"{name}\" is \"{version}\", expected Amazon Redshift: for \
+                    PostgreSQL \
                  take the sink Postgres"
             )));
         }
@@ -139,7 +141,7 @@ impl RedshiftSession {
         Ok(session)
     }
 
-    /// The server's version, as it says it.
+    /// Returns the server's version in its own words.
     ///
     /// # Errors
     /// If the server doesn't answer.
@@ -170,7 +172,7 @@ impl RedshiftSession {
         Ok(())
     }
 
-    /// Sends one question.
+    /// Sends one query.
     pub(super) async fn ask(&self, question: &str) -> Done<Vec<SimpleQueryRow>> {
         let answers = self.session.client().simple_query(question).await.map_err(meaning)?;
         let mut rows = Vec::new();
@@ -182,7 +184,7 @@ impl RedshiftSession {
         Ok(rows)
     }
 
-    /// Sends statements within a transaction, which begins with a lock.
+    /// Sends statements within a transaction that begins with a lock.
     async fn in_transaction(&self, lock: &str, statements: &[String]) -> Done<()> {
         self.run("begin").await?;
         let mut done = self.run(lock).await;
@@ -192,19 +194,19 @@ impl RedshiftSession {
         self.end_transaction(done).await
     }
 
-    /// Commits what was done, or takes it back.
+    /// Commits a transaction, or rolls it back.
     pub(super) async fn end_transaction<T>(&self, done: Done<T>) -> Done<T> {
         match done {
             Ok(done) => self.run("commit").await.map(|()| done),
             Err(failure) => {
-                // A server that is gone has taken it back already.
+                // A server that is gone has rolled it back already.
                 let _ = self.run("rollback").await;
                 Err(failure)
             }
         }
     }
 
-    /// The version of the schema that the database has; none if it has none.
+    /// Returns the schema's version in the database; none if the schema doesn't exist.
     ///
     /// # Errors
     /// If the server doesn't answer.
@@ -223,11 +225,11 @@ impl RedshiftSession {
         Ok(version.and_then(|version| i32::try_from(version).ok()))
     }
 
-    /// Makes the schema, or brings it to the version of this program, in one transaction. Of
-    /// several programs that start together one does it, and the others wait.
+    /// Creates the schema, or migrates it to this program's version, in one transaction. If several
+    /// programs start together, one of them migrates, and the others wait.
     ///
     /// # Errors
-    /// Transient if the server doesn't do it; fatal if the schema is of a newer program.
+    /// If the server doesn't do it (transient), or the schema was made by a newer program (fatal).
     pub fn migrate(&self, now: Micros) -> Result<Migrated> {
         let found = self.schema_version()?;
         self.check_is_known(found)?;
@@ -239,10 +241,10 @@ impl RedshiftSession {
             .map_err(|failure| failure.transient(format!("can't make the schema \"{schema}\"")))
     }
 
-    /// Checks that the schema is one that this program knows.
+    /// Checks that this program knows the schema's version.
     ///
     /// # Errors
-    /// If it isn't.
+    /// If the version is unknown or missing.
     pub fn check_is_known(&self, found: Option<i32>) -> Result<()> {
         let Some(found) = found.filter(|found| *found > VERSION) else { return Ok(()) };
         let warehouse = self.session.warehouse();
@@ -276,7 +278,7 @@ impl RedshiftSession {
         Ok(Migrated { from, to: VERSION })
     }
 
-    /// What the ledger has of segments.
+    /// Returns the ledger's entries for segments.
     pub(super) async fn known_segments(
         &self,
         segments: &[String],
@@ -303,11 +305,11 @@ impl RedshiftSession {
         Ok(known)
     }
 
-    /// Takes segments out of the ledger, since none of them is loaded again, and adds them to the
-    /// history. It can be repeated. Blocks.
+    /// Removes segments that are never loaded again from the ledger, and adds them to the history.
+    /// May be repeated. Blocks.
     ///
     /// # Errors
-    /// Transient if the server doesn't do it.
+    /// If the server doesn't do it; transient.
     pub fn forget(&self, segments: &[String]) -> Result<()> {
         if segments.is_empty() {
             return Ok(());
@@ -315,10 +317,10 @@ impl RedshiftSession {
         self.forget_part(&LedgerPart::Named(segments))
     }
 
-    /// The same for all segments of a task that is gone, but for those that may be loaded again.
+    /// Removes all segments of a task that no longer exists, except those that may be loaded again.
     ///
     /// # Errors
-    /// Transient if the server doesn't do it.
+    /// If the server doesn't do it; transient.
     pub fn forget_task(&self, prefix: &str, but: &[String]) -> Result<()> {
         self.forget_part(&LedgerPart::Prefix(prefix, but))
     }
@@ -329,10 +331,10 @@ impl RedshiftSession {
         done.map_err(|failure| failure.transient("can't forget loaded segments"))
     }
 
-    /// Deletes what is too old in the history.
+    /// Deletes expired rows of the history.
     ///
     /// # Errors
-    /// Transient if the server doesn't do it.
+    /// If the server doesn't do it; transient.
     pub fn prune_history(&self, now: Micros) -> Result<()> {
         let prune = statements::prune_history(now.saturating_sub(HISTORY_MICROS));
         let done = self.wait(self.run(&prune));
@@ -340,12 +342,12 @@ impl RedshiftSession {
     }
 }
 
-/// The number in the first row.
+/// Returns the number in the first row.
 pub(super) fn number(rows: &[SimpleQueryRow]) -> Option<i64> {
     rows.first()?.get(0)?.parse().ok()
 }
 
-/// The number in a column.
+/// Returns the number in a column.
 pub(super) fn whole(row: &SimpleQueryRow, at: usize) -> i64 {
     row.get(at).and_then(|text| text.parse().ok()).unwrap_or_default()
 }

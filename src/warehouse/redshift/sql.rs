@@ -1,25 +1,25 @@
-//! Words of SQL that both Redshift and PostgreSQL read in the same way.
+//! Parts of SQL that Redshift and PostgreSQL read in the same way.
 
 use time::OffsetDateTime;
 
 use super::super::months::{Micros, time_of};
 use super::super::storable::storable_text;
 
-/// A text as a literal. Redshift takes a backslash for an escape and PostgreSQL doesn't, so that
-/// none is written.
+/// Quotes a text as a literal. A backslash is never written, since it is an escape in Redshift but
+/// not in PostgreSQL.
 pub(super) fn literal(text: &str) -> String {
     let text = storable_text(text).replace('\'', "''");
     let parts: Vec<String> = text.split('\\').map(|part| format!("'{part}'")).collect();
     parts.join(" || chr(92) || ")
 }
 
-/// Texts as a list of literals.
+/// Returns texts as a list of literals.
 pub(super) fn literals(texts: &[String]) -> String {
     let literals: Vec<String> = texts.iter().map(|text| literal(text)).collect();
     literals.join(", ")
 }
 
-/// A time as both servers read it, from literals and from files.
+/// Formats a time for literals and files, in a form that both servers read.
 pub(super) fn time_text(time: Micros) -> String {
     let time: OffsetDateTime = time_of(time);
     let (date, micros) = (time.date(), time.microsecond());
@@ -32,25 +32,25 @@ pub(super) fn time_literal(time: Micros) -> String {
     format!("cast('{}' as timestamptz)", time_text(time))
 }
 
-/// Columns as a list. Some of their names are words of Redshift's, such as `raw`.
+/// Returns columns as a quoted list, since some names, such as `raw`, are keywords of Redshift.
 pub(super) fn columns(names: &[&str]) -> String {
     prefixed("", names)
 }
 
-/// The same, each behind a prefix.
+/// Returns columns as a quoted list, each after a prefix.
 pub(super) fn prefixed(prefix: &str, names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("{prefix}\"{name}\"")).collect();
     names.join(", ")
 }
 
-/// The condition that two tables agree in columns.
+/// Returns the condition that two tables agree in columns.
 pub(super) fn same(a: &str, b: &str, names: &[&str]) -> String {
     let equal: Vec<String> =
         names.iter().map(|name| format!("{a}.\"{name}\" = {b}.\"{name}\"")).collect();
     equal.join(" and ")
 }
 
-/// Assignments of columns from a table.
+/// Returns assignments of columns from a table.
 pub(super) fn taken_from(table: &str, names: &[&str]) -> String {
     let taken: Vec<String> =
         names.iter().map(|name| format!("\"{name}\" = {table}.\"{name}\"")).collect();

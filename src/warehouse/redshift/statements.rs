@@ -1,4 +1,5 @@
-//! Every statement that is sent to Redshift. None has a parameter: what it says stands in it.
+//! Every statement that is sent to Redshift. None has parameters: values are written into the
+//! statement.
 
 use super::super::columns::{COLUMNS, ColumnFate};
 use super::super::months::Micros;
@@ -13,28 +14,29 @@ use super::tables::{
 /// The files of the schema, one for each version, from 1.
 pub(super) const VERSIONS: [&str; 1] = [include_str!("schema/0001.sql")];
 
-/// The most rows that a COPY may refuse while they are looked for; the server takes no more.
+/// The largest number of refused rows of a COPY that searches for them; the server accepts no more.
 const ERRORS_MAX: u32 = 100_000;
 
 /// Older than any post.
 const NEVER: &str = "cast('0001-01-01 00:00:00+00' as timestamptz)";
 
-/// Takes the writers' turn; the first statement of a transaction, so that it sees all that those
-/// before it have committed, and no two of them conflict (error 1023).
+/// Takes the writers' lock, as the first statement of a transaction, so that the transaction sees
+/// everything that earlier writers committed, and no two transactions conflict (error 1023).
 pub(super) const LOCK_LOADS: &str = "lock loads";
 
-/// Asks for the server's own words on its version.
+/// Asks for the server's version in its own words.
 pub(super) const SERVER: &str = "select version()";
 
-/// Takes the turn of those who make the tables.
+/// Takes the lock for creating the tables.
 pub(super) const LOCK_VERSIONS: &str = "lock schema_versions";
 
-/// Which version of the schema there is.
+/// Asks for the version of the schema.
 pub(super) const SCHEMA_VERSION: &str = "select max(\"version\") from schema_versions";
 
-/// Makes the table of versions.
+/// Creates the table of versions.
 pub(super) const MAKE_VERSIONS: &str = "create table if not exists schema_versions (\
-\"version\" integer not null, \"applied_at\" timestamptz not null, primary key (\"version\")) diststyle all";
+\"version\" integer not null, \"applied_at\" timestamptz not null, primary key (\"version\")) \
+diststyle all";
 
 /// The temporary table of posts that deletions clear.
 const CLEARED: &str =
@@ -43,16 +45,16 @@ const CLEARED: &str =
 /// The tables that hold the texts of posts, one row for each.
 const SATELLITES: [&str; 3] = ["post_hashtags", "post_mentions", "post_urls"];
 
-/// How the files are reached by the server.
+/// The server's access to the files.
 #[derive(Clone, Debug)]
 pub(super) struct CopyOptions {
     /// `default`, or the address of a role.
     pub iam_role: String,
-    /// The bucket's region, where the topology names one.
+    /// The bucket's region, if the topology names one.
     pub region: Option<String>,
 }
 
-/// What a session is set to.
+/// Returns the settings of a session.
 pub(super) fn settings(schema: &str, statement_ms_max: u128) -> Vec<String> {
     vec![
         format!("set search_path to {}", quoted(schema)),
@@ -64,17 +66,18 @@ pub(super) fn settings(schema: &str, statement_ms_max: u128) -> Vec<String> {
 /// Asks whether the schema has its table of versions.
 pub(super) fn has_versions(schema: &str) -> String {
     format!(
-        "select count(*) from pg_catalog.pg_tables where schemaname = {} and tablename = 'schema_versions'",
+        "select count(*) from pg_catalog.pg_tables where schemaname = {} and tablename = \
+            'schema_versions'",
         literal(schema)
     )
 }
 
-/// Makes the schema.
+/// Creates the schema.
 pub(super) fn make_schema(schema: &str) -> String {
     format!("create schema if not exists {}", quoted(schema))
 }
 
-/// The statements of one version's file.
+/// Returns the statements of one version's file.
 pub(super) fn of_version(file: &str) -> Vec<String> {
     let lines = file.lines().map(|line| line.split("--").next().unwrap_or_default().trim_end());
     let code: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
@@ -82,7 +85,7 @@ pub(super) fn of_version(file: &str) -> Vec<String> {
     code.split(';').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }
 
-/// Notes that a version was made.
+/// Records that a version was created.
 pub(super) fn note_version(version: i32, now: Micros) -> String {
     format!(
         "insert into schema_versions (\"version\", \"applied_at\") values ({version}, {})",
@@ -90,7 +93,7 @@ pub(super) fn note_version(version: i32, now: Micros) -> String {
     )
 }
 
-/// Which of the segments are loaded.
+/// Asks which of the segments are loaded.
 pub(super) fn known_segments(segments: &[String]) -> String {
     format!(
         "select \"segment\", cast(extract(epoch from \"loaded_at\") as bigint), \"refused\" \
@@ -99,7 +102,7 @@ pub(super) fn known_segments(segments: &[String]) -> String {
     )
 }
 
-/// Their refused rows.
+/// Asks for the refused rows of segments.
 pub(super) fn known_refused(segments: &[String]) -> String {
     format!(
         "select \"segment\", \"row\", \"error\" from refused_rows where \"segment\" in ({}) \
@@ -108,12 +111,12 @@ pub(super) fn known_refused(segments: &[String]) -> String {
     )
 }
 
-/// How many of the segments are loaded.
+/// Asks how many of the segments are loaded.
 pub(super) fn count_known(segments: &[String]) -> String {
     format!("select count(*) from loads where \"segment\" in ({})", literals(segments))
 }
 
-/// Makes the temporary tables.
+/// Creates the temporary tables.
 pub(super) fn stage() -> Vec<String> {
     let mut statements = Vec::new();
     for table in StagedTable::ALL {
@@ -126,13 +129,13 @@ pub(super) fn stage() -> Vec<String> {
     statements
 }
 
-/// Copies the files of a manifest into a temporary table, all rows or none.
+/// Copies the files of a manifest into a temporary table, either all rows or none.
 pub(super) fn copy(table: StagedTable, manifest: &str, options: &CopyOptions) -> String {
     format!("{} maxerror 0 compupdate off statupdate off", copy_base(table, manifest, options))
 }
 
-/// Reads the files of a manifest as a COPY would, and loads nothing: the server notes what it would
-/// refuse.
+/// Parses the files of a manifest as a COPY would, and loads nothing: the server records the lines
+/// that it would refuse.
 pub(super) fn copy_noload(
     table: StagedTable,
     manifest: &str,
@@ -161,7 +164,7 @@ fn copy_base(table: StagedTable, manifest: &str, options: &CopyOptions) -> Strin
     )
 }
 
-/// The lines of a file that the server has noted as refused.
+/// Asks for the lines of a file that the server has recorded as refused.
 pub(super) fn refused_lines(file: &str) -> String {
     format!(
         "select line_number, trim(column_name), trim(error_message) from sys_load_error_detail \
@@ -170,8 +173,8 @@ pub(super) fn refused_lines(file: &str) -> String {
     )
 }
 
-/// Joins staged deletions with those that are known: the earliest time counts, and of deletions
-/// until some time the latest.
+/// Merges staged deletions with the stored ones: the earliest time counts, and the latest limit of
+/// deletions that cover posts up to a time.
 pub(super) fn add_deletions() -> Vec<String> {
     let update = format!(
         "update staged_deletions set \
@@ -186,7 +189,7 @@ pub(super) fn add_deletions() -> Vec<String> {
     vec![update, merge("deletions", "staged_deletions", &DELETION_KEY, &changed, &all)]
 }
 
-/// Clears the staged posts that deletions mean.
+/// Clears the staged posts that deletions name.
 pub(super) fn clear_staged() -> Vec<String> {
     let named = |other: &str, condition: &str| {
         format!(
@@ -203,7 +206,7 @@ pub(super) fn clear_staged() -> Vec<String> {
     ]
 }
 
-/// Clears the posts that staged deletions mean and that were there before them.
+/// Clears the stored posts that staged deletions name.
 pub(super) fn clear_known() -> Vec<String> {
     let named = |other: &str, condition: &str| {
         format!(
@@ -244,7 +247,7 @@ fn clear(table: &str) -> String {
     )
 }
 
-/// True where the deletion `d` means a post; see `DeletionRow::means`.
+/// Returns the condition that the deletion `d` covers a post; see `DeletionRow::means`.
 fn means(post: &str, own_time: &str) -> String {
     format!(
         "(d.\"reach\" = 'all' or d.\"reach\" = 'server' and d.\"server\" <> '' \
@@ -256,9 +259,8 @@ fn means(post: &str, own_time: &str) -> String {
     )
 }
 
-/// Holds the staged posts against those that are there, and brings them to what `posts` shall have.
-/// `wins` says what of a post that was there is newer: 0 for all, 1 for its version, 2 for its
-/// counts, 3 for nothing.
+/// Compares the staged posts with the stored ones, and merges them. `wins` says which part of a
+/// stored post is newer: 0 for all, 1 for its version, 2 for its counts, 3 for nothing.
 pub(super) fn resolve_posts() -> Vec<String> {
     let time = |table: &str, column: &str| format!("coalesce({table}.\"{column}\", {NEVER})");
     let newer = |column: &str| format!("{} > {}", time("staged_posts", column), time("p", column));
@@ -280,11 +282,13 @@ pub(super) fn resolve_posts() -> Vec<String> {
              when {counts} then 2 else 3 end from posts p where {key}"
         ),
         format!(
-            "update staged_posts set {} from posts p where {key} and staged_posts.\"wins\" in (2, 3)",
+            "update staged_posts set {} from posts p where {key} and staged_posts.\"wins\" in (2, \
+                3)",
             taken_from("p", &version_columns())
         ),
         format!(
-            "update staged_posts set {} from posts p where {key} and staged_posts.\"wins\" in (1, 3)",
+            "update staged_posts set {} from posts p where {key} and staged_posts.\"wins\" in (1, \
+                3)",
             taken_from("p", &count_columns())
         ),
         format!(
@@ -312,7 +316,7 @@ pub(super) fn merge_posts(now: Micros) -> String {
     )
 }
 
-/// Replaces the hashtags, mentions and addresses of posts whose version is new.
+/// Replaces the hashtags, mentions and addresses of posts with a new version.
 pub(super) fn replace_satellites() -> Vec<String> {
     let mut statements = Vec::new();
     for table in SATELLITES {
@@ -342,7 +346,7 @@ pub(super) fn replace_satellites() -> Vec<String> {
     statements
 }
 
-/// Adds the readings that aren't there.
+/// Adds readings that aren't stored yet.
 pub(super) fn add_engagement() -> String {
     format!(
         "insert into engagement ({}) select {} from staged_engagement s \
@@ -353,13 +357,14 @@ pub(super) fn add_engagement() -> String {
     )
 }
 
-/// Writes authors: what the newest post says of them, as far as it says it.
+/// Writes authors: each value is the newest one that a post has.
 pub(super) fn add_authors() -> Vec<String> {
     let newest = "staged_authors.\"last_seen\" > a.\"last_seen\"";
     let mut set: Vec<String> = Vec::new();
     for name in AUTHOR_FACTS {
         set.push(format!(
-            "\"{name}\" = case when {newest} then coalesce(staged_authors.\"{name}\", a.\"{name}\") \
+            "\"{name}\" = case when {newest} then coalesce(staged_authors.\"{name}\", \
+                a.\"{name}\") \
              else a.\"{name}\" end"
         ));
     }
@@ -376,7 +381,7 @@ pub(super) fn add_authors() -> Vec<String> {
     vec![update, merge("authors", "staged_authors", &AUTHOR_KEY, &all[2..], &all)]
 }
 
-/// Writes gaps: an entry that says that a gap was filled replaces one that doesn't.
+/// Writes gaps: an entry of a filled gap replaces one of an unfilled gap.
 pub(super) fn add_gaps() -> Vec<String> {
     let known = "delete from staged_gaps using gaps g where staged_gaps.\"id\" = g.\"id\" \
                  and (g.\"filled\" or not staged_gaps.\"filled\")";
@@ -384,13 +389,13 @@ pub(super) fn add_gaps() -> Vec<String> {
     vec![known.into(), merge("gaps", "staged_gaps", &["id"], &changed, &GAP)]
 }
 
-/// Writes trends: a row replaces that of the same key and bucket.
+/// Writes trends: a row replaces the row with the same key and bucket.
 pub(super) fn add_trends() -> String {
     let all = trend_columns();
     merge("trends", "staged_trends", &TREND_KEY, &all[TREND_KEY.len()..], &all)
 }
 
-/// Writes the rows of a staged table whose key is there over those, and adds the others.
+/// Writes the rows of a staged table: replaces rows with the same key, and adds the others.
 fn merge(table: &str, staged: &str, key: &[&str], changed: &[&str], all: &[&str]) -> String {
     format!(
         "merge into {table} using {staged} as s on {} when matched then update set {} \
@@ -402,14 +407,14 @@ fn merge(table: &str, staged: &str, key: &[&str], changed: &[&str], all: &[&str]
     )
 }
 
-/// A segment as the ledger notes it.
+/// The ledger's entry for a segment.
 pub(super) struct LedgerRow<'a> {
     pub segment: &'a str,
     pub rows: usize,
     pub refused: usize,
 }
 
-/// Notes segments as loaded.
+/// Records segments as loaded.
 pub(super) fn note_loads(loads: &[LedgerRow<'_>], now: Micros) -> String {
     let mut values: Vec<String> = Vec::new();
     for load in loads {
@@ -422,14 +427,14 @@ pub(super) fn note_loads(loads: &[LedgerRow<'_>], now: Micros) -> String {
     )
 }
 
-/// A refused row as the ledger notes it.
+/// The ledger's entry for a refused row.
 pub(super) struct RefusedLedgerRow<'a> {
     pub segment: &'a str,
     pub number: usize,
     pub error: &'a str,
 }
 
-/// Notes refused rows.
+/// Records refused rows.
 pub(super) fn note_refused(rows: &[RefusedLedgerRow<'_>]) -> String {
     let mut values: Vec<String> = Vec::new();
     for row in rows {
@@ -442,12 +447,12 @@ pub(super) fn note_refused(rows: &[RefusedLedgerRow<'_>]) -> String {
     )
 }
 
-/// Which segments of the ledger are meant.
+/// A selection of the ledger's segments.
 #[derive(Clone, Debug)]
 pub(super) enum LedgerPart<'a> {
-    /// These.
+    /// These segments.
     Named(&'a [String]),
-    /// Those that begin with a prefix, but for these.
+    /// The segments that begin with a prefix, except these.
     Prefix(&'a str, &'a [String]),
 }
 
@@ -467,27 +472,30 @@ impl LedgerPart<'_> {
     }
 }
 
-/// Takes segments out of the ledger, and adds them to the history.
+/// Removes segments from the ledger, and adds them to the history.
 pub(super) fn forget(part: &LedgerPart<'_>) -> Vec<String> {
     let condition = part.condition();
     vec![
         format!(
-            "insert into load_history (\"minute\", \"source\", \"loads\", \"rows\", \"refused\", \"last_load\") \
-             select date_trunc('minute', \"loaded_at\"), split_part(\"segment\", '/', 2), count(*), \
-             sum(\"rows\"), sum(\"refused\"), max(\"loaded_at\") from loads where {condition} group by 1, 2"
+            "insert into load_history (\"minute\", \"source\", \"loads\", \"rows\", \"refused\", \
+                \"last_load\") \
+             select date_trunc('minute', \"loaded_at\"), split_part(\"segment\", '/', 2), \
+             count(*), \
+             sum(\"rows\"), sum(\"refused\"), max(\"loaded_at\") from loads where {condition} \
+             group by 1, 2"
         ),
         format!("delete from refused_rows where {condition}"),
         format!("delete from loads where {condition}"),
     ]
 }
 
-/// Deletes what is too old in the history.
+/// Deletes expired rows of the history.
 pub(super) fn prune_history(before: Micros) -> String {
     format!("delete from load_history where \"minute\" < {}", time_literal(before))
 }
 
-/// Every statement, each with an example of what stands in it: a test has them parsed by another
-/// parser, and holds them against those that were sent.
+/// Every statement, each with example values: a test checks them with another parser, and compares
+/// them with the statements that were sent.
 pub fn every_statement() -> Vec<String> {
     let named = ["run/warehouse-0/0000001".to_owned()];
     let roles = ["default", "arn:aws:iam::123456789012:role/load"];

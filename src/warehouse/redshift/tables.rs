@@ -29,7 +29,7 @@ pub(super) const READING_KEY: [&str; 3] = ["platform", "post_id", "at"];
 /// The key of a deletion.
 pub(super) const DELETION_KEY: [&str; 5] = ["platform", "post_id", "reach", "server", "revision"];
 
-/// The columns of `posts` that a version brings, beside those that are listed in [`COLUMNS`].
+/// The columns of `posts` that a version sets, besides those that are listed in [`COLUMNS`].
 pub(super) const VERSION: [&str; 7] =
     ["received_at", "edited_at", "deleted_at", "is_reading", "revision", "servers", "raw"];
 
@@ -37,7 +37,7 @@ pub(super) const VERSION: [&str; 7] =
 pub(super) const ENGAGEMENT: [&str; 9] =
     ["platform", "post_id", "at", "likes", "reposts", "replies", "quotes", "views", "bookmarks"];
 
-/// What an author is known by, which the newest post that says it decides.
+/// The identity of an author, from the newest post that has it.
 pub(super) const AUTHOR_FACTS: [&str; 7] =
     ["handle", "name", "followers", "following", "posts", "verified", "bot"];
 
@@ -57,7 +57,7 @@ pub(super) const GAP: [&str; 11] = [
 ];
 
 impl StagedTable {
-    /// All of them, in the order in which they are loaded.
+    /// All temporary tables, in the order in which they are loaded.
     pub(crate) const ALL: [Self; 9] = [
         Self::Posts,
         Self::Hashtags,
@@ -70,7 +70,7 @@ impl StagedTable {
         Self::Trends,
     ];
 
-    /// Its name in the session.
+    /// Returns the table's name in the session.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Posts => "staged_posts",
@@ -85,7 +85,7 @@ impl StagedTable {
         }
     }
 
-    /// What it is made of.
+    /// Returns the table's columns and types.
     pub(crate) fn definition(self) -> &'static str {
         match self {
             Self::Posts => "like posts, \"own_time\" timestamptz, \"wins\" smallint",
@@ -107,7 +107,7 @@ impl StagedTable {
         }
     }
 
-    /// The columns that its file has.
+    /// Returns the columns of the table's file.
     pub(crate) fn columns(self) -> Vec<&'static str> {
         match self {
             Self::Posts => {
@@ -136,7 +136,7 @@ impl StagedTable {
     }
 }
 
-/// The columns of `posts`, but for the time of its load.
+/// Returns the columns of `posts`, except the time of the load.
 pub(super) fn post_columns() -> Vec<&'static str> {
     let mut names = POST_KEY.to_vec();
     names.extend(["created_at", "counted_at", "other_id"]);
@@ -145,7 +145,7 @@ pub(super) fn post_columns() -> Vec<&'static str> {
     names
 }
 
-/// The listed columns that a version brings.
+/// Returns the listed columns that a version sets.
 pub(super) fn version_columns() -> Vec<&'static str> {
     let mut names = VERSION.to_vec();
     let of_version = COLUMNS.iter().filter(|column| column.fate != ColumnFate::Count);
@@ -153,7 +153,7 @@ pub(super) fn version_columns() -> Vec<&'static str> {
     names
 }
 
-/// The columns that a reading of the counts brings.
+/// Returns the columns that a reading of the counts sets.
 pub(super) fn count_columns() -> Vec<&'static str> {
     let mut names = vec!["counted_at"];
     let counts = COLUMNS.iter().filter(|column| column.fate == ColumnFate::Count);
@@ -168,7 +168,7 @@ mod tests {
 
     const SCHEMA: &str = include_str!("schema/0001.sql");
 
-    /// The columns of a table in the schema, each with its type.
+    /// Returns the columns of a table in the schema, each with its type.
     fn in_schema(table: &str) -> Vec<(&'static str, &'static str)> {
         let behind = SCHEMA.split(&format!("create table {table} (\n")).nth(1).unwrap();
         let lines = behind.lines().take_while(|line| line.starts_with("    \""));

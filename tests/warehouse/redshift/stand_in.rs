@@ -15,13 +15,13 @@ use serde_json::Value;
 use crate::support::s3_server::S3Server;
 use crate::support::sign::escape;
 
-/// What a client sends to ask for TLS.
+/// The request for TLS from a client.
 const SSL_REQUEST: [u8; 4] = 80_877_103_u32.to_be_bytes();
 
 const VERSION: &str = "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 \
                        20041017 (Red Hat 3.4.2-6.fc3), Redshift 1.0.136214";
 
-/// What goes wrong with a statement.
+/// A fault of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// A serializable isolation violation: the transaction is taken back.
@@ -80,7 +80,7 @@ impl StandIn {
         self.shared.lock().unwrap().faults.push((begin, fault));
     }
 
-    /// How many of the faults haven't come yet.
+    /// The number of faults that haven't occurred yet.
     pub(super) fn faults_left(&self) -> usize {
         self.shared.lock().unwrap().faults.len()
     }
@@ -242,7 +242,7 @@ impl Link {
         (status == 200).then_some(body)
     }
 
-    /// What the server behind answers to a query.
+    /// Returns the answer of the server behind to a query.
     fn ask(&mut self, query: &str) -> io::Result<Vec<Message>> {
         self.server.write_all(b"Q")?;
         self.server.write_all(&(query.len() as u32 + 5).to_be_bytes())?;

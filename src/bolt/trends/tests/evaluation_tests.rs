@@ -1,5 +1,5 @@
-//! How soon planted bursts are found, and how often something is found that isn't one: ours beside
-//! Gnip's point-by-point Poisson method and SigniTrend, at equal false alarms.
+//! Measures the delay until planted bursts are found, and the number of false alarms: our detector
+//! beside Gnip's point-by-point Poisson method and SigniTrend, at equal false alarms.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ const MINUTE: i64 = 60_000;
 const DAY: i64 = 1_440;
 const KEYS: usize = 150;
 
-/// Chance from a seed (SplitMix64).
+/// A seeded random generator (SplitMix64).
 struct Chance(u64);
 
 impl Chance {
@@ -40,7 +40,7 @@ impl Chance {
     }
 }
 
-/// A burst of a key: from a minute on, so many times its usual share.
+/// A burst of a key: from a minute on, a multiple of its usual share.
 #[derive(Clone, Copy)]
 struct Planted {
     key: usize,
@@ -48,7 +48,7 @@ struct Planted {
     minutes: i64,
 }
 
-/// Counts of keys by minute, and of everything.
+/// The counts of keys by minute, and the totals.
 struct World {
     name: &'static str,
     minutes: i64,
@@ -57,12 +57,13 @@ struct World {
     bursts: Vec<Planted>,
 }
 
-/// The mean of a key in a minute: Zipf's law, from 60 a minute downwards.
+/// Returns the mean count of a key in a minute: Zipf's law, from 60 a minute downwards.
 fn mean_of(key: usize) -> f64 {
     60.0 / (key + 1) as f64
 }
 
-/// By day all of the traffic, by night a fifth, and the morning's rise within two hours.
+/// The traffic by the time of day: all of it by day, a fifth by night, and a rise within two hours
+/// in the morning.
 fn diurnal(minute: i64) -> f64 {
     let hour = (minute % DAY) as f64 / 60.0;
     0.6 - 0.4 * ((hour - 3.0) / 24.0 * std::f64::consts::TAU).cos()
@@ -86,7 +87,8 @@ fn is_bursting(bursts: &[Planted], key: usize, minute: i64) -> bool {
 }
 
 impl World {
-    /// `noise` is the deviation of a key's share from minute to minute beside that of chance.
+    /// `noise` is the additional deviation of a key's share from minute to minute, besides that of
+    /// chance.
     fn new(
         name: &'static str,
         days: i64,
@@ -115,8 +117,8 @@ impl World {
         Self { name, minutes, counts, totals, bursts }
     }
 
-    /// Words of a text that nobody here wrote, shuffled again and again: so many a minute that the
-    /// sixth most frequent one comes ten times.
+    /// The words of a natural text, shuffled repeatedly, at a rate at which the sixth most frequent
+    /// word occurs ten times a minute.
     fn of_text(name: &'static str, days: i64, seed: u64) -> Self {
         let text = include_str!("../../../../LICENSE-APACHE").to_lowercase();
         let mut frequencies: BTreeMap<&str, u64> = BTreeMap::new();
@@ -142,7 +144,7 @@ impl World {
                 if left == 0 {
                     left = words.len();
                 }
-                // The last of those that are left changes places with one of them.
+                // Swaps the last of the remaining words with a random one.
                 let drawn = (chance.uniform() * left as f64) as usize;
                 left -= 1;
                 words.swap(drawn, left);
@@ -162,7 +164,7 @@ impl World {
         Self { name, minutes: days * DAY, counts, totals, bursts }
     }
 
-    /// Judges alarms: each a key and a minute.
+    /// Evaluates alarms: each is a key and a minute.
     fn judge(&self, alarms: &[(usize, i64)]) -> Judgement {
         let (mut found, mut delay) = (0_u32, 0);
         for burst in &self.bursts {
@@ -196,7 +198,7 @@ impl World {
 struct Judgement {
     recall: f64,
     false_per_day: f64,
-    /// In buckets; two for a burst that wasn't found within two.
+    /// The delay in buckets; two for a burst that wasn't found within two.
     delay: f64,
 }
 
@@ -232,7 +234,7 @@ fn ours_with(world: &World, rules: &Rules) -> Vec<(usize, i64)> {
     alarms
 }
 
-/// Alarms where a score passes a threshold from below.
+/// Returns the alarms at which a score rises above a threshold.
 fn crossings(scores: &[Vec<f64>], threshold: f64) -> Vec<(usize, i64)> {
     let mut alarms = Vec::new();
     for (key, scores) in scores.iter().enumerate() {
@@ -248,7 +250,7 @@ fn crossings(scores: &[Vec<f64>], threshold: f64) -> Vec<(usize, i64)> {
     alarms
 }
 
-/// The best of a method at no more false alarms than this: its lowest threshold.
+/// Returns the best result of a method with at most this many false alarms: its lowest threshold.
 fn at_false_alarms(world: &World, scores: &[Vec<f64>], most: f64) -> Judgement {
     let mut threshold = 0.5;
     loop {
@@ -260,7 +262,7 @@ fn at_false_alarms(world: &World, scores: &[Vec<f64>], most: f64) -> Judgement {
     }
 }
 
-/// Gnip's point-by-point Poisson method: (count − ν) / CI(α, ν) with the count before as ν, and a
+/// Gnip's point-by-point Poisson method: (count − ν) / CI(α, ν) with the previous count as ν, and a
 /// confidence interval of 99 %.
 fn gnip(world: &World) -> Vec<Vec<f64>> {
     let score = |counts: &Vec<u64>| {
@@ -294,7 +296,7 @@ fn signitrend(world: &World) -> Vec<Vec<f64>> {
     world.counts.iter().map(score).collect()
 }
 
-/// Ours at no more false alarms than this, by the largest p-value that has so few.
+/// Returns our result with at most this many false alarms, by the largest p-value that has so few.
 fn ours_at_false_alarms(world: &World, most: f64) -> Judgement {
     let mut p_value = 1e-4;
     loop {
@@ -333,7 +335,8 @@ fn bursts_are_found_sooner_than_by_gnip_and_signitrend_at_equal_false_alarms() {
         }
         assert!(usual.recall >= 0.95 && usual.false_per_day < 1.0, "{}: {usual:?}", world.name);
         for other in [gnip, signitrend] {
-            // A second is no difference: the other has the best threshold for just this world.
+            // A difference of a second is ignored: the other method has the best threshold for this
+            // data.
             for (ours, tolerance) in [(own, 0.0), (usual, 0.02)] {
                 let is_as_good =
                     ours.recall >= other.recall && ours.delay <= other.delay + tolerance;
@@ -401,7 +404,7 @@ fn the_same_rise_in_the_same_hour_of_three_weeks_is_usual_then() {
             let mean = if minute < 60 { 3.0 } else { 40.0 };
             let count = chance.poisson(mean);
             let bucket = 2_400 * 7 * DAY + week * 7 * DAY + minute;
-            // Between the weeks the key doesn't come, and others do.
+            // The key doesn't occur between the weeks, and others do.
             let ordinal = (week * 7 * DAY + minute) as u64 + 1_000;
             let before = state.trend();
             let observed = Observed { count, authors: count, samples: Vec::new() };
