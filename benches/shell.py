@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Echo bolts as children of `Shell`: benches/shell.py [WATERSPOUT] [TUPLES]
+"""Echo bolts as children of `Shell` and of Storm: benches/shell.py [WATERSPOUT] [TUPLES]
 
 For a child in Rust (examples/echo_child.rs, built here by rustc), one in Python without a library, and
 one on pystorm (if `PYTHON` names a Python that has it): how many tuples a second the child takes alone, fed
-by a pipe, and how many a topology takes with it. Medians of three runs. Build with --release first."""
+by a pipe, how many a topology takes with it, and how many Storm does (acked, in a LocalCluster; with its usual
+`topology.shellbolt.max.pending` of 100, and with 1,000; fetched as benches/peers/fetch.py says, if there is a
+JDK). The three take turns; medians of five rounds. `STORM=0` leaves Storm out. Storm's figures are without its start and without the first
+quarter of the tuples; those of a topology are of the whole program. Build with --release first."""
 
 import json
 import os
@@ -15,10 +18,16 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "target/release/waterspout")
 TUPLES = int(sys.argv[2]) if len(sys.argv) > 2 else 400_000
 PYTHON = os.environ.get("PYTHON", sys.executable)
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+sys.path.insert(0, str(ROOT / "benches/peers"))
+
+import fetch  # noqa: E402
 
 PLAIN = """
 import json, os, sys
@@ -93,6 +102,26 @@ def inside(command, folder, tuples):
     return tuples / took
 
 
+def on_storm(pending):
+    """A topology of Storm with the child, and as many tuples in its pipe at most."""
+
+    def run(command, folder, tuples):
+        command = fetch.storm_command("echo", str(tuples), str(pending), *command)
+        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        seconds = json.loads(ended.stdout.strip().splitlines()[-1])["seconds"]
+        return (tuples - tuples // 4) / seconds
+
+    return run
+
+
+ways = {"alone": alone, "in a topology": inside}
+try:
+    if os.environ.get("STORM") == "0":
+        raise fetch.Missing("STORM=0 says so")
+    fetch.storm()
+    ways |= {"Storm": on_storm(100), "Storm, 1,000": on_storm(1_000)}
+except fetch.Missing as why:
+    print(f"Storm isn't measured: {why}", file=sys.stderr)
 with tempfile.TemporaryDirectory() as folder:
     echo = f"{folder}/echo_child"
     source = str(ROOT / "examples/echo_child.rs")
@@ -102,10 +131,14 @@ with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, name.split()[-1] + "_echo.py")
         path.write_text(text)
         children[name] = ([PYTHON, str(path)], TUPLES // 4)
-    print(f"{'child':14} {'alone':>12} {'in a topology':>14}   tuples/s")
+    print(f"{'child':14}" + "".join(f"{way:>15}" for way in ways) + "   tuples/s; topology to alone, to Storm's better")
     for name, (command, tuples) in children.items():
         if name == "pystorm" and subprocess.run([PYTHON, "-c", "import pystorm"], stderr=subprocess.DEVNULL).returncode:
             print(f"{name:14} isn't there for {PYTHON}")
             continue
-        rates = [statistics.median(run(command, folder, tuples) for _ in range(3)) for run in (alone, inside)]
-        print(f"{name:14} {rates[0]:12,.0f} {rates[1]:14,.0f}   {rates[1] / rates[0]:.0%}")
+        runs = [[run(command, folder, tuples) for run in ways.values()] for _ in range(ROUNDS)]
+        rates = [statistics.median(of_way) for of_way in zip(*runs)]
+        ratios = f"{rates[1] / rates[0]:.0%}"
+        if len(rates) > 2:
+            ratios += f", {rates[1] / max(rates[2:]):.2f} times"
+        print(f"{name:14}" + "".join(f"{rate:15,.0f}" for rate in rates) + f"   {ratios}", flush=True)
