@@ -19,7 +19,7 @@ use crate::topology::Topology;
 #[command(after_help = "\
 Components keep their state by their id: cursors, keyed state, and what isn't delivered yet. `run` refuses to
 drop any silently; `--drop-state ID` lets go of it. The state belongs to the path of the file: it stays when NEW takes
-the place of OLD, and a file of another path begins anew.")]
+the place of OLD, and a file of another path starts from nothing.")]
 pub(crate) struct Args {
     /// The topology file as it was, or the name of a topology on the server
     #[arg(value_name = "OLD|NAME")]

@@ -30,16 +30,16 @@ enum What {
     /// List the states under $XDG_STATE_HOME/waterspout, or ~/.local/state/waterspout
     ///
     /// Each state that isn't in use is read to its end, to see whether it is whole. A topology may
-    /// start meanwhile.
+    /// start at the same time.
     Ls {
-        /// Only those that were last saved so long ago, or earlier, and aren't in use: 30d
+        /// Only states that were last saved this long ago or earlier and aren't in use: 30d
         #[arg(long, value_name = "AGE")]
         older_than: Option<Interval>,
         /// Print a line of JSON for each
         #[arg(long)]
         json: bool,
     },
-    /// Remove states: the topology begins anew at its next run
+    /// Remove states: the next run of the topology starts from nothing
     ///
     /// What it was about to deliver, its gap ledger and the dead letters in it are lost. Only files
     /// of a state are removed, whatever else lies in the folder.
@@ -51,7 +51,7 @@ Examples:
         /// The names that `state ls` shows, globs of such names, or paths
         #[arg(required_unless_present = "older_than", value_name = "NAME-OR-PATH")]
         states: Vec<PathBuf>,
-        /// Only those that were last saved so long ago, or earlier; without names all of these
+        /// Only states that were last saved this long ago or earlier; without names all of these
         #[arg(long, value_name = "AGE")]
         older_than: Option<Interval>,
         /// Only name the states that would be removed

@@ -131,7 +131,7 @@ fn notes(topology: &Topology, groups: &[Group]) -> Vec<String> {
                 notes.push(format!("sink \"{id}\": rows that come again are written again"));
             }
             (_, Config::Bolt(bolt)) if bolt.keeps_state() => notes.push(format!(
-                "bolt \"{id}\": its state is in memory, and begins anew when its process does"
+                "bolt \"{id}\": its state is in memory, and starts empty again when its process does"
             )),
             _ => {}
         }

@@ -10,7 +10,7 @@ use crate::lake::view::Selection;
 use crate::printable::printable_line;
 use crate::progress;
 
-/// Build the index anew: what each micro-batch holds, beside the data in _index/
+/// Rebuild the index of each micro-batch, beside the data in _index/
 ///
 /// A partition with a damaged file keeps the index that it had; it is named, and the others are
 /// done.

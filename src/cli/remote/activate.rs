@@ -20,7 +20,7 @@ pub(crate) struct Activate {
 /// Pause a topology, also a replay: its spouts emit nothing, and checkpoints go on
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What a social source captures meanwhile goes to its spool, so nothing is lost. A topology of a server stays inactive
+While it is inactive, a social source captures into its spool, so nothing is lost. A topology of a server stays inactive
 when the server is started again.")]
 pub(crate) struct Deactivate {
     #[command(flatten)]

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Forget the state that an earlier topology of its name left
     #[arg(long)]
     fresh: bool,
-    /// Go on without the state that there is of a component (repeatable)
+    /// Discard the saved state of component ID and continue (repeatable)
     #[arg(long, value_name = "ID", conflicts_with = "fresh")]
     drop_state: Vec<String>,
     /// Print a line of JSON

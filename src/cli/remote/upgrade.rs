@@ -21,7 +21,7 @@ pub(crate) struct Args {
     file: PathBuf,
     #[command(flatten)]
     sets: Sets,
-    /// Go on without the state that there is of a component (repeatable)
+    /// Discard the saved state of component ID and continue (repeatable)
     #[arg(long, value_name = "ID")]
     drop_state: Vec<String>,
     /// Print a line of JSON

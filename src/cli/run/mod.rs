@@ -73,10 +73,10 @@ pub(crate) struct Args {
     /// under $XDG_STATE_HOME/waterspout, or ~/.local/state/waterspout]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Start anew: forget the checkpoints, and delete what was captured and is not in the lake yet
+    /// Start from nothing: delete the checkpoints, and what was captured and is not in the lake yet
     #[arg(long)]
     fresh: bool,
-    /// Go on without the state that there is of a component (repeatable); `diff` tells which can't
+    /// Discard the saved state of component ID and continue (repeatable); `diff` tells which can't
     /// be kept
     #[arg(long, value_name = "ID", conflicts_with = "fresh")]
     drop_state: Vec<String>,

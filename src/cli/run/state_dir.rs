@@ -10,7 +10,7 @@ use crate::checkpoint::disk::{DATABASE, is_state};
 use crate::cli::exit::{Code, Failure};
 use crate::error::Error;
 
-/// The number of bytes of a topology's name in the folder's name.
+/// The number of characters of a topology's name in the folder's name.
 const NAME_CHARS_MAX: usize = 64;
 
 /// The folders of the user that count, as the environment names them.

@@ -44,7 +44,7 @@ struct Column {
     cell: fn(&Row) -> String,
 }
 
-/// The distance of the columns.
+/// The spacing between columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
     /// With their whole names.
@@ -54,7 +54,7 @@ enum Layout {
 }
 
 impl Layout {
-    /// The separator of two columns.
+    /// The separator between two columns.
     fn gap(self) -> &'static str {
         match self {
             Self::Wide => "  ",

@@ -221,7 +221,7 @@ fn what_can_not_be_sent_is_named_and_stays() {
         again.left
     );
     assert!(
-        again.left[1].contains("\"left\" has the grouping All, and which task"),
+        again.left[1].contains("\"left\" has the grouping All, and a letter doesn't say"),
         "{:?}",
         again.left
     );
