@@ -1,5 +1,6 @@
 """A bolt that plays the protocol by a seed: player.py SEED. It answers late and in any order, in any
-form that the protocol allows, and fails some tuples once or twice."""
+form that the protocol allows, and fails some tuples once or twice. Some go to a task of its choice, on
+the stream `told`, and then without their texts."""
 
 import json
 import os
@@ -66,7 +67,9 @@ def answer(tup):
         emit["need_task_ids"] = False
     else:
         waits_for_tasks += 1
-    if dice.randrange(2) == 0:
+    if emit.get("need_task_ids") is False and dice.randrange(4) == 0:
+        emit |= {"stream": "told", "task": dice.choice(direct), "tuple": [key]}
+    elif dice.randrange(2) == 0:
         emit["stream"] = "default"
     send(emit)
     send({"command": "ack", "id": tup["id"]})
@@ -76,12 +79,15 @@ reader = messages()
 handshake = next(reader)
 assert handshake["context"]["componentid"] == "child", handshake
 assert handshake["context"]["source->stream->fields"] == {"id": {"default": ["id"]}}, handshake
+tasks = handshake["context"]["task->component"]
+direct = [int(task) for task, component in tasks.items() if component == "direct"]
+assert len(direct) == 2, tasks
 open(os.path.join(handshake["pidDir"], str(os.getpid())), "w").close()
 if dice.randrange(2):
     send({"pid": os.getpid()})
 for message in reader:
     if isinstance(message, list):
-        assert len(message) == 1 and isinstance(message[0], int), message
+        assert [tasks[str(task)] for task in message] == ["out"], message
         waits_for_tasks -= 1
         assert waits_for_tasks >= 0
         continue
