@@ -21,3 +21,5 @@ mod project;
 mod protocol;
 #[path = "storm/pystorm.rs"]
 mod pystorm;
+#[path = "storm/sinks.rs"]
+mod sinks;

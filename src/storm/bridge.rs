@@ -76,6 +76,9 @@ struct State {
     waiting: VecDeque<Waiting>,
     /// What each sink has promised and not delivered.
     promised: BTreeMap<String, HashSet<String>>,
+    /// What each sink has delivered, as long as its newest promises name it: a checkpoint may have
+    /// been prepared before a delivery, and its promises noted after it.
+    delivered: BTreeMap<String, HashSet<String>>,
 }
 
 struct Waiting {
@@ -160,14 +163,21 @@ impl Bridge {
         Answers { emits, anchors, acks: state.take_done() }
     }
 
+    /// Notes what a sink has promised and not delivered.
     pub(crate) fn promised(&self, sink: &str, promises: &[Promise]) {
-        let segments = promises.iter().map(|promise| promise.segment.clone()).collect();
-        self.state().promised.insert(sink.to_owned(), segments);
+        let mut segments: HashSet<_> =
+            promises.iter().map(|promise| promise.segment.clone()).collect();
+        let mut state = self.state();
+        if let Some(delivered) = state.delivered.get_mut(sink) {
+            delivered.retain(|segment| segments.remove(segment));
+        }
+        state.promised.insert(sink.to_owned(), segments);
     }
 
     /// A sink has delivered segments; the tuples that wait for nothing more are done.
     pub(crate) fn delivered(&self, sink: &str, segments: &[String]) -> Answers {
         let mut state = self.state();
+        state.delivered.entry(sink.to_owned()).or_default().extend(segments.iter().cloned());
         if let Some(promised) = state.promised.get_mut(sink) {
             promised.retain(|segment| !segments.contains(segment));
         }
@@ -258,4 +268,34 @@ fn batch(stream: &OutStream, bucket: u16, values: &[Value]) -> OutMessage {
         _ => format!("[\"{text}\"]"),
     };
     OutMessage { stream: json_text(&stream.name), tuple }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promise(segment: &str) -> Promise {
+        Promise {
+            place: String::new(),
+            segment: segment.into(),
+            length: 1,
+            posts: 1,
+            checksum: 0,
+            closed: true,
+        }
+    }
+
+    #[test]
+    fn a_segment_that_was_delivered_before_its_promise_was_noted_is_not_waited_for() {
+        let bridge = Bridge::default();
+        bridge.promised("lake", &[promise("x")]);
+        bridge.delivered("lake", &["x".into()]);
+        bridge.opened(1, "7".into());
+        bridge.promised("lake", &[promise("x"), promise("y")]);
+        assert!(bridge.completed(1).acks.is_empty());
+        assert_eq!(bridge.delivered("lake", &["y".into()]).acks, ["7"]);
+        // What no promise names any more is forgotten.
+        bridge.promised("lake", &[]);
+        assert!(bridge.state().delivered["lake"].is_empty());
+    }
 }

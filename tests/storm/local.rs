@@ -94,7 +94,7 @@ impl Storm {
 
     /// Kills a process of a component; see [`Storm::until_gone`].
     pub(crate) fn kill_component(&self, id: &str) {
-        let pattern = format!("waterspout storm component {id}");
+        let pattern = format!("waterspout storm component {id}$");
         let jvm = self.process.id().to_string();
         let found = Command::new("pgrep").args(["-P", &jvm, "-f", &pattern]).output().unwrap();
         let pids = String::from_utf8(found.stdout).unwrap();
