@@ -415,8 +415,7 @@ fn spark_counts_what_the_lake_has_and_its_kill_loses_no_count() {
     // time grows by the square of that, so that a higher rate takes longer in all.
     let jq = "bolts.spark.run.jq=\"if .tweet then {tweet: (.tweet | {created_at, entities: {hashtags: \
               .entities.hashtags}})} else {toot: (.toot | {created_at, tags})} end\"";
-    let sets =
-        ["bolts.spark.run.listen=\"127.0.0.1:0\"", jq, "bolts.spark.run.max_rate=\"1MB/s\""];
+    let sets = ["bolts.spark.run.listen=\"127.0.0.1:0\"", jq, "bolts.spark.run.max_rate=\"1MB/s\""];
     let mut running = start(&sandbox, &file, &sets);
     let port = port_of(&mut running, "spark");
     let counts = sandbox.path("counts");
