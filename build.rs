@@ -1,7 +1,7 @@
 //! Tells the crate its version with the commit, as `waterspout --version` prints it.
 //!
-//! The commit comes from `WATERSPOUT_COMMIT`, from the note that `cargo package` puts into a crate's
-//! archive, or from git. Git is asked only for release builds: otherwise each commit would compile
+//! The commit comes from `WATERSPOUT_COMMIT`, from the note that `cargo package` puts into the
+//! archive of a crate, or from git. Git is asked only for release builds: otherwise each commit would compile
 //! the crate again for the tests. Without any of the three the version stands alone.
 
 use std::env;
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How many digits of a commit are shown.
+/// The number of digits of a commit that are shown.
 const DIGITS: usize = 12;
 
 fn main() {

@@ -93,8 +93,8 @@ fn each_word_of(place: Place, tuple: Tuple<'_>, take: impl FnMut(&str)) {
     }
 }
 
-/// Calls `take` with each word, as [`str::split_whitespace`] separates them. ASCII text is separated
-/// byte by byte, for a third of the time.
+/// Calls `take` with each word, as [`str::split_whitespace`] separates them. ASCII text is
+/// separated byte by byte, for a third of the time.
 fn each_word(text: &str, mut take: impl FnMut(&str)) {
     if !text.is_ascii() {
         return text.split_whitespace().for_each(take);

@@ -113,7 +113,7 @@ fn state_names(begun: &OsStr) -> Vec<CompletionCandidate> {
 /// as long as there is none.
 struct FileIds {
     registry: Registry,
-    /// What follows an id.
+    /// The text that follows an id.
     ending: &'static str,
 }
 

@@ -27,9 +27,9 @@ const TEMPLATES: [(&str, &str); 9] = [
 /// Write a commented topology to begin with
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "`demo` has every part of a topology and needs no key. `files` reads lines of JSON, `s3` writes \
-                  into a bucket, `replay` reads a lake. The others capture from a platform. Each says in its \
-                  comments what it needs."
+    after_help = "`demo` has every part of a topology and needs no key. `files` reads lines of \
+                  JSON, `s3` writes into a bucket, `replay` reads a lake. The others capture from \
+                  a platform. Each says in its comments what it needs."
 )]
 pub(crate) struct Args {
     /// Which one; it is written to NAME.ron

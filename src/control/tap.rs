@@ -49,7 +49,7 @@ pub(crate) struct OpenTap {
     failed: u64,
 }
 
-/// What came through a tap within [`BEAT_EVERY`].
+/// The result of a wait for a tuple of a tap, at most [`BEAT_EVERY`] long.
 pub(super) enum Passed {
     /// A tuple, which is printed if it is wanted.
     Tuple,

@@ -1,4 +1,4 @@
-//! What the `Trends` of a running topology found last, for watchers who come later.
+//! The last findings of a running topology's `Trends`, for watchers who come later.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,13 +14,14 @@ use crate::engine::Running;
 /// The type of the components that find trends.
 pub(crate) const TRENDS: &str = "Trends";
 
-/// How many trends are kept. More would make each answer larger; of too many, the oldest go.
+/// The maximum number of trends that are kept; beyond it the oldest are dropped. A larger one makes
+/// each answer larger.
 const TRENDS_MAX: usize = 50;
 
-/// How many buckets of a trend are kept for its curve.
+/// The number of buckets of a trend that are kept for its curve.
 const CURVE_MAX: usize = 30;
 
-/// How many components are watched. Each costs a thread.
+/// The maximum number of watched components. Each costs a thread.
 const COMPONENTS_MAX: usize = 8;
 
 /// A trend in the newest bucket in which it was found.

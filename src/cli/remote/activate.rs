@@ -20,8 +20,8 @@ pub(crate) struct Activate {
 /// Pause a topology, also a replay: its spouts emit nothing, and checkpoints go on
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-While it is inactive, a social source captures into its spool, so nothing is lost. A topology of a server stays inactive
-when the server is started again.")]
+While it is inactive, a social source captures into its spool, so nothing is lost. A topology
+of a server stays inactive when the server is started again.")]
 pub(crate) struct Deactivate {
     #[command(flatten)]
     target: Target,

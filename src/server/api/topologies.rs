@@ -136,7 +136,7 @@ pub(crate) async fn look(kept: &Kept) -> Result<Seen, Unanswered> {
     ask_remote(&kept.folder.state(), &Request::Status {}, STATUS_PATIENCE).await
 }
 
-/// What the `Trends` of a topology found last: the newest first, and of one bucket the highest
+/// Returns the last findings of a topology's `Trends`: the newest first, and of one bucket the highest
 /// score first.
 #[utoipa::path(
     tag = "topologies",

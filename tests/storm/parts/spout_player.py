@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import sys
-import time
 
 SEED, COUNT = int(sys.argv[1]), int(sys.argv[2])
 dice = random.Random(SEED)
@@ -43,7 +42,7 @@ def receive():
 def raw(data):
     out.write(data)
     out.flush()
-    time.sleep(60)
+    signal.pause()
 
 
 BREAKS = [

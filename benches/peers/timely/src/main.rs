@@ -5,7 +5,8 @@
 //! timely-peer capture   INPUT OUT WORKERS POSTS_A_FILE
 //! ```
 //!
-//! The last line on standard output is JSON with the seconds from the first post to the last result.
+//! The last line on standard output is JSON with the seconds from the first post to the last
+//! result.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -24,7 +25,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Operator, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
-/// How many posts a worker reads before it lets the dataflow work.
+/// The number of posts that a worker reads before it lets the dataflow work.
 const POSTS_IN_STEP: usize = 256;
 
 /// The part of a post that is counted.

@@ -262,8 +262,8 @@ fn at_false_alarms(world: &World, scores: &[Vec<f64>], most: f64) -> Judgement {
     }
 }
 
-/// Gnip's point-by-point Poisson method: (count − ν) / CI(α, ν) with the previous count as ν, and a
-/// confidence interval of 99 %.
+/// Gnip's point-by-point Poisson method: (count − ν) / CI(α, ν) with the previous count as ν, and
+/// a confidence interval of 99 %.
 fn gnip(world: &World) -> Vec<Vec<f64>> {
     let score = |counts: &Vec<u64>| {
         let mut before = counts[0] as f64;
