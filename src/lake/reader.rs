@@ -15,7 +15,7 @@ use super::columns::Columns;
 use super::disk::failed;
 use super::form::{Compression, Form, Format};
 use super::inside::open_file;
-use super::room::{self, LARGE_BYTES, Taken};
+use super::room::{self, LARGE_BYTES, Pages, Taken};
 use super::scan::{Spot, Trouble};
 use super::split::{Damage, Posts, Splitter};
 use super::unpack::Unpacker;
@@ -324,7 +324,7 @@ fn slices(mut chunk: Vec<u8>, posts: Posts, room: Option<Arc<Taken<'static>>>) -
         break_no_lines(&mut chunk);
     }
     let chunk = match room {
-        Some(room) => room::bytes_in(chunk, Some(room)),
+        Some(room) => room::bytes_in(Pages(chunk), Some(room)),
         None => Bytes::from(chunk),
     };
     posts.ranges.into_iter().map(|range| Post::trusted(chunk.slice(range))).collect()

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::mm::{Advice, madvise};
 
 use super::store::{Store, length};
 use crate::error::{Error, Result};
@@ -173,6 +174,43 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Roomed<T> {
     }
 }
 
+/// A large buffer whose memory goes back to the operating system as soon as it is dropped. The
+/// allocator alone would keep it for up to a second, while the next reader already fills the same
+/// room.
+pub struct Pages(pub Vec<u8>);
+
+impl AsRef<[u8]> for Pages {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        clear_pages(&mut self.0);
+    }
+}
+
+/// Returns the memory of all whole pages of a buffer to the operating system, which makes them
+/// zero.
+fn clear_pages(buffer: &mut [u8]) {
+    let page = rustix::param::page_size();
+    let begin = buffer.as_ptr().align_offset(page).min(buffer.len());
+    let pages = buffer[begin..].chunks_exact_mut(page).len();
+    if pages == 0 {
+        return;
+    }
+    let first = buffer[begin..].as_mut_ptr().cast();
+    // SAFETY: the range lies within the buffer, which is borrowed, and zero is a valid value of
+    // its bytes.
+    #[allow(unsafe_code, reason = "std has no way to return memory that is still allocated")]
+    let returned = unsafe { madvise(first, pages * page, Advice::LinuxDontNeed) };
+    if let Err(error) = returned {
+        // The allocator returns the memory later.
+        tracing::debug!("can't return {} to the system: {error}", ByteSize((pages * page) as u64));
+    }
+}
+
 /// Returns bytes that give the room back when their last slice is dropped.
 pub fn bytes_in(
     bytes: impl AsRef<[u8]> + Send + 'static,
@@ -289,6 +327,21 @@ mod tests {
 
         fn range(&mut self, _: Range<u64>) -> Result<Bytes, Trouble> {
             unreachable!("text is read to its end")
+        }
+    }
+
+    #[test]
+    fn whole_pages_are_returned_and_come_back_as_zeros() {
+        let page = rustix::param::page_size();
+        let mut buffer = vec![1; 5 * page];
+        for (from, to) in [(0, 0), (7, 8), (0, page), (1, 2 * page), (page, 5 * page), (9, page)] {
+            buffer.fill(1);
+            let part = &mut buffer[from..to];
+            clear_pages(part);
+            let begin = part.as_ptr().align_offset(page).min(part.len());
+            let zeros = (part.len() - begin) / page * page;
+            let is_zero = |at: &usize| (begin..begin + zeros).contains(at);
+            assert!((0..part.len()).all(|at| part[at] == u8::from(!is_zero(&at))), "{from}..{to}");
         }
     }
 

@@ -100,8 +100,10 @@ impl Unpacker {
 }
 
 fn gunzip(decoder: &mut MultiGzDecoder<Input>, text: &mut Vec<u8>) -> io::Result<Made> {
+    // The decompressor writes into bytes that are initialised. Of a large buffer only the next part
+    // is, since memory that was never written to costs nothing.
     let before = text.len();
-    text.resize(text.capacity(), 0);
+    text.resize(text.capacity().min(before + TEXT_BYTES), 0);
     let read = decoder.read(&mut text[before..]);
     text.truncate(before + *read.as_ref().unwrap_or(&0));
     match read {
