@@ -1,9 +1,11 @@
 """Counts the hashtags of each minute of the posts that a `Socket` of waterspout sends, by Spark.
 
-    python examples/spark/hashtags.py [--host HOST] [--port PORT] [--parquet FOLDER] [--until POSTS]
+    python examples/spark/hashtags.py [--host HOST] [--port PORT] [--parquet FOLDER] [--until POSTS] [--memory SIZE]
 
 Each batch shows the most frequent hashtags so far. With --parquet it also writes all counts so far into FOLDER, as
 Parquet. With --until it ends once Spark has taken so many posts; else it ends by Ctrl-C.
+Spark's socket source keeps in memory all that it has read and not yet counted: a million lines of 150 bytes don't fit
+into the 1 GB that Java gets from Spark by default, so --memory is 4g unless you say otherwise.
 """
 
 import argparse
@@ -21,14 +23,16 @@ POST = """
 """
 
 
-def session():
-    """Spark on this machine, with few tasks for each batch: the counts are small."""
+def session(memory):
+    """Starts Spark on this machine, with few tasks for each batch, since the counts are small. `memory` is the most
+    that its Java may use."""
     # The workers have to run the Python that this runs by.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     settings = {
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",
+        "spark.driver.memory": memory,
     }
     spark = SparkSession.builder.master("local[2]").appName("hashtags").config(map=settings).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
@@ -61,9 +65,10 @@ def main():
     arguments.add_argument("--port", type=int, default=9999)
     arguments.add_argument("--parquet", metavar="FOLDER")
     arguments.add_argument("--until", type=int, metavar="POSTS")
+    arguments.add_argument("--memory", default="4g")
     options = arguments.parse_args()
 
-    spark = session()
+    spark = session(options.memory)
     source = spark.readStream.format("socket").option("host", options.host).option("port", options.port)
 
     def show(counts, batch):
