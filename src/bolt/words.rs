@@ -99,17 +99,16 @@ fn each_word(text: &str, mut take: impl FnMut(&str)) {
     if !text.is_ascii() {
         return text.split_whitespace().for_each(take);
     }
-    let mut start = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if matches!(byte, b' ' | b'\t'..=b'\r') {
+    let (bytes, mut start) = (text.as_bytes(), 0);
+    for at in 0..=bytes.len() {
+        // The end of the text ends a word as a space does, so that `take` is called, and compiled
+        // into the loop, in one place.
+        if matches!(bytes.get(at), None | Some(b' ' | b'\t'..=b'\r')) {
             if start < at {
                 take(&text[start..at]);
             }
             start = at + 1;
         }
-    }
-    if start < text.len() {
-        take(&text[start..]);
     }
 }
 
