@@ -231,6 +231,12 @@ impl<S> KeyedState<S> {
         (at, &mut entry.state)
     }
 
+    /// Returns the key and the state of a slot; `None` if the slot is free.
+    pub fn slot(&self, slot: u32) -> Option<(&[Value], &S)> {
+        let entry = self.entries.get(slot as usize)?.as_ref()?;
+        Some((entry.key.values(), &entry.state))
+    }
+
     /// Returns the key and the state of a slot, to be changed: it will be in the next snapshot. The
     /// call doesn't count as an access for the selection of forgotten keys. `None` if the slot is
     /// free.

@@ -1,8 +1,5 @@
 //! The authors of a key in one bucket, with how much each of them wrote.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 use crate::bolt::bytes::{Reader, Writer};
 
 /// The number of authors of one key and bucket that are known exactly. If there are more, the
@@ -11,25 +8,53 @@ use crate::bolt::bytes::{Reader, Writer};
 pub(crate) const AUTHORS_MAX: usize = 65_536;
 
 /// Up to this number, authors are searched one by one; beyond it, a hash table is used.
-const LISTED_MAX: usize = 16;
+const LISTED_MAX: usize = 8;
 
-/// Uses a hash unchanged.
-#[derive(Default)]
-pub(crate) struct HashItself(u64);
-
-impl Hasher for HashItself {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {}
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
+/// Authors by hashes, with open addressing and linear probing: an author is found in one line of
+/// the processor's cache. (A table of the standard library looks at two, and a bucket's tables
+/// don't fit into the cache.)
+#[derive(Clone, Debug)]
+struct Table {
+    /// The number of slots is a power of two. A slot with 0 posts is free.
+    slots: Box<[(u64, u32)]>,
+    authors: usize,
 }
 
-type Table = HashMap<u64, u32, BuildHasherDefault<HashItself>>;
+impl Table {
+    /// Creates a table that has room for some authors more.
+    fn of(listed: impl ExactSizeIterator<Item = (u64, u32)>) -> Self {
+        let slots = (listed.len() * 2).next_power_of_two();
+        let mut table = Self { slots: vec![(0, 0); slots].into(), authors: 0 };
+        listed.for_each(|(author, posts)| table.add(author, posts));
+        table
+    }
+
+    fn add(&mut self, author: u64, more: u32) {
+        let mask = self.slots.len() - 1;
+        // Samples keep small hashes only, so the low bits are used.
+        let mut at = author as usize & mask;
+        loop {
+            let (known, posts) = &mut self.slots[at];
+            if *posts == 0 {
+                break;
+            }
+            if *known == author {
+                *posts = posts.saturating_add(more);
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = (author, more);
+        self.authors += 1;
+        if self.authors > self.slots.len() / 4 * 3 {
+            *self = Self::of(self.each().collect::<Vec<_>>().into_iter());
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.slots.iter().copied().filter(|(_, posts)| *posts > 0)
+    }
+}
 
 /// Authors by the hashes of their ids, each with a number of posts. The result doesn't depend on
 /// the order in which the posts came.
@@ -66,14 +91,13 @@ impl Authors {
                 }
                 listed.push((author, 1));
                 if listed.len() > LISTED_MAX {
-                    self.known = Known::Table(listed.drain(..).collect());
+                    self.known = Known::Table(Table::of(listed.drain(..)));
                 }
             }
             Known::Table(table) => {
-                let posts = table.entry(author).or_insert(0);
-                *posts = posts.saturating_add(1);
+                table.add(author, 1);
                 // The limit is twice the number that is kept, so that the pruning is rare.
-                if table.len() >= 2 * AUTHORS_MAX {
+                if table.authors >= 2 * AUTHORS_MAX {
                     self.keep_smallest();
                 }
             }
@@ -84,13 +108,14 @@ impl Authors {
     /// before, so all of the author's posts are known.
     fn keep_smallest(&mut self) {
         let Known::Table(table) = &mut self.known else { return };
-        if table.len() <= AUTHORS_MAX {
+        if table.authors <= AUTHORS_MAX {
             return;
         }
-        let mut hashes: Vec<u64> = table.keys().copied().collect();
-        let (_, limit, _) = hashes.select_nth_unstable(AUTHORS_MAX);
+        let mut smallest: Vec<(u64, u32)> = table.each().collect();
+        let (_, (limit, _), _) = smallest.select_nth_unstable(AUTHORS_MAX);
         self.limit = *limit;
-        table.retain(|author, _| *author < self.limit);
+        smallest.truncate(AUTHORS_MAX);
+        *table = Table::of(smallest.into_iter());
     }
 
     fn each_known(&self) -> impl Iterator<Item = (u64, u32)> {
@@ -98,15 +123,19 @@ impl Authors {
             Known::Listed(listed) => (Some(listed), None),
             Known::Table(table) => (None, Some(table)),
         };
-        let table = table.into_iter().flatten().map(|(author, posts)| (*author, *posts));
-        listed.into_iter().flatten().copied().chain(table)
+        listed.into_iter().flatten().copied().chain(table.into_iter().flat_map(Table::each))
     }
 
     fn known(&self) -> usize {
         match &self.known {
             Known::Listed(listed) => listed.len(),
-            Known::Table(table) => table.len(),
+            Known::Table(table) => table.authors,
         }
+    }
+
+    /// Returns the hash of an author, if one is known.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.each_known().next().map(|(author, _)| author)
     }
 
     /// Returns the number of authors, and the number of posts of which each author counts for at
@@ -144,7 +173,7 @@ impl Authors {
         let known = if count <= LISTED_MAX {
             Known::Listed(listed)
         } else {
-            Known::Table(listed.into_iter().collect())
+            Known::Table(Table::of(listed.into_iter()))
         };
         Some(Self { known, limit })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bucket::{Observed, OpenBucket};
+use super::bucket::{Counted, Observed};
 use super::key::{KeyTrend, Moment, Rules, Trend};
 use super::score::Score;
 use super::volume::Volume;
@@ -55,21 +55,8 @@ pub(crate) struct Detector {
     trending: BTreeSet<u32>,
     /// True if `came` and `trending` must be rebuilt from a restored state.
     is_restored: bool,
-    at_end: AtEnd,
-}
-
-/// The keys in open buckets, by bucket and slot.
-type Told = BTreeSet<(i64, u32)>;
-
-/// The state that is saved when all sources have ended. Unfinished buckets are reported with their
-/// present counts, but saved as open: a later run may add posts to them, and then reports them
-/// again as if the first run hadn't ended.
-enum AtEnd {
-    /// The sources are still open.
-    NotYet,
-    /// The changes to save with the next checkpoint.
-    Unsaved(Vec<StateChange>),
-    Saved,
+    /// True if all sources have ended and the unfinished buckets are reported.
+    has_ended: bool,
 }
 
 impl Detector {
@@ -85,7 +72,7 @@ impl Detector {
             came: BTreeMap::new(),
             trending: BTreeSet::new(),
             is_restored: false,
-            at_end: AtEnd::NotYet,
+            has_ended: false,
         }
     }
 
@@ -110,7 +97,7 @@ impl Detector {
             return;
         }
         for (slot, _, state) in self.keys.slots() {
-            for bucket in state.open_buckets() {
+            for bucket in state.open.numbers() {
                 self.came.entry(bucket).or_default().push(slot);
             }
             if state.trend().is_some() {
@@ -131,13 +118,10 @@ impl Detector {
         self.index();
         let key = [post.key_type, post.key].into_iter();
         let (slot, state) = self.keys.get_or_insert_slot(key, KeyTrend::default);
-        let Some(open) = state.open_mut(bucket) else {
-            state.push_open(OpenBucket::one(bucket, post.author, post.post));
-            self.came.entry(bucket).or_default().push(slot);
-            return None;
-        };
-        if open.add(post.author, post.post, self.rules.min_count) {
-            return self.look(slot, bucket);
+        match state.open.count(bucket, post.author, post.post, self.rules.min_count) {
+            Counted::First => self.came.entry(bucket).or_default().push(slot),
+            Counted::More => {}
+            Counted::Due => return self.look(slot, bucket),
         }
         None
     }
@@ -147,7 +131,7 @@ impl Detector {
         let moment = self.moment(bucket);
         let (key, state) = self.keys.slot_mut(slot)?;
         let key = [key[0].clone(), key[1].clone()];
-        let observed = state.open_mut(bucket)?.observed(self.per_author);
+        let observed = state.open.observed(bucket, self.per_author)?;
         let score = state.score(observed.count, moment, &self.rules);
         if !state.trends(&observed, &score, moment, &self.rules) {
             return None;
@@ -157,58 +141,75 @@ impl Detector {
     }
 
     /// Closes the buckets that end at a watermark or before it. Returns their trends, in the order
-    /// of buckets and keys. At the end of all sources, all buckets are treated as over, and the
-    /// changes up to then are kept for the next [`snapshot`](Self::snapshot).
-    pub(crate) fn advance(&mut self, time: EventTime, saves_shared: bool) -> Vec<TrendRow> {
+    /// of buckets and keys. At the end of all sources, the unfinished buckets are reported with
+    /// their present counts.
+    pub(crate) fn advance(&mut self, time: EventTime) -> Vec<TrendRow> {
         self.index();
-        let mut rows = Vec::new();
         if time == EventTime::END {
-            if self.open < i64::MAX {
-                let told = self.tell_open();
-                self.at_end = AtEnd::Unsaved(self.changes(saves_shared));
-                self.close_before(i64::MAX, Some(&told), &mut rows);
-            }
-            return rows;
+            return if std::mem::replace(&mut self.has_ended, true) {
+                Vec::new()
+            } else {
+                self.report_open()
+            };
         }
+        let mut rows = Vec::new();
         let open = self.bucket_of(time);
         if open > self.open {
-            self.close_before(open, None, &mut rows);
+            for bucket in self.buckets_before(open) {
+                self.close(bucket, &mut rows);
+            }
+            self.open = open;
+            self.volume.forget(open);
         }
         rows
     }
 
-    /// Records for all keys in open buckets that they are reported now. Returns the keys for which
-    /// exactly the same was reported at the end of an earlier run.
-    fn tell_open(&mut self) -> Told {
-        let mut told = Told::new();
-        for (bucket, slots) in &self.came {
-            let posts = self.volume.posts_until(*bucket);
-            for slot in slots {
-                let Some((_, state)) = self.keys.slot_mut(*slot) else { continue };
-                let Some(open) = state.open_mut(*bucket) else { continue };
-                if open.tell(posts) {
-                    told.insert((*bucket, *slot));
+    /// Returns the open buckets before `open` that have posts.
+    fn buckets_before(&self, open: i64) -> BTreeSet<i64> {
+        let mut found: BTreeSet<i64> = self.came.range(..open).map(|(bucket, _)| *bucket).collect();
+        found.extend(self.volume.between(self.open, open));
+        found
+    }
+
+    /// Returns the trends of the open buckets as if these were over, in the order of buckets and
+    /// keys. The buckets stay open: a later run may add posts to them, and then reports them again
+    /// as if the first run hadn't ended. A trend that was reported with exactly the same numbers at
+    /// the end of an earlier run isn't returned.
+    fn report_open(&mut self) -> Vec<TrendRow> {
+        let buckets = self.buckets_before(i64::MAX);
+        let moments: Vec<Moment> = buckets.into_iter().map(|one| self.moment(one)).collect();
+        let came = self.came.values().flatten().chain(&self.trending);
+        let mut slots: Vec<u32> = came.copied().collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let mut rows = Vec::new();
+        for slot in slots {
+            let Some((key, state)) = self.keys.slot(slot) else { continue };
+            if state.trend().is_none() && state.open.posts_max() < self.rules.min_count {
+                continue;
+            }
+            let key = [key[0].clone(), key[1].clone()];
+            let mut later = state.clone();
+            for moment in &moments {
+                if let Some(observed) = later.observe(*moment, self.per_author)
+                    && let Some((score, trend)) = later.close(&observed, *moment, &self.rules)
+                    && let Some((_, state)) = self.keys.slot_mut(slot)
+                    && !state.open.tell(moment.bucket, self.volume.posts_until(moment.bucket))
+                {
+                    let (key, bucket) = (key.clone(), moment.bucket);
+                    rows.push(TrendRow { key, bucket, observed, score, trend });
+                }
+                if self.fades_after(*moment) && later.has_faded(*moment, &self.rules) {
+                    later.forget_baseline();
                 }
             }
         }
-        told
-    }
-
-    /// Closes the buckets before `open`. Results that were reported before make no rows: at the end
-    /// of a run these are the keys of `told`, and otherwise the keys whose buckets are marked as
-    /// reported.
-    fn close_before(&mut self, open: i64, told: Option<&Told>, rows: &mut Vec<TrendRow>) {
-        let mut over: BTreeSet<i64> = self.came.range(..open).map(|(bucket, _)| *bucket).collect();
-        over.extend(self.volume.between(self.open, open));
-        for bucket in over {
-            self.close(bucket, told, rows);
-        }
-        self.open = open;
-        self.volume.forget(open);
+        sort(&mut rows);
+        rows
     }
 
     /// Scores every key that occurred in a bucket, and every key in a trend.
-    fn close(&mut self, bucket: i64, told: Option<&Told>, rows: &mut Vec<TrendRow>) {
+    fn close(&mut self, bucket: i64, rows: &mut Vec<TrendRow>) {
         let moment = self.moment(bucket);
         let posts = self.volume.posts_until(bucket);
         let mut slots = self.came.remove(&bucket).unwrap_or_default();
@@ -219,19 +220,14 @@ impl Detector {
         for slot in slots {
             self.trending.remove(&slot);
             let Some((key, state)) = self.keys.slot_mut(slot) else { continue };
-            let is_told = match told {
-                Some(told) => told.contains(&(bucket, slot)),
-                None => state.is_told(bucket, posts),
-            };
-            let observed = match state.take_open(bucket, self.per_author) {
-                Some(observed) => observed,
-                None if state.trend().is_none() => continue,
-                // A restored state may have closed this bucket before.
-                None if state.has_closed(moment) => {
+            // The rows of an earlier run's end aren't returned again.
+            let is_told = state.open.is_told(bucket, posts);
+            let was_trend = state.trend().is_some();
+            let Some(observed) = state.observe(moment, self.per_author) else {
+                if was_trend {
                     self.trending.insert(slot);
-                    continue;
                 }
-                None => Observed::NOTHING,
+                continue;
             };
             if let Some((score, trend)) = state.close(&observed, moment, &self.rules) {
                 let key = [key[0].clone(), key[1].clone()];
@@ -241,21 +237,22 @@ impl Detector {
                 self.trending.insert(slot);
             }
         }
-        rows[first..].sort_by(|a, b| {
-            let [a, b] = [a, b].map(|row| row.key.each_ref().map(Value::as_text));
-            a.cmp(&b)
-        });
-        if moment.total > 0 && moment.ordinal % FADE_EVERY == FADE_EVERY - 1 {
+        sort(&mut rows[first..]);
+        if self.fades_after(moment) {
             self.fade(moment);
         }
     }
 
+    /// Returns true if faded keys are forgotten after this bucket.
+    fn fades_after(&self, moment: Moment) -> bool {
+        // A restored state may have handled this bucket before.
+        moment.total > 0
+            && moment.ordinal % FADE_EVERY == FADE_EVERY - 1
+            && moment.ordinal >= self.volume.faded
+    }
+
     /// Forgets the keys that score like keys that were never seen.
     fn fade(&mut self, moment: Moment) {
-        // A restored state may have handled this bucket before.
-        if moment.ordinal < self.volume.faded {
-            return;
-        }
         self.volume.faded = moment.ordinal + 1;
         self.volume_changed = true;
         let faded = self.keys.slots().filter(|(_, _, state)| state.has_faded(moment, &self.rules));
@@ -270,17 +267,6 @@ impl Detector {
     /// Returns the changes of the state since the last call. One task saves the state that all
     /// tasks share.
     pub(crate) fn snapshot(&mut self, saves_shared: bool) -> Vec<StateChange> {
-        match std::mem::replace(&mut self.at_end, AtEnd::Saved) {
-            AtEnd::NotYet => {
-                self.at_end = AtEnd::NotYet;
-                self.changes(saves_shared)
-            }
-            AtEnd::Unsaved(changes) => changes,
-            AtEnd::Saved => Vec::new(),
-        }
-    }
-
-    fn changes(&mut self, saves_shared: bool) -> Vec<StateChange> {
         let mut changes = self.keys.snapshot();
         if std::mem::take(&mut self.volume_changed) && saves_shared {
             let mut value = Vec::new();
@@ -312,4 +298,12 @@ impl Detector {
         self.is_restored = true;
         self.keys.restore(key, value)
     }
+}
+
+/// Sorts rows by their buckets and keys.
+fn sort(rows: &mut [TrendRow]) {
+    rows.sort_by(|a, b| {
+        let [a, b] = [a, b].map(|row| (row.bucket, row.key.each_ref().map(Value::as_text)));
+        a.cmp(&b)
+    });
 }

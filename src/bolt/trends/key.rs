@@ -1,6 +1,6 @@
 //! The state of one key: its baseline, its open buckets, and its current trend.
 
-use super::bucket::{Observed, OpenBucket};
+use super::bucket::{Observed, OpenBuckets};
 use super::score::{Baseline, Decay, Score};
 use super::season::Season;
 use crate::bolt::KeyState;
@@ -59,7 +59,8 @@ pub(crate) struct Trend {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyTrend {
     baseline: Baseline,
-    open: Vec<OpenBucket>,
+    /// The counts of the buckets that aren't over.
+    pub open: OpenBuckets,
     rare: Option<Box<Rare>>,
 }
 
@@ -71,41 +72,9 @@ struct Rare {
 }
 
 impl KeyTrend {
-    /// Returns the open bucket with this number, if it has the key.
-    pub(crate) fn open_mut(&mut self, bucket: i64) -> Option<&mut OpenBucket> {
-        self.open.iter_mut().find(|open| open.bucket == bucket)
-    }
-
-    /// Adds the first post of the key in a bucket.
-    pub(crate) fn push_open(&mut self, open: OpenBucket) {
-        self.open.reserve_exact(1);
-        self.open.push(open);
-    }
-
-    /// Returns true if the key was already reported in this bucket with the same number of all
-    /// posts.
-    pub(crate) fn is_told(&self, bucket: i64, posts: u64) -> bool {
-        self.open.iter().any(|open| open.bucket == bucket && open.is_told(posts))
-    }
-
-    /// Returns the numbers of the open buckets.
-    pub(crate) fn open_buckets(&self) -> impl Iterator<Item = i64> {
-        self.open.iter().map(|open| open.bucket)
-    }
-
     /// Returns the key's current trend.
     pub(crate) fn trend(&self) -> Option<Trend> {
         self.rare.as_ref()?.trend
-    }
-
-    /// Removes and returns the counts of a bucket.
-    pub(crate) fn take_open(&mut self, bucket: i64, per_author: u32) -> Option<Observed> {
-        let at = self.open.iter().position(|open| open.bucket == bucket)?;
-        let observed = self.open.swap_remove(at).observed(per_author);
-        if self.open.is_empty() {
-            self.open = Vec::new();
-        }
-        Some(observed)
     }
 
     /// Scores a count against the baseline before its bucket, or against the usual count in this
@@ -150,6 +119,14 @@ impl KeyTrend {
             (trend.peak, trend.peak_count) = (moment.bucket, count);
         }
         trend
+    }
+
+    /// Takes the numbers of a bucket that is over. `None` if the key neither occurred in it nor is
+    /// in a trend, or if a restored state has closed the bucket before.
+    pub(crate) fn observe(&mut self, moment: Moment, per_author: u32) -> Option<Observed> {
+        let observed = self.open.take(moment.bucket, per_author);
+        let ends_trend = self.trend().is_some() && !self.has_closed(moment);
+        observed.or_else(|| ends_trend.then_some(Observed::NOTHING))
     }
 
     /// Ends a bucket: scores it, and then updates the baseline. Returns the score and the trend if
@@ -229,8 +206,7 @@ impl KeyState for KeyTrend {
         into.number(self.baseline.until);
         into.float(self.baseline.mean);
         into.float(self.baseline.variance);
-        into.number(self.open.len() as u64);
-        self.open.iter().for_each(|open| open.encode(&mut into));
+        self.open.encode(&mut into);
         let trend = self.trend();
         let season = self.rare.as_ref().and_then(|rare| rare.season.as_ref());
         into.number(u64::from(trend.is_some()) | u64::from(season.is_some()) << 1);
@@ -249,10 +225,7 @@ impl KeyState for KeyTrend {
         let mut from = Reader(bytes);
         let until = from.number()?;
         let baseline = Baseline { until, mean: from.float()?, variance: from.float()? };
-        let mut open = Vec::new();
-        for _ in 0..from.number()? {
-            open.push(OpenBucket::decode(&mut from)?);
-        }
+        let open = OpenBuckets::decode(&mut from)?;
         let parts = from.number()?;
         let mut rare = Rare::default();
         if parts & 1 > 0 {

@@ -10,7 +10,6 @@
 //! watermark is the minimum of all inputs, a bucket's total is complete in each task when the
 //! bucket closes. Tasks hold the same totals, and task 0 saves them, in the group of state that
 //! every task gets back.
-//! back.
 
 use std::num::NonZeroU32;
 
@@ -435,7 +434,7 @@ impl Bolt for Detection {
     }
 
     fn watermark(&mut self, time: EventTime, out: &mut Output) -> Result<()> {
-        for row in self.detector.advance(time, self.task == 0) {
+        for row in self.detector.advance(time) {
             // The last moment of the bucket, so that the row isn't late for the windows after this
             // bolt.
             let end = row.bucket.saturating_add(1).saturating_mul(self.bucket_ms);

@@ -146,8 +146,8 @@ impl Tasks {
 
     fn advance(&mut self, time: EventTime) {
         self.watermark = time;
-        for (number, task) in self.tasks.iter_mut().enumerate() {
-            self.rows.extend(task.advance(time, number == 0).iter().map(json));
+        for task in &mut self.tasks {
+            self.rows.extend(task.advance(time).iter().map(json));
         }
     }
 }
@@ -320,7 +320,7 @@ fn provisional_rows_come_before_a_bucket_is_over() {
     for bucket in 0..40 {
         detector.add_posts(bucket, 100);
     }
-    detector.advance(EventTime::from_unix_millis(39_000), true);
+    detector.advance(EventTime::from_unix_millis(39_000));
     let mut provisional = Vec::new();
     for author in 0..20 {
         let post = Text::new(author.to_string());
@@ -329,7 +329,7 @@ fn provisional_rows_come_before_a_bucket_is_over() {
     }
     let counts: Vec<_> = provisional.iter().map(|row| row.observed.count).collect();
     assert_eq!(counts, [6, 7, 8, 10, 12, 15, 18]);
-    let rows = detector.advance(EventTime::END, true);
+    let rows = detector.advance(EventTime::END);
     assert_eq!(rows.iter().map(|row| row.observed.count).collect::<Vec<_>>(), [20]);
 }
 
