@@ -24,8 +24,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waterspout::component::Component;
 use waterspout::epoch::Cursor;
-use waterspout::error::Result;
+use waterspout::error::{Error, Result};
 use waterspout::event_time::{EventTime, EventTimeOrder};
+use waterspout::post::Post;
 use waterspout::registry::Registry;
 use waterspout::spout::generate::{Generate, Platform};
 use waterspout::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
@@ -57,8 +58,11 @@ const BYTES: u64 = 400_000_000;
 struct Constant {
     /// The number of tuples.
     tuples: u64,
-    /// `text`: sentences; anything else: a number.
+    /// `text`: sentences; `post`: posts; anything else: a number.
     field: String,
+    /// The file with the posts, one per line, which are read once.
+    #[serde(default)]
+    posts: String,
 }
 
 impl Component for Constant {
@@ -81,13 +85,21 @@ impl SpoutConfig for Constant {
                 (0..WORDS).map(|j| format!("word{}", (i * 7 + j * j * 13) % VOCABULARY)).collect();
             Value::from(words.join(" "))
         };
-        let values = if self.field == "text" {
-            (0..64).map(sentence).collect()
-        } else {
-            vec![Value::Int(1)]
+        let values = match &*self.field {
+            "text" => (0..64).map(sentence).collect(),
+            "post" => posts_of(&self.posts)?,
+            _ => vec![Value::Int(1)],
         };
         Ok(Box::new(ConstantTask { tuples: self.tuples / SPLITS, values }))
     }
+}
+
+/// The first posts of a file: so many that the caches of a core don't hold them all.
+fn posts_of(file: &str) -> Result<Vec<Value>> {
+    const POSTS: usize = 4_000;
+    let text = fs::read_to_string(file).map_err(|error| Error::fatal(error.to_string()))?;
+    let post = |line: &str| Post::check(line.as_bytes().to_vec().into()).map(Value::Post);
+    text.lines().take(POSTS).map(post).collect::<Result<_, _>>().map_err(Error::fatal)
 }
 
 struct ConstantTask {
@@ -485,23 +497,33 @@ fn look_inside(c: &mut Criterion) {
 
 /// The claims: 150,000 tweets of 2.5 KB a second for a task, and 1.8 times that for two.
 fn features(c: &mut Criterion) {
+    const POSTS: u64 = 200_000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("posts.ndjson");
     write_tweets(&file);
     let registry = registry();
-    let mut group = group(c, "features", Throughput::Bytes(BYTES));
+    let mut group = group(c, "features", Throughput::Elements(POSTS));
     for hint in [1, 2] {
         let text = format!(
             "Topology(
     name: \"bench\",
-    spouts: {{\"in\": Spout(run: Lines(paths: [{file:?}]))}},
+    spouts: {{
+        \"in\": Spout(
+            run: Constant(tuples: {POSTS}, field: \"post\", posts: {file:?}),
+            parallelism_hint: {hint},
+        ),
+    }},
     bolts: {{
         \"features\": Bolt(
             run: Features(),
             inputs: [LocalOrShuffle(\"in\")],
             parallelism_hint: {hint},
         ),
-        \"null\": Bolt(run: Null(), inputs: [LocalOrShuffle(\"features\")]),
+        \"null\": Bolt(
+            run: Null(),
+            inputs: [LocalOrShuffle(\"features\")],
+            parallelism_hint: {hint},
+        ),
     }},
 )"
         );

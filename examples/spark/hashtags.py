@@ -24,12 +24,17 @@ POST = """
 
 
 def session(memory):
-    """Starts Spark on this machine, with few tasks for each batch, since the counts are small. `memory` is the most
-    that its Java may use."""
+    """Starts Spark on this machine. `memory` is the most that its Java may use.
+
+    The socket source looks for each row of a partition from the partition's beginning, so that a batch takes a time
+    that grows by the square of the rows in a partition: many small partitions take a fraction of it. The counts are
+    small, and need few.
+    """
     # The workers have to run the Python that this runs by.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     settings = {
         "spark.sql.session.timeZone": "UTC",
+        "spark.default.parallelism": "64",
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",
         "spark.driver.memory": memory,

@@ -56,6 +56,18 @@ const LIST_BYTES_MAX: usize = 25;
 const CASHTAG_BYTES_MAX: usize = 6;
 const CASHTAG_SUFFIX_BYTES_MAX: usize = 2;
 
+/// True for a byte at which an entity may be found.
+static MAY_BEGIN: [bool; 256] = {
+    let mut may_begin = [false; 256];
+    let bytes = [b'#', b'@', b'$', b':', b'.', 0xef];
+    let mut at = 0;
+    while at < bytes.len() {
+        may_begin[bytes[at] as usize] = true;
+        at += 1;
+    }
+    may_begin
+};
+
 /// Finds all entities of a text, in order and without overlaps.
 pub(crate) fn find_entities(text: &str, found: &mut Vec<Entity>) {
     found.clear();
@@ -63,7 +75,8 @@ pub(crate) fn find_entities(text: &str, found: &mut Vec<Entity>) {
     // The end of the last entity.
     let mut begin = 0;
     let mut at = 0;
-    while at < bytes.len() {
+    while let Some(plain) = bytes[at..].iter().position(|byte| MAY_BEGIN[usize::from(*byte)]) {
+        at += plain;
         let entity = match bytes[at] {
             b'#' => hashtag(text, at, 1),
             b'@' => mention(text, at, 1),
