@@ -365,8 +365,12 @@ impl ShellTask {
     }
 
     /// Works until a condition holds, and waits for the child in between.
-    fn work_until(&mut self, out: &mut Output, holds: impl Fn(&Self) -> bool) -> Result<()> {
-        while !holds(self) {
+    fn work_until(
+        &mut self,
+        out: &mut Output,
+        holds: impl Fn(&Self, &Output) -> bool,
+    ) -> Result<()> {
+        while !holds(self, out) {
             if self.context.ending.is_announced() {
                 return Err(broken("the task ends"));
             }
@@ -394,7 +398,7 @@ impl Bolt for ShellTask {
         if self.pending.is_full(self.settings.max_pending) {
             let max = self.settings.max_pending;
             self.turn(true, out)?;
-            self.work_until(out, |task| !task.pending.is_full(max))?;
+            self.work_until(out, |task, _| !task.pending.is_full(max))?;
         }
         self.time = tuple.time;
         let values = tuple.values.iter().map(Value::detached).collect();
@@ -403,7 +407,11 @@ impl Bolt for ShellTask {
         if self.link.unwritten() >= WRITE_BYTES {
             self.turn(false, out)?;
             if self.link.unwritten() > UNWRITTEN_MAX {
-                self.work_until(out, |task| task.link.unwritten() <= UNWRITTEN_MAX)?;
+                // Once the emitted tuples find no room, the child's next answers can wait too. What
+                // is left of this batch is then held for the child, and no other batch comes.
+                self.work_until(out, |task, out| {
+                    task.link.unwritten() <= UNWRITTEN_MAX || out.is_blocked()
+                })?;
             }
         }
         Ok(())
@@ -432,7 +440,7 @@ impl Bolt for ShellTask {
 
     fn barrier(&mut self, _: u64, out: &mut Output) -> Result<()> {
         self.turn(true, out)?;
-        self.work_until(out, |task| task.pending.is_empty())
+        self.work_until(out, |task, _| task.pending.is_empty())
     }
 
     fn blames(&self) -> Option<&[Value]> {

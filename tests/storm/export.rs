@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -127,6 +128,32 @@ fn what_storm_cannot_run_is_refused_by_name() {
         assert!(ended.err.contains(expected), "{expected:?} in:\n{}", ended.err);
         assert!(!sandbox.path("flux").exists(), "nothing is written of what is refused");
     }
+}
+
+#[test]
+fn the_script_of_an_export_submits_its_flux_file() {
+    let sandbox = Sandbox::new();
+    let bolts = "\"end\": Bolt(run: Null(), inputs: [Shuffle(\"in\")])";
+    sandbox.write("t.ron", topology("Lines(paths: [\"in.ndjson\"])", bolts));
+    export(&sandbox, "t.ron", "flux", &[]);
+    // A program that prints its arguments, under the name of Storm's.
+    sandbox.write("storm", "#!/bin/sh\necho \"$@\"\n");
+    fs::set_permissions(sandbox.path("storm"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", sandbox.path(".").display());
+    let script = sandbox.path("flux/submit.sh");
+    let submit = |jar: Option<&str>| {
+        let mut command = Command::new("sh");
+        command.arg(&script).env("PATH", &path).env_remove("FLUX_JAR");
+        command.envs(jar.map(|jar| ("FLUX_JAR", jar))).output().unwrap()
+    };
+    let refused = submit(None);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("FLUX_JAR: a jar with flux-core"));
+    let submitted = submit(Some("flux.jar"));
+    assert!(submitted.status.success());
+    let flux = sandbox.path("flux/topology.yaml");
+    let expected = format!("jar flux.jar org.apache.storm.flux.Flux {}\n", flux.display());
+    assert_eq!(String::from_utf8_lossy(&submitted.stdout), expected);
 }
 
 /// A process of a component, which takes the test for Storm. It is killed with the test.

@@ -57,6 +57,7 @@ fn random_legal_sequences_of_a_bolt_lose_nothing() {
                  \"child\": Bolt(run: Shell(command: [{python:?}, {player:?}, \"{seed}\"], \
                      fields: [\"id\", \"text\", \"none\", \"list\"], streams: {{\"told\": \
                      [\"id\"]}}, \
+                     conf: {{\"my.option\": {{\"a\": [1, None]}}}}, \
                      ticks: \"200ms\"), inputs: [Shuffle(\"id\")]),"
             ),
         );

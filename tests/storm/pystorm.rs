@@ -118,6 +118,40 @@ fn a_bolt_hands_on_each_tuple_once_while_nothing_fails() {
 }
 
 #[test]
+fn pipes_that_are_full_in_both_directions_do_not_block_each_other() {
+    const LARGE: usize = 120;
+    let sandbox = Sandbox::new();
+    // A pipe of Linux holds 64 KiB.
+    let text = "x".repeat(100_000);
+    let post = |id: usize| format!("{{\"n\":{{\"id\":{id},\"text\":\"{text}\"}}}}\n");
+    sandbox.write("in.ndjson", (0..LARGE).map(post).collect::<String>());
+    let (python, bolts) = (python("python"), part("bolts.py"));
+    sandbox.write(
+        "full.ron",
+        format!(
+            r#"Topology(
+                name: "full",
+                spouts: {{"in": Spout(run: Lines(paths: ["in.ndjson"]))}},
+                bolts: {{
+                    "id": Bolt(run: Pick(fields: {{"id": "/n/id", "text": "/n/text"}}),
+                               inputs: [Shuffle("in")]),
+                    "child": Bolt(
+                        run: Shell(command: [{python:?}, {bolts:?}, "Grows"],
+                                   fields: ["id", "text"]),
+                        inputs: [Shuffle("id")],
+                    ),
+                    "out": Bolt(run: Stdout(), inputs: [Shuffle("child")]),
+                }},
+                checkpoint: Checkpoint(every: "100ms"),
+            )"#
+        ),
+    );
+    let ended = sandbox.run(&["run", "full.ron"]).with(0);
+    each(&ended, LARGE);
+    assert!(ended.out.lines().all(|row| row.len() > 3 * text.len()));
+}
+
+#[test]
 fn a_batching_bolt_works_on_ticks_while_a_barrier_waits() {
     each_once(&run_bolt(&Sandbox::new(), "Batches", ", ticks: \"200ms\"", "").with(0));
 }

@@ -72,6 +72,8 @@ assert handshake["context"]["source->stream->fields"] == {"id": {"default": ["id
 tasks = handshake["context"]["task->component"]
 direct = [int(task) for task, component in tasks.items() if component == "direct"]
 assert len(direct) == 2, tasks
+assert handshake["conf"]["topology.name"] == "shell", handshake["conf"]
+assert handshake["conf"]["my.option"] == {"a": [1, None]}, handshake["conf"]
 open(os.path.join(handshake["pidDir"], str(os.getpid())), "w").close()
 if dice.randrange(2):
     send({"pid": os.getpid()})
