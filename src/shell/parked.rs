@@ -102,7 +102,7 @@ fn tell(child: &mut SpoutChild) -> Result<()> {
     loop {
         child.link.write()?;
         match child.hear()? {
-            // No task takes this tuple: the child is asked again by the next task.
+            // No task takes this tuple, so it has failed.
             Said::Emit(emitted) => child.tracked.refuse(emitted.id),
             Said::Nothing => {
                 if !child.link.read()? {
