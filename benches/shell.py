@@ -1,12 +1,18 @@
 #!/usr/bin/env python3
 """Echo bolts as children of `Shell` and of Storm: benches/shell.py [WATERSPOUT] [TUPLES]
 
-For a child in Rust (examples/echo_child.rs, built here by rustc), one in Python without a library, and
-one on pystorm (if `PYTHON` names a Python that has it): how many tuples a second the child takes alone, fed
-by a pipe, how many a topology takes with it, and how many Storm does (acked, in a LocalCluster; with its usual
-`topology.shellbolt.max.pending` of 100, and with 1,000; fetched as benches/peers/fetch.py says, if there is a
-JDK). The three take turns; medians of five rounds. `STORM=0` leaves Storm out. Storm's figures are without its start and without the first
-quarter of the tuples; those of a topology are of the whole program. Build with --release first."""
+Measures the tuples per second of three children: one in Rust (examples/echo_child.rs, which rustc
+builds here), one in Python without a library, and one on pystorm, if `PYTHON` names a Python that
+has it. Each child runs
+
+- alone: fed from a file, and read by `cat`;
+- in a topology of Waterspout;
+- on Storm, acked, in a LocalCluster: with its usual `topology.shellbolt.max.pending` of 100, and
+  with 1,000. Storm is fetched by benches/peers/fetch.py if there is a JDK. `STORM=0` leaves it out.
+
+The ways take turns, and the figures are medians of `ROUNDS` rounds (5). All of them are without
+start and end: of the time for all tuples, the time for a single tuple is taken off. Storm's rate is
+that of the last three quarters of its tuples. Build with --release first."""
 
 import json
 import os
@@ -15,7 +21,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -47,7 +52,8 @@ while True:
     elif message["stream"] == "__heartbeat":
         out.write('{"command": "sync"}\\nend\\n')
     else:
-        tup = json.dumps({"command": "emit", "anchors": [message["id"]], "tuple": message["tuple"], "need_task_ids": False})
+        emit = {"command": "emit", "anchors": [message["id"]], "need_task_ids": False}
+        tup = json.dumps(emit | {"tuple": message["tuple"]})
         out.write(tup + '\\nend\\n{"command": "ack", "id": "%s"}\\nend\\n' % message["id"])
     out.flush()
 """
@@ -61,37 +67,34 @@ Echo().run()
 
 
 def alone(command, folder, tuples):
-    """The child fed by a pipe, as fast as it takes."""
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    conf = {"pidDir": folder, "conf": {}, "context": {"taskid": 1, "componentid": "echo", "task->component": {"1": "echo"}}}
-    child.stdin.write(json.dumps(conf).encode() + b"\nend\n")
+    """Returns the seconds of the child from a file into a sink, as fast as it can."""
+    task = {"taskid": 1, "componentid": "echo", "task->component": {"1": "echo"}}
     text = '{"comp":"id","stream":"default","task":2,"tuple":[%d],"id":"%d"}\nend\n'
-    messages = "".join(text % (number, number) for number in range(tuples)).encode()
-
-    def feed():
-        child.stdin.write(messages)
-        child.stdin.close()
-
-    begun = time.monotonic()
-    threading.Thread(target=feed).start()
-    while child.stdout.read(1 << 20):
-        pass
-    child.wait()
-    return tuples / (time.monotonic() - begun)
+    messages = pathlib.Path(folder, f"messages-{tuples}")
+    if not messages.exists():
+        handshake = json.dumps({"pidDir": folder, "conf": {}, "context": task}) + "\nend\n"
+        messages.write_text(handshake + "".join(text % (n, n) for n in range(tuples)))
+    with messages.open("rb") as source:
+        begun = time.monotonic()
+        child = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE)
+        sink = subprocess.Popen(["cat"], stdin=child.stdout, stdout=subprocess.DEVNULL)
+        child.stdout.close()
+        assert child.wait() == 0 and sink.wait() == 0
+    return time.monotonic() - begun
 
 
 def inside(command, folder, tuples):
-    """A topology with the child."""
+    """Returns the seconds of a topology with the child."""
     lines = "".join('{"n":{"id":%d}}\n' % number for number in range(tuples))
     pathlib.Path(folder, "in.ndjson").write_text(lines)
     words = ", ".join(json.dumps(word) for word in command)
-    pathlib.Path(folder, "echo.ron").write_text(
-        f"""Topology(name: "echo", spouts: {{ "in": Spout(run: Lines(paths: ["{folder}/in.ndjson"])) }}, bolts: {{
+    pathlib.Path(folder, "echo.ron").write_text(f"""Topology(name: "echo", spouts: {{
+            "in": Spout(run: Lines(paths: ["{folder}/in.ndjson"])),
+        }}, bolts: {{
             "id": Bolt(run: Pick(fields: {{"id": "/n/id"}}), inputs: [LocalOrShuffle("in")]),
             "echo": Bolt(run: Shell(command: [{words}], fields: ["id"]), inputs: [Shuffle("id")]),
             "out": Bolt(run: Null(), inputs: [Shuffle("echo")]),
-        }})"""
-    )
+        }})""")
     command = [PROGRAM, "run", f"{folder}/echo.ron", "--state", f"{folder}/state", "--fresh"]
     begun = time.monotonic()
     ended = subprocess.run(command, stderr=subprocess.PIPE, check=True)
@@ -99,11 +102,21 @@ def inside(command, folder, tuples):
     last = json.loads(ended.stderr.splitlines()[-1])
     received = [part["received"] for part in last["components"] if part["id"] == "out"]
     assert received == [tuples], received
-    return tuples / took
+    return took
+
+
+def steady(way):
+    """Returns a function that gives the rate of a way without its start and end."""
+
+    def rate(command, folder, tuples):
+        whole, single = way(command, folder, tuples), way(command, folder, 1)
+        return (tuples - 1) / (whole - single)
+
+    return rate
 
 
 def on_storm(pending):
-    """A topology of Storm with the child, and as many tuples in its pipe at most."""
+    """Returns a function that gives the rate on Storm with this number of tuples in the pipe."""
 
     def run(command, folder, tuples):
         command = fetch.storm_command("echo", str(tuples), str(pending), *command)
@@ -114,7 +127,7 @@ def on_storm(pending):
     return run
 
 
-ways = {"alone": alone, "in a topology": inside}
+ways = {"alone": steady(alone), "in a topology": steady(inside)}
 try:
     if os.environ.get("STORM") == "0":
         raise fetch.Missing("STORM=0 says so")
@@ -131,9 +144,18 @@ with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, name.split()[-1] + "_echo.py")
         path.write_text(text)
         children[name] = ([PYTHON, str(path)], TUPLES // 4)
-    print(f"{'child':14}" + "".join(f"{way:>15}" for way in ways) + "   tuples/s; topology to alone, to Storm's better")
+    print(
+        f"{'child':14}"
+        + "".join(f"{way:>15}" for way in ways)
+        + "   tuples/s; topology to alone, to Storm's better"
+    )
     for name, (command, tuples) in children.items():
-        if name == "pystorm" and subprocess.run([PYTHON, "-c", "import pystorm"], stderr=subprocess.DEVNULL).returncode:
+        if (
+            name == "pystorm"
+            and subprocess.run(
+                [PYTHON, "-c", "import pystorm"], stderr=subprocess.DEVNULL
+            ).returncode
+        ):
             print(f"{name:14} isn't there for {PYTHON}")
             continue
         runs = [[run(command, folder, tuples) for run in ways.values()] for _ in range(ROUNDS)]
@@ -141,4 +163,6 @@ with tempfile.TemporaryDirectory() as folder:
         ratios = f"{rates[1] / rates[0]:.0%}"
         if len(rates) > 2:
             ratios += f", {rates[1] / max(rates[2:]):.2f} times"
-        print(f"{name:14}" + "".join(f"{rate:15,.0f}" for rate in rates) + f"   {ratios}", flush=True)
+        print(
+            f"{name:14}" + "".join(f"{rate:15,.0f}" for rate in rates) + f"   {ratios}", flush=True
+        )

@@ -13,6 +13,8 @@ mod support;
 mod children;
 #[path = "storm/cluster.rs"]
 mod cluster;
+#[path = "storm/export.rs"]
+mod export;
 #[path = "storm/local.rs"]
 mod local;
 #[path = "storm/project.rs"]

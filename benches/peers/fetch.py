@@ -1,4 +1,5 @@
-"""Fetches and builds the peers, pinned, into ${XDG_CACHE_HOME:-~/.cache}/waterspout. What is there is left."""
+"""Fetches and builds the peers, pinned, into ${XDG_CACHE_HOME:-~/.cache}/waterspout, unless they are
+there."""
 
 import hashlib
 import os
@@ -9,7 +10,9 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "waterspout")
+CACHE = pathlib.Path(
+    os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "waterspout"
+)
 
 
 class Missing(Exception):
@@ -51,7 +54,17 @@ def timely():
     manifest = HERE / "timely/Cargo.toml"
     program = path / "release/timely-peer"
     if not program.exists():
-        run("cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", manifest, "--target-dir", path)
+        run(
+            "cargo",
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--manifest-path",
+            manifest,
+            "--target-dir",
+            path,
+        )
     return str(program)
 
 

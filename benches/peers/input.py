@@ -12,7 +12,10 @@ VOCABULARY = 20_000
 def write(path, count):
     """Writes posts of some 700 bytes, whose words come as often as those of a language do."""
     dice = random.Random(count)
-    vocabulary = ["".join(dice.choices("abcdefghijklmnopqrstuvwxyzåé", k=dice.randint(2, 10))) for _ in range(VOCABULARY)]
+    vocabulary = [
+        "".join(dice.choices("abcdefghijklmnopqrstuvwxyzåé", k=dice.randint(2, 10)))
+        for _ in range(VOCABULARY)
+    ]
     weights = list(itertools.accumulate(1 / place for place in range(1, VOCABULARY + 1)))
 
     def text():

@@ -1,6 +1,7 @@
 //! `storm`: topologies of Apache Storm here, and ours on a cluster of Storm.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -119,6 +120,8 @@ fn run_export(args: &Export, registry: &Registry) -> Outcome {
     ] {
         fs::write(args.out.join(name), text).map_err(failed)?;
     }
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(args.out.join("submit.sh"), executable).map_err(failed)?;
     let mut said =
         format!("wrote topology.yaml, topology.ron and submit.sh to {}\n", args.out.display());
     for note in &exported.notes {

@@ -1,4 +1,4 @@
-//! `Shell` as a bolt: tuples to a child, and what it makes of them.
+//! `Shell` as a bolt: sends tuples to a child, and emits the child's tuples.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -28,23 +28,23 @@ use crate::units::Interval;
 /// env: {"PYTHONPATH": "src"})`
 ///
 /// Each task has a child of its own. A tuple is done when the child acknowledges it. A checkpoint
-/// waits until all tuples before it are done; ticks go on meanwhile. A tuple that the child fails,
-/// or that isn't acknowledged `ack_within`, goes the way of `on_error`: it is given to the child
-/// again, or becomes a dead letter. A child that dies, hangs, writes something else than messages
-/// to its standard output, or floods its standard error is ended, and the topology goes back to
-/// its newest checkpoint with a new child. What the child says on standard error and by `log` is
-/// shown.
+/// waits until all tuples before it are done; ticks continue while it waits. A tuple that the child
+/// fails, or doesn't acknowledge `ack_within`, goes the way of `on_error`: the child gets it again,
+/// or it becomes a dead letter. A child that dies, hangs, writes something else than messages to
+/// its standard output, or floods its standard error is ended, and the topology goes back to its
+/// newest checkpoint with a new child. The child's lines on standard error and its `log` messages
+/// are shown.
 ///
-/// In a tuple, posts and JSON are what they are in JSON; a field `post` that the child emits becomes
-/// a post again.
+/// In the child's tuples, posts and JSON are plain JSON values. A field `post` that the child emits
+/// becomes a post again.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ShellBolt")]
 pub struct ShellBolt {
-    /// The program and its arguments. It is looked for in `PATH`, and runs in the working directory
-    /// of this process unless `dir` says otherwise.
+    /// The program and its arguments. The program is looked up in `PATH`, and runs in the working
+    /// directory of this process unless `dir` names another.
     pub command: Vec<String>,
-    /// The fields of the stream `default`; without any there is no such stream.
+    /// The fields of the stream `default`. Without fields there is no such stream.
     #[serde(default)]
     pub fields: Vec<String>,
     /// Further streams, each with its fields: `{"errors": ["line", "why"]}`.
@@ -54,38 +54,41 @@ pub struct ShellBolt {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, EnvText>")]
     pub env: BTreeMap<String, String>,
-    /// The folder that it runs in.
+    /// The working directory of the child.
     #[serde(default)]
     pub dir: Option<String>,
-    /// What its `conf` holds beside what the topology says, by Storm's names or its own.
+    /// Entries of the child's `conf` beside those that the topology gives, under Storm's names or
+    /// any other.
     #[serde(default)]
     pub conf: BTreeMap<String, ConfValue>,
-    /// How often it gets a tick. A batching bolt that works on ticks needs some: a checkpoint waits
-    /// for its acknowledgements.
+    /// The time between two ticks. A batching bolt that works on ticks needs some: a checkpoint
+    /// waits for its acknowledgements.
     #[serde(default)]
     pub ticks: Option<Interval>,
-    /// How long it may take for a tuple before that has failed.
+    /// The time in which the child must acknowledge a tuple. After that the tuple has failed.
     #[serde(default = "timeout_usual")]
     pub ack_within: Interval,
-    /// How many tuples it has at most that it hasn't acknowledged.
+    /// The largest number of tuples that the child has and hasn't acknowledged.
     #[serde(default = "max_pending")]
     pub max_pending: NonZeroU32,
-    /// How long it may say nothing when it is asked for a sign of life before it is ended.
+    /// The time in which the child must answer a heartbeat. A child that doesn't is ended.
     #[serde(default = "timeout_usual")]
     pub timeout: Interval,
-    /// The least severe of its log messages that are shown.
+    /// The least severe level of the child's log messages that is shown.
     #[serde(default)]
     pub log: LogLevel,
 }
 
-/// More would let a bolt gather larger batches, and is held in memory.
+/// Returns the default of `max_pending`. More would let a bolt gather larger batches, and is held
+/// in memory.
 fn max_pending() -> NonZeroU32 {
     NonZeroU32::new(50_000).unwrap_or(NonZeroU32::MIN)
 }
 
 impl Component for ShellBolt {
     const NAME: &'static str = SHELL;
-    const GUARANTEE: &'static str = "at least once: a tuple is done when the child has acknowledged it, and comes again after a \
+    const GUARANTEE: &'static str = "at least once: a tuple is done when the child has \
+        acknowledged it, and comes again after a \
          restart; what the child keeps in its own memory is in no checkpoint";
 }
 
@@ -112,7 +115,8 @@ impl ShellBolt {
     }
 }
 
-/// The shortest time between ticks, and for a tuple: deadlines are looked at about this often.
+/// The shortest time between ticks, and the shortest `ack_within`. Deadlines are checked about this
+/// often.
 const SHORTEST: Duration = Duration::from_millis(50);
 
 impl BoltConfig for ShellBolt {

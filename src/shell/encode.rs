@@ -11,8 +11,8 @@ use super::handshake::task_id;
 pub(super) struct Prefix(Vec<u8>);
 
 impl Prefix {
-    /// Those of all inputs of a component. The task that emitted a tuple isn't known: the first of
-    /// its component stands for it.
+    /// Creates the prefixes of all inputs of a component. The task that emitted a tuple isn't
+    /// known, so the first task of its component stands for it.
     pub(crate) fn of_inputs(
         outline: &TopologyOutline,
         component: &str,
@@ -74,7 +74,7 @@ fn push_rest(values: &[Value], number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(END);
 }
 
-/// Writes a value; JSON of several lines comes on one.
+/// Writes a value. JSON of several lines is put on one line.
 #[inline]
 fn push_value(value: &Value, out: &mut Vec<u8>) {
     let start = out.len();

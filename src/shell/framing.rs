@@ -1,35 +1,35 @@
-//! Messages on a pipe: each is JSON on one or more lines, and ends with a line that is `end`.
+//! Messages on a pipe. Each message is JSON on one or more lines, followed by the line `end`.
 
 use memchr::memchr;
 
 use super::json::Flaw;
 
-/// The longest message that a child may send. A longer one is taken for garbage; more would let a
-/// child that never ends a line take this machine's memory.
+/// The longest message that a child may send. A longer message is treated as garbage. More would
+/// let a child that never ends a line take this machine's memory.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-/// How much is read in one go, at least. Smaller reads cost more calls of the system.
+/// The minimum room for one read. Smaller reads cost more system calls.
 const READ_BYTES: usize = 64 << 10;
 
-/// What a message ends with.
+/// The end of a message.
 pub(super) const END: &[u8] = b"\nend\n";
 
-/// What has been read from a pipe and isn't a whole message yet.
+/// The bytes that were read from a pipe and aren't used yet.
 #[derive(Default)]
 pub(crate) struct Inbound {
     buffer: Vec<u8>,
-    /// The bytes of `buffer` that were read.
+    /// The number of bytes of `buffer` that were read.
     filled: usize,
-    /// The beginning of the message in progress.
+    /// The position at which the message in progress begins.
     start: usize,
-    /// The beginning of the first line that hasn't been looked at.
+    /// The position at which the first unchecked line begins.
     line: usize,
-    /// How far that line is known to have no end.
+    /// The position up to which that line is known to have no end.
     searched: usize,
 }
 
 impl Inbound {
-    /// The room for what is read next.
+    /// Returns the room for the next read.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.filled, 0);
@@ -44,15 +44,15 @@ impl Inbound {
         &mut self.buffer[self.filled..]
     }
 
-    /// So many bytes of the room were read.
+    /// Notes that this number of bytes was read into the room.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.filled += bytes;
     }
 
-    /// The next whole message.
+    /// Returns the next whole message; `None` if there is none yet.
     ///
     /// # Errors
-    /// What is there instead.
+    /// If the bytes aren't a message: the flaw.
     pub(crate) fn next(&mut self) -> Result<Option<&str>, Flaw> {
         while let Some(length) = memchr(b'\n', &self.buffer[self.searched..self.filled]) {
             let end = self.searched + length;
@@ -83,7 +83,7 @@ impl Inbound {
         Ok(None)
     }
 
-    /// What has been read of the message in progress, for people.
+    /// Returns the text of the message in progress as far as it was read, for people.
     pub(crate) fn rest(&self) -> String {
         quoted(&self.buffer[self.start..self.filled])
     }
@@ -99,7 +99,7 @@ impl Inbound {
     }
 }
 
-/// The beginning of a line, for people.
+/// Returns the beginning of a line in quotes, for people.
 pub(super) fn quoted(line: &[u8]) -> String {
     const CHARS_MAX: usize = 200;
     let text = String::from_utf8_lossy(line);
@@ -128,7 +128,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_are_the_same_however_they_are_cut(cuts in prop::collection::vec(0_usize..70, 0..6)) {
+        fn messages_are_the_same_however_they_are_cut(
+            cuts in prop::collection::vec(0_usize..70, 0..6)
+        ) {
             let text = b"{\"a\":\n1}\nend\n{\"b\":\"end\"}\r\nend\r\n{}\nend\n{\"rest\"";
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
             cuts.extend([0, text.len()]);

@@ -1,4 +1,4 @@
-//! The first message to a child: its configuration, and its place in the topology.
+//! The first message to a child: the child's configuration, and its place in the topology.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use super::Settings;
 use super::framing::END;
 use crate::component::{ComponentOutline, InputOutline, TopologyOutline};
 
-/// What is told to the child of one task.
+/// The content of the handshake with the child of one task.
 pub(super) struct Handshake<'a> {
-    /// A folder, in which the child makes a file with its process id as a name.
+    /// The folder in which the child creates a file named after its process id.
     pub pid_dir: &'a Path,
     pub settings: &'a Settings,
     pub outline: &'a TopologyOutline,
@@ -23,13 +23,13 @@ pub(super) struct Handshake<'a> {
     pub max_pending: Option<u64>,
 }
 
-/// The id that Storm's components know a task by: the numbers of the plan, from 1.
+/// Returns the id of a task for Storm's components: its number in the plan, counted from 1.
 pub(super) fn task_id(plan_number: usize) -> i64 {
     i64::try_from(plan_number).map_or(i64::MAX, |number| number.saturating_add(1))
 }
 
 impl Handshake<'_> {
-    /// The message, with its end.
+    /// Returns the message, with its end.
     pub(crate) fn message(&self) -> Vec<u8> {
         let message = json!({
             "pidDir": self.pid_dir.display().to_string(),
@@ -123,7 +123,7 @@ impl Handshake<'_> {
     }
 }
 
-/// A grouping as Storm names it.
+/// Returns a grouping under Storm's name.
 fn grouping(input: &InputOutline) -> Value {
     let name = match input.grouping {
         "Fields" => "FIELDS",

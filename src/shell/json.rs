@@ -1,5 +1,4 @@
-//! Reading the JSON of one message in place: no tree is built, and values become values of tuples at
-//! once.
+//! A reader of the JSON of one message. No tree is built: values become values of tuples at once.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,22 +10,22 @@ use crate::post::DEPTH_MAX;
 use crate::post::check::is_one_value;
 use crate::value::Value;
 
-/// What is wrong with a message.
+/// A description of the flaw in a message.
 pub(super) type Flaw = String;
 
-/// A place in the text of a message, which moves over whole elements.
+/// A position in the text of a message, which moves over whole elements.
 pub(super) struct Json<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Json<'a> {
-    /// At the beginning of a text.
+    /// Starts at the beginning of a text.
     pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
-    /// Skips white space, and shows the byte behind it.
+    /// Skips white space, and returns the byte behind it.
     #[inline]
     fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
@@ -39,7 +38,7 @@ impl<'a> Json<'a> {
         None
     }
 
-    /// Moves over this byte, if it comes next.
+    /// Moves over this byte if it comes next. Returns true if it did.
     #[inline]
     fn takes(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == Some(byte);
@@ -59,8 +58,8 @@ impl<'a> Json<'a> {
         if self.takes(b'{') { Ok(()) } else { Err(self.expected("an object")) }
     }
 
-    /// The next key of an object; `None` behind the last one. `is_first` is false from the second
-    /// call on.
+    /// Reads the next key of an object; `None` behind the last one. `is_first` must be true for the
+    /// first call, and is false afterwards.
     #[inline]
     pub(crate) fn key(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, Flaw> {
         if self.takes(b'}') {
@@ -99,7 +98,8 @@ impl<'a> Json<'a> {
                 }
                 Some(found) => {
                     is_plain = false;
-                    // Behind the backslash may be a character of several bytes, which no JSON has.
+                    // A character of several bytes may follow the backslash, although JSON has no
+                    // such escape.
                     let escaped = self.text[self.at + found + 1..].chars().next();
                     self.at += found + 1 + escaped.map_or(0, char::len_utf8);
                 }
@@ -107,7 +107,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Reads `true`, `false` or `null`, which is `None`.
+    /// Reads `true`, `false` or `null`. `null` is `None`.
     pub(crate) fn flag(&mut self) -> Result<Option<bool>, Flaw> {
         for (word, value) in [("true", Some(true)), ("false", Some(false)), ("null", None)] {
             if self.takes_word(word) {
@@ -124,7 +124,7 @@ impl<'a> Json<'a> {
         is_next
     }
 
-    /// Reads a whole number; `null` is `None`.
+    /// Reads a whole number. `null` is `None`.
     pub(crate) fn whole_number(&mut self) -> Result<Option<i64>, Flaw> {
         if self.takes_word("null") {
             return Ok(None);
@@ -142,7 +142,7 @@ impl<'a> Json<'a> {
         &rest[..length]
     }
 
-    /// Moves over one value of any type, and gives its text.
+    /// Moves over one value of any type, and returns its text.
     pub(crate) fn raw(&mut self) -> Result<&'a str, Flaw> {
         let first = self.peek();
         let start = self.at;
@@ -159,7 +159,7 @@ impl<'a> Json<'a> {
         Err(format!("expected JSON, nested at most {DEPTH_MAX} deep, at byte {}", start + 1))
     }
 
-    /// Moves over an object or a list, whose inside isn't checked.
+    /// Moves over an object or a list without checking its inside.
     fn nested(&mut self) -> Result<(), Flaw> {
         let mut depth = 0_usize;
         while let Some(byte) = self.peek() {
@@ -204,7 +204,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Reads one value. Objects stay JSON, and so do numbers that no type holds.
+    /// Reads one value. Objects stay JSON, and so do numbers that don't fit into a number type.
     #[inline]
     fn value(&mut self, depth: usize) -> Result<Value, Flaw> {
         match self.peek() {
@@ -220,7 +220,7 @@ impl<'a> Json<'a> {
             }
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't' | b'f' | b'n') => Ok(self.flag()?.map_or(Value::Null, Value::Bool)),
-            // Python's `json` writes these, which are no JSON.
+            // Python's `json` writes these words, which aren't JSON.
             Some(b'N') if self.takes_word("NaN") => Ok(Value::Float(f64::NAN)),
             Some(b'I') if self.takes_word("Infinity") => Ok(Value::Float(f64::INFINITY)),
             _ => Err(self.expected("a value")),
@@ -246,7 +246,7 @@ impl<'a> Json<'a> {
     }
 }
 
-/// The text of a string with escapes in it. Half of a surrogate pair, which is no character, becomes
+/// Resolves the escapes in a string. Half of a surrogate pair, which is no character, becomes
 /// U+FFFD.
 #[cold]
 fn unescape(raw: &str) -> Result<Cow<'_, str>, Flaw> {
@@ -284,14 +284,14 @@ fn unescape(raw: &str) -> Result<Cow<'_, str>, Flaw> {
     Ok(Cow::Owned(text))
 }
 
-/// The number in `\uXXXX` at the beginning of a text.
+/// Reads the number in `\uXXXX` at the beginning of a text.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// The character of a surrogate pair, of which the second half is at the beginning of `rest`.
+/// Returns the character of a surrogate pair whose second half is at the beginning of `rest`.
 fn unit_of_pair(high: u32, rest: &str) -> Option<char> {
     if !(0xd800..0xdc00).contains(&high) {
         return None;
@@ -314,7 +314,8 @@ mod tests {
 
     #[test]
     fn values_of_all_types_are_read() {
-        let text = "[null, true, -7, 1.5, \"a\\u00e9\\ud83d\\ude00\\n\", [\"x\", [1]], {\"a\": [1, \"]\"]},\n\
+        let text = "[null, true, -7, 1.5, \"a\\u00e9\\ud83d\\ude00\\n\", [\"x\", [1]], {\"a\": \
+            [1, \"]\"]},\n\
                     12345678901234567890, NaN]";
         let expected = [
             Value::Null,

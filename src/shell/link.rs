@@ -1,4 +1,4 @@
-//! What a task has of its child: the pipes, and what waits in them.
+//! A task's end of the pipes to its child, with the buffers of both directions.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -12,56 +12,73 @@ use super::framing::{Inbound, quoted};
 use super::warden::Child;
 use crate::error::{Error, Result};
 
+/// The bounds of the time for which answers gather while the child's input pipe is full. A child
+/// answers each tuple by writes of its own, and a task that woke at each write would interrupt the
+/// child each time. Longer could fill the child's output pipe.
+const REST_MIN: Duration = Duration::from_micros(100);
+const REST_MAX: Duration = Duration::from_millis(1);
+
+/// With fewer bytes of answers after a rest, the next rest is longer.
+const REST_BYTES_FEW: usize = 8 << 10;
+
+/// With more bytes of answers after a rest, the next rest is shorter: a pipe holds twice as many.
+const REST_BYTES_MANY: usize = 32 << 10;
+
 /// A child and the buffers of its pipes.
 pub(super) struct Link {
     child: Child,
-    /// What isn't written yet, from `written` on.
+    /// The bytes for the child, which aren't written yet from `written` on.
     out: Vec<u8>,
     written: usize,
-    /// What was read.
+    /// The bytes from the child.
     pub inbound: Inbound,
-    /// The child has closed its standard output.
+    /// The number of bytes that were read since the last wait.
+    heard_bytes: usize,
+    rest: Duration,
+    /// True if the child has closed its standard output.
     has_ended: bool,
-    /// The folder that it notes its process id in, removed with it.
+    /// The folder in which the child notes its process id, removed with the link.
     pid_dir: PathBuf,
 }
 
 impl Link {
-    /// To a child that was just started, whose handshake is the first to be written.
+    /// Creates the link to a child that was just started. The handshake is written first.
     pub(crate) fn new(child: Child, handshake: Vec<u8>, pid_dir: PathBuf) -> Self {
         Self {
             child,
             out: handshake,
             written: 0,
             inbound: Inbound::default(),
+            heard_bytes: 0,
+            rest: REST_MIN,
             has_ended: false,
             pid_dir,
         }
     }
 
-    /// The child.
+    /// Returns the child.
     pub(crate) fn child(&self) -> &Child {
         &self.child
     }
 
-    /// What is to be written: it may be added to.
+    /// Returns the buffer of the bytes to write, so that more can be added.
     #[inline]
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 
-    /// The number of bytes that aren't written.
+    /// Returns the number of bytes that aren't written.
     #[inline]
     pub(crate) fn unwritten(&self) -> usize {
         self.out.len() - self.written
     }
 
-    /// Writes as much as the pipe takes. True if it took something.
+    /// Writes as much as the pipe takes. Returns true if it took something.
     pub(crate) fn write(&mut self) -> Result<bool> {
         self.write_by(|child, bytes| Ok(rustix::io::write(&child.stdin, bytes)?))
     }
 
-    /// Writes by this function.
+    /// Does the same as [`Link::write`] by this function.
     pub(crate) fn write_by(
         &mut self,
         write: impl Fn(&Child, &[u8]) -> io::Result<usize>,
@@ -72,7 +89,7 @@ impl Link {
                 Ok(bytes) => self.written += bytes,
                 Err(ErrorKind::Interrupted) => {}
                 Err(ErrorKind::WouldBlock) => break,
-                // It has closed its standard input: what it said last is still to be read.
+                // The child has closed its standard input. Its last messages are still to be read.
                 Err(_) => {
                     self.written = self.out.len();
                     break;
@@ -90,18 +107,18 @@ impl Link {
         Ok(has_written)
     }
 
-    /// Reads what is there, once. False if nothing was.
+    /// Reads once. Returns false if nothing was there.
     ///
     /// # Errors
-    /// If the child has ended.
+    /// If the child has ended or the pipe can't be read.
     pub(crate) fn read(&mut self) -> Result<bool> {
         self.read_by(|child, room| Ok(rustix::io::read(&child.stdout, room)?))
     }
 
-    /// Reads by this function.
+    /// Does the same as [`Link::read`] by this function.
     ///
     /// # Errors
-    /// If the child has ended.
+    /// If the child has ended or the pipe can't be read.
     pub(crate) fn read_by(
         &mut self,
         read: impl Fn(&Child, &mut [u8]) -> io::Result<usize>,
@@ -117,6 +134,7 @@ impl Link {
                 }
                 Ok(bytes) => {
                     self.inbound.add(bytes);
+                    self.heard_bytes += bytes;
                     Ok(true)
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -132,18 +150,25 @@ impl Link {
     }
 
     /// Waits until the child has written something or has room for what isn't written, but no
-    /// longer than this.
-    pub(crate) fn wait(&self, at_most: Duration) {
-        let mut pipes = vec![PollFd::new(&self.child.stdout, PollFlags::IN)];
+    /// longer than this. While the child's input pipe is full, the child has enough to do, and its
+    /// answers gather for a while.
+    pub(crate) fn wait(&mut self, at_most: Duration) {
+        self.rest = next_rest(self.rest, std::mem::take(&mut self.heard_bytes));
+        let mut pipes = Vec::with_capacity(2);
         if self.unwritten() > 0 {
             pipes.push(PollFd::new(&self.child.stdin, PollFlags::OUT));
+            let rest = Timespec::try_from(self.rest.min(at_most)).ok();
+            // A wait that a signal interrupts is only shorter.
+            if poll(&mut pipes, rest.as_ref()).unwrap_or(0) > 0 {
+                return;
+            }
         }
+        pipes.push(PollFd::new(&self.child.stdout, PollFlags::IN));
         let timeout = Timespec::try_from(at_most).ok();
-        // An interrupted wait is a short one.
         let _ = poll(&mut pipes, timeout.as_ref());
     }
 
-    /// An error about a message that isn't one of the protocol.
+    /// Kills the child because of a message that isn't part of the protocol, and returns the error.
     pub(crate) fn garbage(&self, flaw: &str, message: Option<&str>) -> Error {
         let line = message.map(|message| format!(", in {}", quoted(message.as_bytes())));
         let process = &self.child.process;
@@ -151,7 +176,7 @@ impl Link {
         self.describe_end()
     }
 
-    /// An error about a child that does nothing.
+    /// Kills the child because it doesn't answer, and returns the error.
     pub(crate) fn hangs(&self, what: &str) -> Error {
         self.child.process.kill_because(format!("hangs: {what}"));
         self.describe_end()
@@ -166,9 +191,18 @@ impl Link {
     }
 }
 
+/// Returns the time for which answers gather after they gathered for `rest` and were this long.
+fn next_rest(rest: Duration, heard_bytes: usize) -> Duration {
+    match heard_bytes {
+        ..REST_BYTES_FEW => (rest * 2).min(REST_MAX),
+        REST_BYTES_MANY.. => (rest / 2).max(REST_MIN),
+        _ => rest,
+    }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
-        // Whatever stays is removed with the temporary folders of a process that is gone.
+        // If this fails, the folder is removed with the temporary folders of dead processes.
         let _ = fs::remove_dir_all(&self.pid_dir);
     }
 }

@@ -1,4 +1,4 @@
-//! What a child says: the messages of Storm's multilang protocol, read in one pass.
+//! The messages of a child in Storm's multilang protocol, read in one pass.
 
 use std::borrow::Cow;
 
@@ -8,30 +8,30 @@ use crate::value::Value;
 /// A message of a child.
 #[derive(Debug, PartialEq)]
 pub(super) enum ChildMessage<'a> {
-    /// Its process id, the answer to the handshake.
+    /// The child's process id, its answer to the handshake.
     Pid,
-    /// A tuple, whose values are in the buffer that the reader was given.
+    /// A tuple. Its values are in the buffer that the reader was given.
     Emit(Emit<'a>),
-    /// A tuple that it got is done.
+    /// A tuple that the child got is done.
     Ack(RawId<'a>),
-    /// A tuple that it got has failed.
+    /// A tuple that the child got has failed.
     Fail(RawId<'a>),
-    /// Something for a log.
+    /// A log message.
     Log { text: Cow<'a, str>, level: i64 },
-    /// Something went wrong.
+    /// An error message.
     Error(Cow<'a, str>),
     /// A measured value.
     Metrics { name: Cow<'a, str>, value: &'a str },
-    /// It has done what it was asked for, or is alive.
+    /// The child has obeyed a command, or is alive.
     Sync,
 }
 
-/// What an emit says beside the values.
+/// The parts of an emit beside the values.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Emit<'a> {
-    /// The id that a spout gives the tuple.
+    /// The id that a spout has given to the tuple.
     pub id: Option<RawId<'a>>,
-    /// The stream; `default` if it isn't named.
+    /// The name of the stream; `None` stands for `default`.
     pub stream: Option<Cow<'a, str>>,
     /// The task that alone gets the tuple.
     pub task: Option<i64>,
@@ -39,18 +39,19 @@ pub(super) struct Emit<'a> {
     pub wants_tasks: bool,
 }
 
-/// An id as it stands in JSON, in quotes or as a number: it goes back as it came.
+/// An id as the child wrote it in JSON, as a string or a number. The child gets it back in the same
+/// form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RawId<'a>(pub &'a str);
 
 impl RawId<'_> {
-    /// The number that a bolt's tuple was given.
+    /// Returns the number that a bolt's tuple was given.
     pub(crate) fn number(self) -> Option<u64> {
         self.0.trim_matches('"').parse().ok()
     }
 }
 
-/// The parts of a message, in whatever order they come.
+/// The parts of a message, which may come in any order.
 #[derive(Default)]
 struct Parts<'a> {
     command: Option<Cow<'a, str>>,
@@ -64,14 +65,14 @@ struct Parts<'a> {
     has_pid: bool,
 }
 
-/// The level of a log message that names none.
+/// The level of a log message without a level.
 const LEVEL_INFO: i64 = 2;
 
 /// Reads a message. `values` gets the values of an emitted tuple, and `anchors` the numbers of the
-/// tuples that it is anchored to; both are emptied first.
+/// tuples to which it is anchored. Both are emptied first.
 ///
 /// # Errors
-/// What is wrong with it.
+/// If the text isn't a message: the flaw.
 pub(super) fn read<'a>(
     text: &'a str,
     values: &mut Vec<Value>,
@@ -116,7 +117,7 @@ fn text_or_null<'a>(json: &mut Json<'a>) -> Result<Option<Cow<'a, str>>, Flaw> {
     match raw.as_bytes().first() {
         Some(b'"') => Json::new(raw).string().map(Some),
         _ if raw == "null" => Ok(None),
-        // A message may be of any type: its JSON is its text.
+        // A log message may have any type: then its JSON is its text.
         _ => Ok(Some(Cow::Borrowed(raw))),
     }
 }
@@ -124,7 +125,7 @@ fn text_or_null<'a>(json: &mut Json<'a>) -> Result<Option<Cow<'a, str>>, Flaw> {
 /// Reads a list of ids, or a single one.
 fn read_anchors(json: &mut Json<'_>, anchors: &mut Vec<u64>) -> Result<(), Flaw> {
     let raw = json.raw()?;
-    // An id that isn't a number was never given: it anchors to nothing.
+    // An id that isn't a number was never given to the child, so it is ignored.
     let ids = raw.trim_matches(['[', ']']).split(',').map(str::trim);
     anchors.extend(ids.filter_map(|id| RawId(id).number()));
     Ok(())
@@ -163,7 +164,8 @@ impl<'a> Parts<'a> {
             },
             other => {
                 return Err(format!(
-                    "there is no command \"{other}\", but \"emit\", \"ack\", \"fail\", \"sync\", \"log\", \
+                    "there is no command \"{other}\", but \"emit\", \"ack\", \"fail\", \"sync\", \
+                     \"log\", \
                      \"error\" and \"metrics\""
                 ));
             }
@@ -199,7 +201,8 @@ mod tests {
             wants_tasks: false,
         };
         check(
-            "{\"command\":\"emit\",\"id\":7,\"stream\":\"words\",\"task\":3,\"tuple\":[],\"anchors\":\"5\"}",
+            "{\"command\":\"emit\",\"id\":7,\"stream\":\"words\",\"task\":3,\
+             \"tuple\":[],\"anchors\":\"5\"}",
             ChildMessage::Emit(emit),
             &[],
             &[5],

@@ -7,15 +7,15 @@
 //!   └──────────── wake ◀── shell-watch ◀──┴─────────────────────────────────────┘
 //! ```
 //!
-//! `json`, `message` and `framing` are the protocol's text, `handshake` its beginning. `process` is
-//! one child, and `warden` has the two threads that all children of this process share. `link` is
-//! what a task has of its child: the pipes and what waits in them. `bolt` and `spout` are the
-//! components; `pending` is what a bolt's child hasn't acknowledged, and `parked` keeps a spout's
-//! child between two tasks.
+//! `json`, `message` and `framing` read and write the protocol's text, and `handshake` writes the
+//! first message. `process` is one child, and `warden` has the two threads that all children of
+//! this process share. `link` is a task's end of the pipes to its child. `bolt` and `spout` are the
+//! components. `pending` holds the tuples that a bolt's child hasn't acknowledged, and `parked`
+//! keeps a spout's child between two tasks.
 //!
-//! **What it promises.** A tuple counts as done when the child has acknowledged it, and a barrier
-//! passes a bolt when all tuples before it are done. What a child keeps in its own memory is in no
-//! checkpoint. So a tuple reaches what is behind a shell component at least once.
+//! **Guarantee.** A tuple is done when the child has acknowledged it, and a barrier passes a bolt
+//! when all tuples before the barrier are done. No checkpoint contains a child's own memory. So the
+//! components behind a shell component get each tuple at least once.
 
 mod bolt;
 mod encode;
@@ -56,21 +56,21 @@ pub use spout::ShellSpout;
 /// The name of both components in RON.
 pub const SHELL: &str = "Shell";
 
-/// The least severe message of a child that people see.
+/// The level of a child's messages. As an option: the least severe level that is shown.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub enum LogLevel {
-    /// All.
+    /// Everything.
     Trace,
-    /// For who looks for a fault.
+    /// Details for debugging.
     Debug,
-    /// What it is doing.
+    /// Progress of the work.
     #[default]
     Info,
-    /// What may be wrong.
+    /// Possible problems.
     Warn,
-    /// What is wrong.
+    /// Problems.
     Error,
 }
 
@@ -90,14 +90,14 @@ impl JsonSchema for ConfValue {
 }
 
 impl ConfValue {
-    /// Of a value of JSON.
+    /// Wraps a JSON value.
     pub fn new(value: serde_json::Value) -> Self {
         Self(value)
     }
 }
 
-/// The text of an environment variable: where its name says that it is a secret, it takes `Env` or
-/// `File` only, as a header of that name does.
+/// The text of an environment variable. A variable whose name says that it is a secret takes `Env`
+/// or `File` only, as a header of that name does.
 struct EnvText;
 
 impl JsonSchema for EnvText {
@@ -124,12 +124,12 @@ struct Settings {
     timeout: Duration,
 }
 
-/// How long a child may say nothing where nothing else is said: Storm's default.
+/// Returns the default timeout of a child, which is Storm's.
 fn timeout_usual() -> Interval {
     Interval(Duration::from_secs(30))
 }
 
-/// The streams of a component: `default` with these fields, and others.
+/// Returns the streams of a component: `default` with these fields, and the named ones.
 fn declared(fields: &[String], streams: &BTreeMap<String, Vec<String>>) -> Streams {
     let mut declared = match fields {
         [] => Streams::none(),
@@ -141,7 +141,7 @@ fn declared(fields: &[String], streams: &BTreeMap<String, Vec<String>>) -> Strea
     declared
 }
 
-/// What is wrong with the common part of a configuration.
+/// Returns the problems of the common part of a configuration.
 fn problems(
     command: &[String],
     fields: &[String],
@@ -153,7 +153,12 @@ fn problems(
         problems.push(Problem { field, what, candidates: None });
     };
     if command.first().is_none_or(String::is_empty) {
-        add("command", "expected a program and its arguments, such as [\"python3\", \"-m\", \"words\"], found none".into());
+        add(
+            "command",
+            "expected a program and its arguments, such as [\"python3\", \"-m\", \
+            \"words\"], found none"
+                .into(),
+        );
     }
     if command.iter().any(|word| word.contains('\0')) {
         add("command", "expected words without the character NUL".into());
@@ -190,10 +195,11 @@ fn problems(
     problems
 }
 
-/// The shortest timeout of a child: starting an interpreter takes a good part of it.
+/// The shortest timeout of a child: the start of an interpreter alone takes a good part of a
+/// second.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
-/// The level with a number of the protocol.
+/// Returns the level that a number of the protocol stands for.
 fn level_of(number: i64) -> LogLevel {
     match number {
         ..=0 => LogLevel::Trace,
@@ -204,7 +210,8 @@ fn level_of(number: i64) -> LogLevel {
     }
 }
 
-/// The values of a list in JSON, as a child's tuples are read.
+/// Reads a JSON list as the values of a tuple, as a child's tuples are read. `None` if the text
+/// isn't a list.
 pub(crate) fn values_of_json(raw: &str) -> Option<Vec<Value>> {
     let mut values = Vec::new();
     let mut json = json::Json::new(raw);
@@ -212,7 +219,7 @@ pub(crate) fn values_of_json(raw: &str) -> Option<Vec<Value>> {
     Some(values)
 }
 
-/// A child as Storm starts it.
+/// The command, the environment and the configuration with which Storm starts a child.
 #[derive(Debug, Default)]
 pub(crate) struct ExportedChild {
     pub command: Vec<String>,
@@ -220,16 +227,17 @@ pub(crate) struct ExportedChild {
     pub conf: BTreeMap<String, serde_json::Value>,
 }
 
-/// What Storm needs to start the child of a component with this configuration in RON.
+/// Returns what Storm needs to start the child of a component with this configuration in RON.
 ///
 /// # Errors
-/// If that can't be said in a file of Storm's.
+/// If the configuration has `Env` or `File`, which a Flux file can't express.
 pub(crate) fn exported(explained: &str, is_spout: bool) -> Result<ExportedChild, String> {
     let body = explained.strip_prefix(SHELL).unwrap_or(explained);
     let options = ron_options();
     let outside = |error: ron::error::SpannedError| {
         format!(
-            "its configuration can't be written to a Flux file, where `Env` and `File` can't stand: {error}"
+            "its configuration can't be written to a Flux file, where `Env` and `File` can't \
+             stand: {error}"
         )
     };
     let (command, env, dir, conf, ticks) = if is_spout {
@@ -257,7 +265,7 @@ pub(crate) fn exported(explained: &str, is_spout: bool) -> Result<ExportedChild,
     Ok(ExportedChild { command, env, conf: entries })
 }
 
-/// The dialect of RON that configurations are written in.
+/// Returns the dialect of RON in which configurations are written.
 fn ron_options() -> ron::Options {
     use ron::extensions::Extensions;
     ron::Options::default().with_default_extension(
@@ -267,7 +275,8 @@ fn ron_options() -> ron::Options {
     )
 }
 
-/// An error about a child: the topology goes back to its newest checkpoint, and starts another one.
+/// Creates an error about a child. On this error the topology goes back to its newest checkpoint
+/// and starts another child.
 fn broken(what: impl Into<String>) -> Error {
     Error::lost(what)
 }

@@ -1,5 +1,5 @@
-//! A spout's child between two tasks. A roll-back ends all tasks, but the child has to hear which of
-//! its tuples were rolled back, and a drain has to tell it which were not.
+//! A spout's child between two tasks. A roll-back ends all tasks, but the child must be told which
+//! of its tuples were rolled back. At a drain the child must be told which tuples are safe.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,13 +15,14 @@ use crate::epoch::Cursor;
 use crate::error::Result;
 use crate::protocol::RunWatch;
 
-/// How often a parked child is looked after.
+/// The time between two looks at a parked child.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// How many looks a child stays that no task takes over: a minute, far longer than a roll-back takes.
+/// The number of looks after which a child that no task has taken over is ended. Together they take
+/// a minute, far longer than a roll-back.
 const LOOKS_MAX: u32 = 3_000;
 
-/// How many looks a child gets to answer its last command.
+/// The number of looks in which a child must answer its last command.
 const LAST_LOOKS_MAX: u32 = 50;
 
 /// The children that wait for their next task, by split.
@@ -35,13 +36,13 @@ impl fmt::Debug for Parking {
 }
 
 impl Parking {
-    /// The child of the task before.
+    /// Takes out the child of the task before.
     pub(crate) fn take(&self, split: &str) -> Option<SpoutChild> {
         self.children().remove(split)
     }
 
-    /// Keeps a child until the next task takes it, or the topology has ended. `completed` tells
-    /// which of its tuples a checkpoint holds, for as long as that may change.
+    /// Keeps a child until the next task takes it or the topology has ended. `completed` says which
+    /// of its tuples a checkpoint holds, while that may still change.
     pub(crate) fn park(
         &self,
         split: String,
@@ -54,7 +55,8 @@ impl Parking {
         let name = split.clone();
         let look_after = move || parking.look_after(&split, completed, &run);
         if thread::Builder::new().name("shell-parked".into()).spawn(look_after).is_err() {
-            // Without a thread it isn't told: it begins anew.
+            // Without a thread nobody can serve the child. It is ended, and the next task starts
+            // another one.
             self.children().remove(&name);
         }
     }
@@ -94,13 +96,13 @@ impl Parking {
     }
 }
 
-/// Tells a child which of its tuples are safe, as far as it listens. What it emits meanwhile has
-/// failed.
+/// Tells a child which of its tuples are safe, without waiting for it. Tuples that it emits now
+/// have failed.
 fn tell(child: &mut SpoutChild) -> Result<()> {
     loop {
         child.link.write()?;
         match child.hear()? {
-            // Tuples that it emitted before are for the next task.
+            // No task takes this tuple, so it has failed.
             Said::Emit(emitted) => child.tracked.refuse(emitted.id),
             Said::Nothing => {
                 if !child.link.read()? {
@@ -118,7 +120,7 @@ fn tell(child: &mut SpoutChild) -> Result<()> {
     }
 }
 
-/// Ends a child whose topology has ended.
+/// Deactivates a child whose topology has ended.
 fn end(mut child: SpoutChild) {
     child.ask("deactivate", "\"\"");
     for _ in 0..LAST_LOOKS_MAX {

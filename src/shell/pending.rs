@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::event_time::EventTime;
 use crate::value::Value;
 
-/// The most that a child may have been given and not acknowledged, in bytes of its tuples. More would
+/// The largest size of the tuples that a child has and hasn't acknowledged, in bytes. More would
 /// let a child gather longer, and is held in memory for another try.
 const PENDING_BYTES_MAX: usize = 64 << 20;
 
@@ -16,9 +16,9 @@ pub(super) struct Given {
     pub values: Box<[Value]>,
     pub input: usize,
     pub time: EventTime,
-    /// How often it was tried again.
+    /// The number of retries so far.
     pub retries: u32,
-    /// When it was given.
+    /// The time at which the child got it.
     pub since: Duration,
 }
 
@@ -28,16 +28,16 @@ impl Given {
     }
 }
 
-/// All of them, by their numbers, which are given one after the other.
+/// All tuples that a child has, by their consecutive numbers.
 #[derive(Default)]
 pub(super) struct Pending {
-    /// `None` for one that is done.
+    /// The tuples; `None` for a tuple that is done.
     ring: VecDeque<Option<Given>>,
-    /// The number of the first in `ring`.
+    /// The number of the first entry of `ring`.
     first: u64,
     count: usize,
     bytes: usize,
-    /// Tuples that failed, and are given again when their time has come.
+    /// Tuples that failed, each with the time at which the child gets it again.
     again: Vec<(Duration, Given)>,
 }
 
@@ -50,18 +50,18 @@ impl Pending {
         self.next() - 1
     }
 
-    /// Takes a number for something that may be acknowledged and isn't waited for: a tick.
+    /// Takes a number for a tick, which may be acknowledged but isn't waited for.
     pub(crate) fn add_nothing(&mut self) -> u64 {
         self.ring.push_back(None);
         self.next() - 1
     }
 
-    /// The number that the next one gets.
+    /// Returns the number of the next tuple.
     pub(crate) fn next(&self) -> u64 {
         self.first + self.ring.len() as u64
     }
 
-    /// The tuple with this number, if it isn't done.
+    /// Returns the tuple with this number, if it isn't done.
     pub(crate) fn get(&self, number: u64) -> Option<&Given> {
         let at = number.checked_sub(self.first)?;
         self.ring.get(usize::try_from(at).ok()?)?.as_ref()
@@ -83,41 +83,41 @@ impl Pending {
         given
     }
 
-    /// The number and the tuple that was given first of those that aren't done.
+    /// Returns the oldest tuple that isn't done, with its number.
     pub(crate) fn oldest(&self) -> Option<(u64, &Given)> {
-        // `take` leaves one at the front that isn't done; ticks may stand before it.
+        // `take` leaves an open tuple at the front, but ticks may stand before it.
         let at = self.ring.iter().position(Option::is_some)?;
         Some((self.first + at as u64, self.ring[at].as_ref()?))
     }
 
-    /// Gives a tuple again at this time.
+    /// Keeps a tuple, which the child gets again at this time.
     pub(crate) fn retry_at(&mut self, due: Duration, given: Given) {
         self.again.push((due, given));
     }
 
-    /// A tuple whose time to be given again has come.
+    /// Takes out a tuple that the child must get again now.
     pub(crate) fn take_due(&mut self, now: Duration) -> Option<Given> {
         let at = self.again.iter().position(|(due, _)| *due <= now)?;
         Some(self.again.swap_remove(at).1)
     }
 
-    /// When the next tuple is given again.
+    /// Returns the time at which the next tuple is given again.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         self.again.iter().map(|(due, _)| *due).min()
     }
 
-    /// True if nothing is waited for.
+    /// Returns true if no tuple is open.
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0 && self.again.is_empty()
     }
 
-    /// True if the child has as many tuples as it may have.
+    /// Returns true if the child has as many tuples as it may have.
     #[inline]
     pub(crate) fn is_full(&self, tuples_max: usize) -> bool {
         self.count + self.again.len() >= tuples_max || self.bytes >= PENDING_BYTES_MAX
     }
 
-    /// The only tuple that the child has, if it is one.
+    /// Returns the child's only tuple, if it has just one.
     pub(crate) fn only(&self) -> Option<&Given> {
         if self.count == 1 { self.oldest().map(|(_, given)| given) } else { None }
     }

@@ -1,4 +1,4 @@
-//! One child process: how it is started, what it says on standard error, and how it ended.
+//! One child process: its start, its standard error, and its end.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -20,27 +20,27 @@ use crate::error::{Error, Result};
 use crate::protocol::Voice;
 use crate::secret::{Redactor, Secret, names_a_secret};
 
-/// How many lines of a child are told people in [`SAID_WITHIN`]; the others are counted. More would
-/// drown what others say.
+/// The largest number of a child's lines that are shown in [`SAID_WITHIN`]; the others are counted.
+/// More would bury the messages of other components.
 const LINES_SAID_MAX: u32 = 20;
 
-/// The time in which [`LINES_SAID_MAX`] counts.
+/// The time for which [`LINES_SAID_MAX`] counts.
 const SAID_WITHIN: Duration = Duration::from_secs(10);
 
-/// How much a child may write to standard error in [`SAID_WITHIN`] before it is taken for broken. Less
-/// could meet a program that only prints a lot.
+/// The largest number of bytes that a child may write to standard error in [`SAID_WITHIN`]. A child
+/// that writes more is ended. Less could hit a program that only prints a lot.
 const STDERR_FLOOD_BYTES: usize = 16 << 20;
 
-/// How many of the last lines on standard error are kept for the message about a child's end.
+/// The number of the last lines on standard error that the message about a child's end quotes.
 const LAST_LINES_MAX: usize = 3;
 
-/// The longest piece of a line without an end that is kept.
+/// The largest part of a line on standard error that is kept, in bytes.
 const LINE_BYTES_MAX: usize = 8 << 10;
 
-/// How long a child that has closed its pipe may take to end before it is killed.
+/// The time in which a child that has closed its pipe must end. Then it is killed.
 const END_WAIT: Duration = Duration::from_millis(500);
 
-/// What is needed to start a child.
+/// The specification of a child to start.
 #[derive(Clone, Debug)]
 pub(super) struct ProcessSpec {
     pub command: Vec<String>,
@@ -49,7 +49,7 @@ pub(super) struct ProcessSpec {
     pub voice: Voice,
 }
 
-/// The ends of its pipes that are ours; none of them blocks.
+/// This process's ends of the child's pipes, all non-blocking.
 pub(super) struct Pipes {
     pub stdin: OwnedFd,
     pub stdout: OwnedFd,
@@ -67,24 +67,24 @@ pub(super) struct Process {
     has_exited: AtomicBool,
 }
 
-/// What it has said, for people.
+/// The state of the messages that a child has written for people.
 #[derive(Default)]
 struct Said {
-    /// When the current [`SAID_WITHIN`] began.
+    /// The time at which the current [`SAID_WITHIN`] began.
     since: Duration,
     lines: u32,
     held_back: u64,
     stderr_bytes: usize,
     last_lines: VecDeque<Vec<u8>>,
-    /// The beginning of a line on standard error.
+    /// The unfinished line on standard error.
     line: Vec<u8>,
-    /// Why it was killed.
+    /// The reason for which it was killed.
     killed: Option<String>,
 }
 
 impl Process {
-    /// Starts a child. The calling thread must last as long as this process: with the thread's end
-    /// the kernel kills the child.
+    /// Starts a child. The calling thread must live as long as this process: the kernel kills the
+    /// child when that thread ends.
     pub(crate) fn start(spec: &ProcessSpec) -> Result<(Self, Pipes)> {
         let Some((program, arguments)) = spec.command.split_first() else {
             return Err(Error::fatal("the command is empty"));
@@ -129,13 +129,13 @@ impl Process {
         Ok((process, pipes))
     }
 
-    /// Names the child: its command and its number.
+    /// Returns the child's name for people: its process id and its command.
     pub(crate) fn name(&self) -> String {
         format!("its child {} ({})", self.pid.as_raw_nonzero(), quoted(self.command.as_bytes()))
     }
 
-    /// Says something that the child said, unless it says too much; `None` only tells of lines that
-    /// were held back.
+    /// Shows a message of the child, unless there were too many of them. With `None` it only
+    /// reports the number of messages that were held back.
     pub(crate) fn say(&self, now: Duration, text: Option<&str>) {
         let mut said = self.said();
         if now.saturating_sub(said.since) >= SAID_WITHIN {
@@ -154,7 +154,7 @@ impl Process {
         self.voice.say(&self.secrets.clean(text));
     }
 
-    /// Takes what it wrote to standard error.
+    /// Takes the bytes that the child wrote to standard error.
     pub(crate) fn take_stderr(&self, now: Duration, bytes: &[u8]) {
         let mut lines = Vec::new();
         let is_flood = {
@@ -191,24 +191,24 @@ impl Process {
         }
     }
 
-    /// Kills it, and remembers why.
+    /// Kills the child, and keeps the reason.
     pub(crate) fn kill_because(&self, why: String) {
         self.said().killed.get_or_insert(why);
         self.signal(Signal::KILL);
     }
 
-    /// Sends a signal to it and to all that it has started.
+    /// Sends a signal to the child and to every process of its group.
     pub(crate) fn signal(&self, signal: Signal) {
-        // Its group is gone with it: then there is nobody to tell.
+        // A child that is gone needs no signal.
         let _ = kill_process_group(self.pid, signal);
     }
 
-    /// True if somebody has seen that it has ended. Costs no call of the system.
+    /// Returns true if the child's end was noticed before. Makes no system call.
     pub(crate) fn is_known_to_have_exited(&self) -> bool {
         self.has_exited.load(Ordering::Relaxed)
     }
 
-    /// True once it has ended, although others may still hold its pipes.
+    /// Returns true if the child has ended, although other processes may still hold its pipes.
     pub(crate) fn has_exited(&self) -> bool {
         if self.has_exited.load(Ordering::Relaxed) {
             return true;
@@ -219,17 +219,18 @@ impl Process {
         has_exited
     }
 
-    /// Reaps it if it has ended, together with the rest of its group.
+    /// Reaps the child if it has ended, and kills the rest of its process group. Returns true if it
+    /// has ended.
     pub(crate) fn reap(&self) -> bool {
         if !self.has_exited() {
             return false;
         }
-        // Before it is reaped, its number can't be another process's.
+        // Until the child is reaped, no other process can have its id.
         self.signal(Signal::KILL);
         !matches!(lock(&self.child).try_wait(), Ok(None))
     }
 
-    /// Kills it if it hasn't ended by itself, and says how it ended and what it said last.
+    /// Kills the child if it hasn't ended by itself, and describes its end and its last lines.
     pub(crate) fn describe_end(&self) -> String {
         let mut waited = Duration::ZERO;
         while !self.has_exited() && waited < END_WAIT {
@@ -269,18 +270,18 @@ impl Drop for Process {
     }
 }
 
-/// Nothing is left half-changed, so a panic elsewhere doesn't matter.
+/// Locks a mutex. A panic while it was locked leaves nothing half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has the kernel kill the child when the thread that starts it ends, also by `kill -9`.
+/// Makes the kernel kill the child when the thread that starts it ends, also after `kill -9`.
 #[allow(unsafe_code, reason = "std has no other way to do something between fork and exec")]
 fn die_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
     let before_exec = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The parent may have died before that.
+        // The parent may have died before the system call above.
         match getppid() == Some(parent) {
             true => Ok(()),
             false => Err(std::io::ErrorKind::BrokenPipe.into()),

@@ -1,4 +1,4 @@
-//! Tuples of a spout's child that go through a spool: from there the topology reads them at its own
+//! Tuples of a spout's child that go through a spool, from which the topology reads them at its own
 //! pace.
 
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::spout::{SpoutConfig, SpoutOutput};
 use crate::tuple::{StreamId, Streams};
 use crate::value::{decode, encode};
 
-/// Where the spools of a component are.
+/// The place of a component's spools.
 pub(super) struct Place<'a> {
     pub folder: PathBuf,
     pub component: &'a str,
@@ -31,7 +31,7 @@ impl Place<'_> {
     }
 }
 
-/// Serves the child into the spool, and the topology from it.
+/// Writes the child's tuples to the spool, and emits them from there.
 pub(super) async fn run(
     child: &mut SpoutChild,
     config: &ShellSpout,
@@ -40,7 +40,7 @@ pub(super) async fn run(
 ) -> Result<()> {
     let streams = SpoutConfig::streams(config);
     let splits = out.splits().to_vec();
-    // Spools of tasks that aren't there any more are read to their ends first.
+    // Spools of former tasks are read to their ends first.
     for (number, split) in splits.iter().enumerate().skip(1) {
         let folder = place.of_split(&split.id);
         if !folder.is_dir() {
@@ -70,7 +70,7 @@ pub(super) async fn run(
     }
 }
 
-/// Hands over what comes from a spool, and trims it behind checkpoints.
+/// Emits the tuples of a spool, and trims the spool behind checkpoints.
 async fn drain(
     spool: &Spool,
     position: u64,
@@ -122,7 +122,8 @@ async fn emit(
     }
     if unknown > 0 {
         out.say(&format!(
-            "{unknown} tuples in the spool are of streams that the component doesn't declare any more: they are dropped"
+            "{unknown} tuples in the spool are of streams that the component no longer declares: \
+             they are dropped"
         ));
     }
     out.emit(split, Cursor::At(batch.position.to_string())).await
@@ -132,7 +133,7 @@ fn fits(streams: &Streams, stream: StreamId, values: usize) -> bool {
     streams.fields(stream).len() == values
 }
 
-/// Puts a child's tuples into the spool.
+/// Writes a child's tuples to the spool.
 struct Filling<'a> {
     spool: Spool,
     streams: &'a Streams,
@@ -155,7 +156,7 @@ impl Taker for Filling<'_> {
                     child.tracked.renumber(position, emitted.id);
                     break;
                 }
-                // What the spool's options drop is gone as it is for a spout without ids.
+                // A tuple that the spool's options drop is lost, as it is for a spout without ids.
                 Ok(Appended::Dropped) => {
                     child.tracked.refuse(emitted.id);
                     break;
@@ -171,7 +172,7 @@ impl Taker for Filling<'_> {
             }
         }
         if emitted.wants_tasks {
-            // Nobody knows yet.
+            // The tasks aren't known before the tuple leaves the spool.
             child.tell_tasks(&[]);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! `Shell` as a spout: a child that emits tuples, and is told what became of them.
+//! `Shell` as a spout: emits a child's tuples, and tells the child what became of them.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -29,8 +29,8 @@ use crate::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::Streams;
 use crate::units::Interval;
 
-/// Runs a spout in another language: a child process that speaks Storm's multilang protocol, such as
-/// a spout of pystorm or Streamparse.
+/// Runs a spout in another language: a child process that speaks Storm's multilang protocol, such
+/// as a spout of pystorm or Streamparse.
 ///
 /// `Shell(command: ["streamparse_run", "spouts.words.WordSpout"], fields: ["word"], env:
 /// {"PYTHONPATH": "src"})`
@@ -47,10 +47,10 @@ use crate::units::Interval;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ShellSpout")]
 pub struct ShellSpout {
-    /// The program and its arguments. It is looked for in `PATH`, and runs in the working directory
-    /// of this process unless `dir` says otherwise.
+    /// The program and its arguments. The program is looked up in `PATH`, and runs in the working
+    /// directory of this process unless `dir` names another.
     pub command: Vec<String>,
-    /// The fields of the stream `default`; without any there is no such stream.
+    /// The fields of the stream `default`. Without fields there is no such stream.
     #[serde(default)]
     pub fields: Vec<String>,
     /// Further streams, each with its fields: `{"errors": ["line", "why"]}`.
@@ -60,57 +60,60 @@ pub struct ShellSpout {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, EnvText>")]
     pub env: BTreeMap<String, String>,
-    /// The folder that it runs in.
+    /// The working directory of the child.
     #[serde(default)]
     pub dir: Option<String>,
-    /// What its `conf` holds beside what the topology says, by Storm's names or its own.
+    /// Entries of the child's `conf` beside those that the topology gives, under Storm's names or
+    /// any other.
     #[serde(default)]
     pub conf: BTreeMap<String, ConfValue>,
-    /// A durable log on this machine's disk that its tuples go through. A child that waits for the
-    /// ids of tasks gets none then, and it can't emit to single tasks.
+    /// A durable log on this machine's disk that the tuples go through. With a spool, a child that
+    /// waits for the ids of tasks gets none, and it can't emit to single tasks.
     #[serde(default)]
     pub spool: Option<spool::Options>,
-    /// How many tuples with an id it has at most that aren't acknowledged.
+    /// The largest number of tuples with an id that aren't acknowledged to the child.
     #[serde(default = "max_pending")]
     pub max_pending: NonZeroU32,
-    /// The longest pause between two questions for tuples while it has none.
+    /// The longest pause between two requests for tuples while the child has none.
     #[serde(default = "wait_max")]
     pub wait_max: Interval,
-    /// How long it may take to answer before it is ended.
+    /// The time in which the child must answer a command. A child that doesn't is ended.
     #[serde(default = "timeout_usual")]
     pub timeout: Interval,
-    /// The least severe of its log messages that are shown.
+    /// The least severe level of the child's log messages that is shown.
     #[serde(default)]
     pub log: LogLevel,
-    /// Children between two tasks.
+    /// The children that are between two tasks.
     #[serde(skip)]
     parking: Parking,
 }
 
-/// More would keep more on its way between two checkpoints, and is held in memory by the child.
+/// Returns the default of `max_pending`. More would allow more tuples between two checkpoints,
+/// which the child holds in memory.
 fn max_pending() -> NonZeroU32 {
     NonZeroU32::new(50_000).unwrap_or(NonZeroU32::MIN)
 }
 
-/// Longer wakes an idle machine less often, and lets the first tuple after a silence wait.
+/// Returns the default of `wait_max`. A longer pause wakes an idle machine less often, but delays
+/// the first tuple after a silence.
 fn wait_max() -> Interval {
     Interval(Duration::from_millis(200))
 }
 
-/// The shortest pause between two questions for tuples while the child has none: Storm's.
+/// The shortest pause between two requests for tuples while the child has none, as in Storm.
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
-/// The number of splits: a topology has no more tasks of a component.
+/// The number of splits. No component of a topology has more tasks.
 const SPLITS: u16 = 1024;
 
-/// How many tuples are gathered before they are handed over.
+/// The number of tuples that are gathered before they are emitted.
 const EMIT_TUPLES: usize = 256;
 
 impl Component for ShellSpout {
     const NAME: &'static str = SHELL;
-    const GUARANTEE: &'static str = "at least once for tuples with an id: the child is told when a checkpoint holds them, and when they \
-         were rolled back; with `spool` each tuple that it emitted once. What the child keeps in its own memory is in no \
-         checkpoint";
+    const GUARANTEE: &'static str = "at least once for tuples with an id: the child is told when a \
+         checkpoint holds them, and when they were rolled back; with `spool` each tuple that it \
+         emitted once. What the child keeps in its own memory is in no checkpoint";
 }
 
 impl ShellSpout {
@@ -160,7 +163,7 @@ impl SpoutConfig for ShellSpout {
         declared(&self.fields, &self.streams)
     }
 
-    /// One for each task that there may be: a task's first one is its own.
+    /// Returns one split for each task that is possible. The first split of a task is its own.
     fn splits(&self) -> Result<Vec<String>> {
         Ok((0..SPLITS).map(|split| split.to_string()).collect())
     }
@@ -194,14 +197,14 @@ struct SpoutTask {
     running: Option<Running>,
 }
 
-/// A child at work, and what is to be known when its task ends.
+/// A child at work, and the facts that its parking needs when the task ends.
 struct Running {
     child: SpoutChild,
     split: String,
     completed: tokio::sync::watch::Receiver<Vec<Cursor>>,
 }
 
-/// The number in a cursor.
+/// Returns the number in a cursor.
 pub(super) fn number_of(cursor: &Cursor) -> Result<u64> {
     match cursor {
         Cursor::Start => Ok(0),
@@ -247,7 +250,7 @@ impl Spout for SpoutTask {
                 serve(&mut running.child, &self.config, direct).await
             }
         };
-        // A child that is broken is of no use to the next task.
+        // A broken child is useless to the next task.
         if result.is_err() {
             self.running = None;
         }
@@ -256,7 +259,8 @@ impl Spout for SpoutTask {
 }
 
 impl Drop for SpoutTask {
-    /// The child lives on: it is told what becomes of its tuples, and the next task takes it over.
+    /// Parks a child that is alive: it is told what becomes of its tuples, and the next task takes
+    /// it over.
     fn drop(&mut self) {
         if let Some(Running { child, split, completed }) = self.running.take() {
             let follows = self.config.spool.is_none().then_some(completed);
@@ -265,13 +269,13 @@ impl Drop for SpoutTask {
     }
 }
 
-/// Where a child's tuples go.
+/// The destination of a child's tuples.
 #[async_trait(?Send)]
 pub(super) trait Taker {
     /// Takes the tuple that the child has just emitted.
     async fn take(&mut self, child: &mut SpoutChild, emitted: Emitted) -> Result<()>;
 
-    /// Hands over what was taken.
+    /// Emits the tuples that were taken.
     async fn flush(&mut self, child: &mut SpoutChild) -> Result<()>;
 
     /// Notes which tuples are safe.
@@ -280,14 +284,14 @@ pub(super) trait Taker {
     /// Waits until more tuples are safe, but no longer than this.
     async fn news(&mut self, at_most: Duration);
 
-    /// The clock.
+    /// Returns the clock.
     fn clock(&self) -> SharedClock;
 
     /// Shows a measured value of the child.
     fn show(&mut self, metrics: &str);
 }
 
-/// Asks a child for tuples, over and over.
+/// Asks a child for tuples again and again.
 pub(super) async fn serve(
     child: &mut SpoutChild,
     config: &ShellSpout,
@@ -296,7 +300,7 @@ pub(super) async fn serve(
     let pipes = AsyncPipes::of(&child.link)?;
     let max_pending = config.max_pending.get() as usize;
     let mut pause = WAIT_MIN;
-    // What it was asked before this task began, or `activate`.
+    // The child answers the commands of the task before, or `activate`.
     exchange(child, &pipes, &mut taker).await?;
     loop {
         taker.settle(child)?;
@@ -311,7 +315,7 @@ pub(super) async fn serve(
             pause = WAIT_MIN;
             continue;
         }
-        // A child that ends while it is asked nothing is noticed at once.
+        // This also notices the end of a child that has no command to answer.
         let news = std::pin::pin!(taker.news(pause));
         let ended = std::pin::pin!(pipes.turn(&mut child.link));
         if let Either::Right((turned, _)) = select(news, ended).await {
@@ -321,13 +325,13 @@ pub(super) async fn serve(
     }
 }
 
-/// Takes what the child says until it has answered everything.
+/// Takes the child's messages until it has answered every command.
 async fn exchange(
     child: &mut SpoutChild,
     pipes: &AsyncPipes,
     taker: &mut impl Taker,
 ) -> Result<()> {
-    /// How often is looked whether the child takes too long.
+    /// The time between two checks of the child's timeout.
     const LOOK_EVERY: Duration = Duration::from_millis(500);
     child.link.write()?;
     loop {
@@ -352,7 +356,7 @@ async fn exchange(
     }
 }
 
-/// Tuples that go into the topology at once.
+/// A destination that emits tuples into the topology at once.
 struct Direct<'a> {
     out: &'a mut SpoutOutput,
     completed: tokio::sync::watch::Receiver<Vec<Cursor>>,

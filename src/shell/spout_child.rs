@@ -1,4 +1,4 @@
-//! The child of a spout: what it is asked, and what it answers.
+//! The child of a spout: the commands it gets, and its answers.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ pub(super) struct SpoutChild {
     pub link: Link,
     target: EmitTarget,
     pub tracked: Tracked,
-    /// How many commands it hasn't answered by `sync`.
+    /// The number of commands that it hasn't answered by `sync`.
     unanswered: usize,
-    /// When it was last asked or heard.
+    /// The time of its last command or message.
     heard_at: Duration,
     timeout: Duration,
     log: LogLevel,
@@ -35,33 +35,33 @@ pub(super) struct SpoutChild {
     metrics: Option<String>,
 }
 
-/// What a child has emitted; the values are in [`SpoutChild::values`].
+/// A tuple that a child has emitted. The values are in [`SpoutChild::values`].
 pub(super) struct Emitted {
     pub stream: StreamId,
-    /// The number of the task that alone gets it.
+    /// The number of the one task that gets the tuple, for a direct emit.
     pub task: Option<usize>,
     pub id: Option<OwnId>,
-    /// The child waits for the ids of the tasks that get it.
+    /// True if the child waits for the ids of the tasks that get the tuple.
     pub wants_tasks: bool,
 }
 
-/// What a child's messages come to.
+/// The meaning of the child's newest messages.
 pub(super) enum Said {
     Emit(Emitted),
-    /// All that it was asked is answered.
+    /// The child has answered every command.
     Done,
-    /// The rest of a message is still to come.
+    /// No whole message has been read.
     Nothing,
 }
 
-/// A command for a child.
+/// The kind of command that a child gets next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// What became of tuples.
+    /// Acknowledgements and failures of tuples.
     News,
-    /// The next tuple.
+    /// A request for tuples.
     Next,
-    /// Nothing, since it may not have more tuples on their way.
+    /// No command, because too many of its tuples are open.
     Nothing,
 }
 
@@ -90,7 +90,7 @@ impl SpoutChild {
         child
     }
 
-    /// Asks something; `id` is JSON.
+    /// Adds a command. `id` is JSON.
     pub(crate) fn ask(&mut self, command: &str, id: &str) {
         let text = format!("{{\"command\":\"{command}\",\"id\":{id}}}");
         self.link.out().extend_from_slice(text.as_bytes());
@@ -99,13 +99,13 @@ impl SpoutChild {
         self.heard_at = self.clock.monotonic();
     }
 
-    /// Asks what is to be asked next, with at most this many tuples on their way.
+    /// Adds the command that comes next, if at most this many tuples may be open.
     pub(crate) fn ask_next(&mut self, max_pending: usize) -> Asked {
         if let Some(id) = self.tracked.next_fail() {
             self.ask("fail", &id);
             return Asked::News;
         }
-        // Several at once: nothing but `sync` is waited for.
+        // Several at once, since the only answer to each is `sync`.
         let acks: Vec<OwnId> = self.tracked.next_acks().collect();
         for id in &acks {
             self.ask("ack", id);
@@ -120,12 +120,12 @@ impl SpoutChild {
         Asked::Next
     }
 
-    /// True if it has answered everything.
+    /// Returns true if the child has answered every command.
     pub(crate) fn is_idle(&self) -> bool {
         self.unanswered == 0
     }
 
-    /// What it has said, as far as that was read.
+    /// Takes the next of the messages that were read.
     pub(crate) fn hear(&mut self) -> Result<Said> {
         let mut inbound = std::mem::take(&mut self.link.inbound);
         let heard = loop {
@@ -177,19 +177,19 @@ impl SpoutChild {
         Ok(None)
     }
 
-    /// Tells it which tasks got the tuple that it emitted last.
+    /// Tells the child which tasks got its last tuple.
     pub(crate) fn tell_tasks(&mut self, tasks: &[usize]) {
         let ids: Vec<i64> = tasks.iter().map(|task| task_id(*task)).collect();
         self.link.out().extend_from_slice(format!("{ids:?}").as_bytes());
         self.link.out().extend_from_slice(END);
     }
 
-    /// A measured value that is new, for people.
+    /// Returns the newest measured value for people, once.
     pub(crate) fn take_metrics(&mut self) -> Option<String> {
         self.metrics.take()
     }
 
-    /// An error if it hasn't answered for too long.
+    /// Checks that the child doesn't take too long to answer.
     pub(crate) fn check_time(&self) -> Result<()> {
         let silent = self.clock.monotonic().saturating_sub(self.heard_at);
         if self.unanswered > 0 && silent >= self.timeout {
@@ -200,7 +200,7 @@ impl SpoutChild {
     }
 }
 
-/// The pipes of a child, as a task on an executor waits for them.
+/// The pipes of a child for a task on an executor, which can't block.
 pub(super) struct AsyncPipes {
     stdin: pipe::Sender,
     stdout: pipe::Receiver,
@@ -216,7 +216,7 @@ impl AsyncPipes {
         })
     }
 
-    /// Waits until the child has written something or has room for what isn't written, and reads and
+    /// Waits until the child has written something or has room for more bytes, and then reads or
     /// writes.
     pub(crate) async fn turn(&self, link: &mut Link) -> Result<()> {
         self.write(link)?;

@@ -1,4 +1,4 @@
-//! Where a child's emit goes: names of streams and ids of tasks, resolved.
+//! The targets of a child's emits: names of streams and ids of tasks, resolved.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ struct Stream {
 }
 
 impl EmitTarget {
-    /// Of a component with these streams.
+    /// Creates the targets of a component with these streams.
     pub(crate) fn new(streams: &Streams, outline: &TopologyOutline, component: &str) -> Self {
         let mut by_name = HashMap::new();
         for (number, (name, fields)) in streams.iter().enumerate() {
@@ -50,11 +50,11 @@ impl EmitTarget {
         Self { streams: by_name, default, tasks }
     }
 
-    /// The stream of an emit, and the number of the task that alone gets it. Objects in the field
-    /// `post` become posts.
+    /// Returns the stream of an emit, and the number of the one task that gets it for a direct
+    /// emit. Objects in the field `post` become posts.
     ///
     /// # Errors
-    /// If there is no such stream or task, or the number of values is wrong.
+    /// If there is no such stream or task, or if the number of values is wrong.
     #[inline]
     pub(crate) fn of(
         &self,

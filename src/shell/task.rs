@@ -1,4 +1,4 @@
-//! The task of a bolt: it writes tuples, reads answers, and keeps the times.
+//! The task of a bolt: writes tuples, reads answers, and watches deadlines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,28 +19,29 @@ use crate::event_time::EventTime;
 use crate::tuple::{Streams, Tuple};
 use crate::value::Value;
 
-/// How much is gathered before it is written. More would save calls of the system, and no longer fit
-/// into a pipe.
+/// The number of bytes that are gathered before a write. More would save system calls, but doesn't
+/// fit into a pipe.
 const WRITE_BYTES: usize = 32 << 10;
 
-/// How much may wait for a child that reads slowly, before the task waits for it.
+/// The number of bytes that may wait for a child that reads slowly. Beyond it the task waits for
+/// the child.
 const UNWRITTEN_MAX: usize = 256 << 10;
 
-/// How many messages are read before what they emit goes out. More would make larger batches than a
-/// topology asks for.
+/// The number of messages that are read before their tuples are emitted. More would make larger
+/// batches than a topology asks for.
 const MESSAGES_PER_KEEP: usize = 256;
 
-/// How many times that number are read before other work has its turn.
+/// The number of such readings in one turn, before other work comes.
 const KEEPS_PER_TURN: usize = 16;
 
-/// The longest wait for a child before the times are looked at.
+/// The longest wait for a child before deadlines are checked.
 const WAIT_MAX: Duration = Duration::from_millis(50);
 
-/// The bounds of the time between two questions for a sign of life.
+/// The bounds of the time between two heartbeats.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
 
-/// How many measured values are shown.
+/// The largest number of measured values that are shown.
 const METRICS_MAX: usize = 8;
 
 pub(super) struct TaskSettings {
@@ -59,20 +60,20 @@ pub(super) struct ShellTask {
     settings: TaskSettings,
     context: BoltContext,
     clock: SharedClock,
-    /// What stands before and behind the values of a tuple of each input.
+    /// The text around the values of a tuple, for each input.
     prefixes: Vec<Prefix>,
     target: EmitTarget,
-    /// The time of the last look at the clock.
+    /// The time at which the clock was last read.
     now: Duration,
     next_tick: Duration,
-    /// When the child was asked for a sign of life that hasn't come.
+    /// The time of the heartbeat that the child hasn't answered.
     asked_at: Option<Duration>,
     heard_at: Duration,
     /// The event time of the newest call.
     time: EventTime,
-    /// The last error that the child told of.
+    /// The child's last `error` message.
     last_error: Option<String>,
-    /// The tuple that the child failed last, until it says something else.
+    /// The tuple that the child failed last, until it acknowledges another.
     blamed: Option<Box<[Value]>>,
     metrics: BTreeMap<String, String>,
     says: Option<String>,
@@ -126,8 +127,8 @@ impl ShellTask {
         self.pending.add(given);
     }
 
-    /// Writes and reads what can be written and read at once, and does what its time has come for.
-    /// With `at_any_rate` also while what was emitted finds no room.
+    /// Writes and reads without waiting, and does what is due. With `at_any_rate` it also reads
+    /// while emitted tuples find no room.
     fn turn(&mut self, at_any_rate: bool, out: &mut Output) -> Result<()> {
         self.link.write()?;
         let mut has_read_all = false;
@@ -136,7 +137,7 @@ impl ShellTask {
                 break;
             }
             if !self.take_messages(out)? {
-                // Only now is known that nothing more has come.
+                // Only after this read is it known that the child has written nothing more.
                 let has_read = self.link.read().map_err(|error| self.with_last_error(error))?;
                 if !has_read {
                     has_read_all = true;
@@ -150,7 +151,7 @@ impl ShellTask {
         Ok(())
     }
 
-    /// What the child told of before it died says more than how it died.
+    /// Adds the child's last `error` message to an error, which says more than how the child ended.
     fn with_last_error(&self, error: Error) -> Error {
         match &self.last_error {
             Some(last) => broken(format!("{}; its last error: {last}", error.chain())),
@@ -158,10 +159,10 @@ impl ShellTask {
         }
     }
 
-    /// Takes some of the messages that were read. False if there is no whole one.
+    /// Takes some of the messages that were read. Returns false if there is no whole one.
     fn take_messages(&mut self, out: &mut Output) -> Result<bool> {
         let mut taken = 0;
-        // Taken out, so that a message may lie in it while the rest is used.
+        // The buffer is taken out, so that a message can borrow from it while `self` is changed.
         let mut inbound = std::mem::take(&mut self.link.inbound);
         let result = loop {
             let text = match inbound.next() {
@@ -250,7 +251,7 @@ impl ShellTask {
         Ok(())
     }
 
-    /// The number in an id of the child, if it was ever given.
+    /// Returns the number in an id of the child, if the child was ever given that id.
     fn known(&self, id: RawId<'_>) -> Result<u64, Trouble> {
         let number = id.number().filter(|number| *number < self.pending.next());
         number.ok_or_else(|| Trouble::Flaw(format!("the id {}, which it was never given", id.0)))
@@ -281,7 +282,7 @@ impl ShellTask {
         Ok(())
     }
 
-    /// A tuple has failed: it goes the way of `on_error`.
+    /// Handles a failed tuple as `on_error` says.
     fn failed(&mut self, mut given: Given, what: &str, out: &mut Output) -> Result<(), Trouble> {
         out.count_late_failure();
         match self.context.late_failures.decide(Kind::Transient, given.retries) {
@@ -297,25 +298,26 @@ impl ShellTask {
         Ok(())
     }
 
-    /// Ticks, asks for signs of life, gives tuples again, and gives up those that take too long.
-    /// `has_read_all` if all is known that the child has said.
+    /// Sends ticks and heartbeats, gives tuples again, and gives up those that take too long.
+    /// `has_read_all` is true if every message of the child has been read.
     fn keep_times(&mut self, has_read_all: bool, out: &mut Output) -> Result<()> {
         let now = self.now;
         if let Some(ticks) = self.settings.ticks.filter(|_| now >= self.next_tick) {
             let number = self.pending.add_nothing();
             let seconds = Value::Int(ticks.as_secs().max(1).cast_signed());
             push_tuple(self.link.out(), "__system", "__tick", -1, &[seconds], number);
-            // Ticks that were missed aren't made up for.
+            // Missed ticks aren't sent later.
             self.next_tick = now + ticks;
         }
         if self.asked_at.is_none() && now >= self.heard_at + self.heartbeat_every() {
             let number = self.pending.add_nothing();
             let heartbeat = format!(
-                "{{\"id\":\"{number}\",\"comp\":null,\"stream\":\"__heartbeat\",\"task\":-1,\"tuple\":[]}}\nend\n"
+                "{{\"id\":\"{number}\",\"comp\":null,\"stream\":\"__heartbeat\",\"task\":-1,\
+                 \"tuple\":[]}}\nend\n"
             );
             self.link.out().extend_from_slice(heartbeat.as_bytes());
             self.asked_at = Some(now);
-            // It is never acknowledged.
+            // A heartbeat is never acknowledged.
             self.pending.take(number);
         }
         while let Some(given) = self.pending.take_due(now) {
@@ -351,7 +353,7 @@ impl ShellTask {
         (self.settings.timeout / 10).clamp(HEARTBEAT_MIN, HEARTBEAT_MAX)
     }
 
-    /// When something has to be done although the child says nothing.
+    /// Returns the time at which the task must act even if the child writes nothing.
     fn next_deadline(&self) -> Duration {
         let sign_of_life = match self.asked_at {
             Some(asked) => asked + self.settings.timeout,
@@ -362,9 +364,13 @@ impl ShellTask {
         times.into_iter().flatten().min().unwrap_or(Duration::MAX)
     }
 
-    /// Works until something holds, and waits for the child in between.
-    fn work_until(&mut self, out: &mut Output, holds: impl Fn(&Self) -> bool) -> Result<()> {
-        while !holds(self) {
+    /// Works until a condition holds, and waits for the child in between.
+    fn work_until(
+        &mut self,
+        out: &mut Output,
+        holds: impl Fn(&Self, &Output) -> bool,
+    ) -> Result<()> {
+        while !holds(self, out) {
             if self.context.ending.is_announced() {
                 return Err(broken("the task ends"));
             }
@@ -378,11 +384,11 @@ impl ShellTask {
     }
 }
 
-/// Why a message wasn't taken.
+/// The reason for which a message wasn't taken.
 enum Trouble {
-    /// It isn't one of the protocol.
+    /// The message isn't part of the protocol.
     Flaw(String),
-    /// What followed from it failed.
+    /// The message is right, but its effect is an error.
     Error(Error),
 }
 
@@ -392,7 +398,7 @@ impl Bolt for ShellTask {
         if self.pending.is_full(self.settings.max_pending) {
             let max = self.settings.max_pending;
             self.turn(true, out)?;
-            self.work_until(out, |task| !task.pending.is_full(max))?;
+            self.work_until(out, |task, _| !task.pending.is_full(max))?;
         }
         self.time = tuple.time;
         let values = tuple.values.iter().map(Value::detached).collect();
@@ -401,7 +407,11 @@ impl Bolt for ShellTask {
         if self.link.unwritten() >= WRITE_BYTES {
             self.turn(false, out)?;
             if self.link.unwritten() > UNWRITTEN_MAX {
-                self.work_until(out, |task| task.link.unwritten() <= UNWRITTEN_MAX)?;
+                // Once the emitted tuples find no room, the child's next answers can wait too. What
+                // is left of this batch is then held for the child, and no other batch comes.
+                self.work_until(out, |task, out| {
+                    task.link.unwritten() <= UNWRITTEN_MAX || out.is_blocked()
+                })?;
             }
         }
         Ok(())
@@ -430,7 +440,7 @@ impl Bolt for ShellTask {
 
     fn barrier(&mut self, _: u64, out: &mut Output) -> Result<()> {
         self.turn(true, out)?;
-        self.work_until(out, |task| task.pending.is_empty())
+        self.work_until(out, |task, _| task.pending.is_empty())
     }
 
     fn blames(&self) -> Option<&[Value]> {

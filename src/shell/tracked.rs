@@ -1,15 +1,15 @@
-//! The tuples of a spout's child that it wants to hear of again.
+//! The tuples of a spout's child whose results the child must be told.
 
 use std::collections::VecDeque;
 
-/// How many acknowledgements are sent in one go. More would save switches between processes, and
-/// hold up the next tuples.
+/// The number of acknowledgements that are sent at once. More would save switches between
+/// processes, but delay the next tuples.
 pub(super) const ACKS_MAX: usize = 64;
 
-/// An id as it stands in the child's JSON.
+/// An id as the child wrote it in JSON.
 pub(super) type OwnId = Box<str>;
 
-/// What the child has emitted, by number, and what it is still to be told.
+/// The tuples that the child has emitted, by number, and the results that it must be told.
 #[derive(Debug, Default)]
 pub(super) struct Tracked {
     /// The number of the last tuple that was emitted.
@@ -21,17 +21,17 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    /// Behind the tuple with this number.
+    /// Starts behind the tuple with this number.
     pub(crate) fn after(number: u64) -> Self {
         Self { number, ..Self::default() }
     }
 
-    /// The number of the last tuple.
+    /// Returns the number of the last tuple.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// A tuple was emitted.
+    /// Notes that a tuple was emitted.
     pub(crate) fn add(&mut self, id: Option<OwnId>) {
         self.number += 1;
         if let Some(id) = id {
@@ -39,7 +39,7 @@ impl Tracked {
         }
     }
 
-    /// The last tuple went elsewhere than into the topology: its number is this one.
+    /// Notes that a tuple was emitted into a spool, under this number.
     pub(crate) fn renumber(&mut self, number: u64, id: Option<OwnId>) {
         self.number = number;
         if let Some(id) = id {
@@ -47,12 +47,12 @@ impl Tracked {
         }
     }
 
-    /// A tuple was emitted and can't be used: the child is told at once.
+    /// Notes that a tuple was emitted but can't be used: the child is told at once.
     pub(crate) fn refuse(&mut self, id: Option<OwnId>) {
         self.fails.extend(id);
     }
 
-    /// All tuples up to this number are safe.
+    /// Notes that all tuples up to this number are safe.
     pub(crate) fn complete(&mut self, number: u64) {
         while let Some((first, _)) = self.open.front()
             && *first <= number
@@ -61,22 +61,22 @@ impl Tracked {
         }
     }
 
-    /// What isn't safe was rolled back.
+    /// Notes that the tuples that aren't safe were rolled back.
     pub(crate) fn roll_back(&mut self) {
         self.fails.extend(self.open.drain(..).map(|(_, id)| id));
     }
 
-    /// How many tuples aren't safe.
+    /// Returns the number of tuples that aren't safe.
     pub(crate) fn open(&self) -> usize {
         self.open.len()
     }
 
-    /// A tuple that the child is to be told has failed.
+    /// Takes the id of a failed tuple, which the child must be told.
     pub(crate) fn next_fail(&mut self) -> Option<OwnId> {
         self.fails.pop_front()
     }
 
-    /// Tuples that the child is to be told are done.
+    /// Takes the ids of tuples that are done, which the child must be told.
     pub(crate) fn next_acks(&mut self) -> impl Iterator<Item = OwnId> {
         self.acks.drain(..self.acks.len().min(ACKS_MAX))
     }

@@ -1,5 +1,6 @@
-//! The two threads that all children of the process share: one starts them, and lasts, since the
-//! kernel kills a child when the thread that started it ends; the other watches their pipes.
+//! The two threads that all children of this process share. One starts children, and never ends,
+//! since the kernel kills a child when the thread that started it ends. The other watches their
+//! pipes.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -19,27 +20,27 @@ use crate::bolt::BoltWaker;
 use crate::clock::{SharedClock, SystemClock};
 use crate::error::{Error, Result};
 
-/// How often deadlines are looked at. More often would make ticks more punctual, and wake an idle
-/// machine more often.
+/// The time between two checks of deadlines. A shorter time would make ticks more punctual, but
+/// wake an idle machine more often.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// How often children are looked at that may have ended while others hold their pipes.
+/// The time between two checks for children that have ended while other processes hold their pipes.
 const EXIT_LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the thread rests after it has woken tasks. A child answers each tuple by a write of its
-/// own: longer gathers more answers for each wake, and shorter answers sooner.
+/// The rest of the thread after it has woken tasks. A child answers each tuple by a write of its
+/// own. A longer rest gathers more answers for each wake, but delays them.
 const REST: Duration = Duration::from_micros(200);
 
-/// How long a child may take to end by itself, once it was told to, before it is killed.
+/// The time in which a child must end after SIGTERM. Then it is killed.
 const END_DEADLINE: Duration = Duration::from_secs(3);
 
-/// How many events are taken in one go.
+/// The number of events that are taken at once.
 const EVENTS_MAX: usize = 256;
 
-/// How much of standard error is read in one go.
+/// The number of bytes of standard error that are read at once.
 const STDERR_BYTES: usize = 64 << 10;
 
-/// No deadline.
+/// The value for no deadline.
 const NEVER: u64 = u64::MAX;
 
 /// The shared threads.
@@ -65,7 +66,7 @@ struct State {
 struct Watched {
     process: Arc<Process>,
     stderr: Option<OwnedFd>,
-    /// Rung for a bolt; a spout waits on its pipes by itself.
+    /// Wakes the task of a bolt. `None` for a spout, which waits for its pipes by itself.
     waker: Option<BoltWaker>,
     deadline: Arc<AtomicU64>,
 }
@@ -85,7 +86,7 @@ pub(super) struct Child {
     warden: Arc<Warden>,
 }
 
-/// The threads of this process, started when they are first needed.
+/// Returns the shared threads, and starts them at the first call.
 pub(super) fn warden() -> Result<Arc<Warden>> {
     static WARDEN: OnceLock<Result<Arc<Warden>, String>> = OnceLock::new();
     WARDEN
@@ -107,7 +108,7 @@ impl Warden {
         });
         spawn("shell-start", move || {
             for Order { spec, reply } in taken {
-                // Whoever asked may have gone; then the child is ended at once.
+                // If the task that asked has ended, the child is dropped, which ends it.
                 let _ = reply.send(Process::start(&spec));
             }
         })?;
@@ -116,7 +117,7 @@ impl Warden {
         Ok(warden)
     }
 
-    /// Starts a child. A bolt gives its waker; see [`Child::wait_for_news`].
+    /// Starts a child. A bolt passes its waker; see [`Child::wait_for_news`].
     pub(crate) fn start_child(
         self: &Arc<Self>,
         spec: ProcessSpec,
@@ -147,7 +148,7 @@ impl Warden {
         Ok(Child { key, process, stdin, stdout, deadline, warden: Arc::clone(self) })
     }
 
-    /// The clock that deadlines are told by.
+    /// Returns the clock by which deadlines are measured.
     pub(crate) fn clock(&self) -> &SharedClock {
         &self.clock
     }
@@ -165,7 +166,7 @@ impl Warden {
         let timeout = Timespec::try_from(LOOK_EVERY).ok();
         loop {
             events.clear();
-            // An interrupted wait is repeated.
+            // A wait that a signal interrupts is only shorter.
             let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref());
             let now = self.clock.monotonic();
             let looks = now.saturating_sub(looked_at) >= EXIT_LOOK_EVERY;
@@ -238,8 +239,8 @@ impl Watched {
 }
 
 impl Child {
-    /// Has the bolt's task woken when the child has written something, has room for more if that is
-    /// wanted, or when this time has come.
+    /// Wakes the bolt's task when the child has written something, at this time, or, if that is
+    /// wanted, when the child has room for more.
     pub(crate) fn wait_for_news(&self, wants_room: bool, deadline: Option<Duration>) -> Result<()> {
         self.deadline.store(deadline.map_or(NEVER, milliseconds), Ordering::Relaxed);
         self.arm(&self.stdout, STDOUT, epoll::EventFlags::IN)?;

@@ -1,5 +1,5 @@
-//! What the threads of a component on Storm share: the tuples of Storm that are in its topology, and
-//! what goes out.
+//! The state that the threads of a component on Storm share: the tuples of Storm that are in its
+//! topology, and the tuples on their way to Storm.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,20 +11,20 @@ use crate::keys::key_group;
 use crate::tuple::value_to_json;
 use crate::value::Value;
 
-/// How many tuples one of Storm carries at most. More would make a retry cost more.
+/// The largest number of tuples in one tuple of Storm. More would make a retry more expensive.
 const BATCH_TUPLES_MAX: usize = 512;
 
-/// How many bytes it carries at most, unless a single tuple is larger.
+/// The largest size of a tuple of Storm in bytes, unless a single tuple is larger.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
-/// How many buckets keys are shared out among: a tuple of Storm carries those of one bucket. More
-/// would spread keys more evenly over many tasks, and make smaller batches.
+/// The number of buckets that keys are divided among. A tuple of Storm carries the tuples of one
+/// bucket. More buckets would spread keys more evenly over many tasks, but make smaller batches.
 const BUCKETS: u16 = 256;
 
-/// How many tuples of Storm may wait for its acknowledgements.
+/// The largest number of tuples of Storm that wait for Storm's acknowledgements.
 const UNACKED_MAX: usize = 2_000;
 
-/// A tuple of Storm on its way out.
+/// A tuple of Storm on its way to Storm.
 #[derive(Clone, Debug)]
 pub(super) struct OutMessage {
     /// The name of the stream, in JSON.
@@ -34,16 +34,17 @@ pub(super) struct OutMessage {
 }
 
 impl OutMessage {
-    /// The command that emits it. `rest` is what stands behind the tuple.
+    /// Returns the command that emits it. `rest` is the text that follows the tuple.
     pub(crate) fn command(&self, rest: &str) -> String {
         let Self { stream, tuple } = self;
         format!(
-            "{{\"command\":\"emit\",\"need_task_ids\":false,\"stream\":{stream},\"tuple\":{tuple}{rest}}}"
+            "{{\"command\":\"emit\",\"need_task_ids\":false,\"stream\":{stream},\
+             \"tuple\":{tuple}{rest}}}"
         )
     }
 }
 
-/// The stream that an input of the way out belongs to.
+/// The stream of Storm for one input of the sink `storm-out`.
 #[derive(Clone, Debug)]
 pub(super) struct OutStream {
     pub name: String,
@@ -51,7 +52,7 @@ pub(super) struct OutStream {
     pub arity: usize,
 }
 
-/// What the threads of the process share.
+/// The state that the threads of the process share.
 #[derive(Default)]
 pub(super) struct Bridge {
     state: Mutex<State>,
@@ -60,24 +61,25 @@ pub(super) struct Bridge {
 
 #[derive(Default)]
 struct State {
-    /// Tuples for each stream out, which aren't messages yet; by stream and bucket.
+    /// The gathered tuples for each stream of Storm, which aren't messages yet, by stream and
+    /// bucket.
     gathering: BTreeMap<(usize, u16), Vec<Value>>,
     gathered: usize,
-    /// Messages, in order.
+    /// The messages for Storm, in order.
     out: VecDeque<OutMessage>,
     /// Messages of a spout that Storm hasn't acknowledged, by number.
     unacked: BTreeMap<u64, OutMessage>,
     next_number: u64,
-    /// Failed messages, which go out again.
+    /// The failed messages, which are emitted again.
     again: VecDeque<u64>,
-    /// Tuples of Storm that are in the topology: number and id.
+    /// The tuples of Storm that are in the topology: number and id.
     open: VecDeque<(u64, String)>,
-    /// Tuples whose results sinks haven't delivered yet.
+    /// The tuples whose results sinks haven't delivered yet.
     waiting: VecDeque<Waiting>,
-    /// What each sink has promised and not delivered.
+    /// The segments that each sink has promised and not delivered.
     promised: BTreeMap<String, HashSet<String>>,
-    /// What each sink has delivered, as long as its newest promises name it: a checkpoint may have
-    /// been prepared before a delivery, and its promises noted after it.
+    /// The segments that each sink has delivered, while its newest promises name them. A checkpoint
+    /// may have been prepared before a delivery, and its promises noted after the delivery.
     delivered: BTreeMap<String, HashSet<String>>,
 }
 
@@ -86,11 +88,11 @@ struct Waiting {
     segments: HashSet<(String, String)>,
 }
 
-/// What is to be said to Storm.
+/// The messages for Storm that follow from a checkpoint or a delivery.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     pub emits: Vec<OutMessage>,
-    /// The ids that these are anchored to.
+    /// The ids of the tuples to which the emits are anchored.
     pub anchors: Vec<String>,
     pub acks: Vec<String>,
 }
@@ -100,7 +102,7 @@ impl Bridge {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a tuple that goes out.
+    /// Takes a tuple for Storm.
     pub(crate) fn take(&self, number: usize, stream: &OutStream, values: &[Value]) {
         let bucket = match &stream.form {
             Form::Keyed(keys) => key_group(keys.iter().map(|key| &values[*key])) % BUCKETS,
@@ -122,7 +124,7 @@ impl Bridge {
         }
     }
 
-    /// Makes messages of all that was gathered.
+    /// Turns all gathered tuples into messages.
     pub(crate) fn seal(&self, streams: &[OutStream]) {
         let mut state = self.state();
         for ((number, bucket), values) in std::mem::take(&mut state.gathering) {
@@ -138,11 +140,13 @@ impl Bridge {
         self.state().open.push_back((number, id));
     }
 
-    /// A checkpoint is complete that has all tuples up to this number: what came of them goes out.
+    /// Handles a complete checkpoint that has all tuples up to this number: returns their results
+    /// for Storm.
     pub(crate) fn completed(&self, number: u64) -> Answers {
         let mut state = self.state();
         let emits: Vec<_> = state.out.drain(..).collect();
-        // What went out may be of tuples behind the number as well: it is anchored to all of them.
+        // The emitted tuples may also come from tuples behind the number, so they are anchored to
+        // all open ones.
         let anchors = match emits.is_empty() {
             true => Vec::new(),
             false => state.open.iter().map(|(_, id)| id.clone()).collect(),
@@ -163,7 +167,7 @@ impl Bridge {
         Answers { emits, anchors, acks: state.take_done() }
     }
 
-    /// Notes what a sink has promised and not delivered.
+    /// Notes the segments that a sink has promised and not delivered.
     pub(crate) fn promised(&self, sink: &str, promises: &[Promise]) {
         let mut segments: HashSet<_> =
             promises.iter().map(|promise| promise.segment.clone()).collect();
@@ -174,7 +178,7 @@ impl Bridge {
         state.promised.insert(sink.to_owned(), segments);
     }
 
-    /// A sink has delivered segments; the tuples that wait for nothing more are done.
+    /// Notes that a sink has delivered segments. The tuples that wait for nothing else are done.
     pub(crate) fn delivered(&self, sink: &str, segments: &[String]) -> Answers {
         let mut state = self.state();
         state.delivered.entry(sink.to_owned()).or_default().extend(segments.iter().cloned());
@@ -189,7 +193,7 @@ impl Bridge {
         Answers { acks: state.take_done(), ..Answers::default() }
     }
 
-    /// What a spout emits next, with its number; at most so many.
+    /// Returns the messages that a spout emits next, with their numbers, at most this many.
     pub(crate) fn next_messages(&self, at_most: usize) -> Vec<(u64, OutMessage)> {
         let mut state = self.state();
         let mut next = Vec::new();
@@ -207,18 +211,18 @@ impl Bridge {
         next
     }
 
-    /// Storm has acknowledged a message of a spout.
+    /// Notes that Storm has acknowledged a message of a spout.
     pub(crate) fn acked(&self, number: u64) {
         self.state().unacked.remove(&number);
         self.changed.notify_all();
     }
 
-    /// A message of a spout has failed.
+    /// Notes that a message of a spout has failed.
     pub(crate) fn failed(&self, number: u64) {
         self.state().again.push_back(number);
     }
 
-    /// Waits until Storm has acknowledged all messages that there are now.
+    /// Waits until Storm has acknowledged every message that exists now.
     pub(crate) fn wait_until_acked(&self) {
         let state = self.state();
         let last = state.next_number + state.out.len() as u64;
@@ -294,7 +298,7 @@ mod tests {
         bridge.promised("lake", &[promise("x"), promise("y")]);
         assert!(bridge.completed(1).acks.is_empty());
         assert_eq!(bridge.delivered("lake", &["y".into()]).acks, ["7"]);
-        // What no promise names any more is forgotten.
+        // Segments that no promise names are forgotten.
         bridge.promised("lake", &[]);
         assert!(bridge.state().delivered["lake"].is_empty());
     }

@@ -1,4 +1,5 @@
-//! The topology of a group: its components, and what stands for the rest of the cluster.
+//! The topology of a group: its components, and the components that stand for the rest of the
+//! cluster.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,20 +27,20 @@ use crate::topology::{Checkpoint, ComponentSpec, InputSpec, OnError, Topology};
 use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
 
-/// How long the end of a source may wait for Storm.
+/// The time for which the end of a source may wait for Storm.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
 
-/// A group's topology, and what leads into it.
+/// The running topology of a group, and the ways into it.
 pub(super) struct Inside {
     pub bridge: Arc<Bridge>,
-    /// For a group of bolts.
+    /// The sender of tuples, for a group of bolts.
     pub inputs: Option<mpsc::Sender<Input>>,
-    /// How tuples come in, by component and stream of Storm.
+    /// The ways in, by component and stream of Storm.
     pub ways: BTreeMap<(String, String), Way>,
     pub running: Arc<Running>,
 }
 
-/// How tuples of an input come in.
+/// The way of one input's tuples into the topology.
 #[derive(Clone)]
 pub(super) struct Way {
     pub stream: StreamId,
@@ -47,7 +48,7 @@ pub(super) struct Way {
     fields: Fields,
 }
 
-/// Makes the topology of a group.
+/// The builder of a group's topology.
 pub(super) struct Builder<'a> {
     pub whole: &'a Topology,
     pub group: &'a Group,
@@ -58,7 +59,8 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Starts it. Its cursors are in the folder `state`, and what it says goes to `say`.
+    /// Builds the topology and starts it. Its cursors are in the folder `state`, and its messages
+    /// go to `say`.
     pub(crate) fn start(&self, state: PathBuf, say: &Say) -> Result<Inside> {
         let bridge = Arc::<Bridge>::default();
         let head = &self.whole.components[self.group.members[0]];
@@ -85,7 +87,7 @@ impl Builder<'_> {
         fs::create_dir_all(&state)
             .map_err(|cause| Error::file(format!("can't make {state:?}"), cause))?;
         let mut options = RunOptions::new(store, state);
-        // At its end a source waits for Storm's acknowledgements for as long as it takes.
+        // At its end, a source waits for Storm's acknowledgements without a limit.
         options.drain_deadline = DRAIN_DEADLINE;
         let running = start(topology, options)?;
         Ok(Inside { bridge, inputs, ways, running })
@@ -105,7 +107,7 @@ impl Builder<'_> {
         topology
     }
 
-    /// The spout that stands for the inputs of the head.
+    /// Creates the spout that stands for the inputs of the head.
     fn input(
         &self,
         head: &ComponentSpec,
@@ -192,7 +194,7 @@ impl Builder<'_> {
         self.group.members.iter().position(|member| *member == component).unwrap_or(0)
     }
 
-    /// The sink that stands for what takes the group's streams.
+    /// Creates the sink that stands for the takers of the group's streams.
     fn out(&self, before: usize, of_spout: bool, bridge: &Arc<Bridge>) -> Option<ComponentSpec> {
         let (mut streams, mut inputs) = (Vec::new(), Vec::new());
         for crossing in self.crossings.iter().filter(|one| self.group.members.contains(&one.from)) {
@@ -227,7 +229,7 @@ impl Builder<'_> {
     }
 }
 
-/// The name of the stream of an input: names have the order of numbers.
+/// Returns the name of an input's stream. The order of the names is that of the numbers.
 fn input_name(number: usize) -> String {
     format!("in{number:04}")
 }
@@ -251,7 +253,7 @@ fn hidden() -> ComponentSpec {
 }
 
 impl Way {
-    /// The values of the tuples that one of Storm holds.
+    /// Reads the values of the tuples in a tuple of Storm.
     pub(crate) fn values(&self, raw: &str) -> Option<Vec<Value>> {
         match self.form {
             Form::Plain => {

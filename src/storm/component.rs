@@ -24,13 +24,13 @@ use crate::registry::Registry;
 use crate::shell::Inbound;
 use crate::topology::{LoadOptions, Topology, parse};
 
-/// How many tuples a spout emits for one question of Storm.
+/// The largest number of tuples that a spout emits for one `next` of Storm.
 const MESSAGES_PER_NEXT: usize = 50;
 
-/// How often Storm hears that this process is alive while its topology takes no more.
+/// The time between two signs of life while the topology takes no more tuples.
 const ALIVE_EVERY: Duration = Duration::from_millis(500);
 
-/// How long is waited before a full topology is tried again.
+/// The wait before the next attempt to give a tuple to a full topology.
 const FULL_WAIT: Duration = Duration::from_millis(2);
 
 /// The first message of Storm.
@@ -60,14 +60,14 @@ struct FromStorm {
     tuple: Option<Box<serde_json::value::RawValue>>,
 }
 
-/// Messages of Storm, as they come on standard input.
+/// The messages of Storm on standard input.
 #[derive(Default)]
 struct Messages {
     inbound: Inbound,
 }
 
 impl Messages {
-    /// The next one; `None` when Storm is gone.
+    /// Reads the next message; `None` when Storm is gone.
     fn next(&mut self) -> Result<Option<String>> {
         loop {
             let next =
@@ -85,12 +85,12 @@ impl Messages {
     }
 }
 
-/// The way to Storm, which all threads share.
+/// The output to Storm, which all threads share.
 #[derive(Clone)]
 struct ToStorm(Arc<Mutex<io::Stdout>>);
 
 impl ToStorm {
-    /// Says something, and all of it at once.
+    /// Writes messages at once, so that no other thread's message comes between them.
     fn say(&self, messages: &[String]) {
         let mut text = String::new();
         for message in messages {
@@ -99,7 +99,7 @@ impl ToStorm {
         }
         let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-            // Storm is gone, and starts another one.
+            // Storm is gone. It starts another process.
             process::exit(0);
         }
     }
@@ -120,7 +120,7 @@ impl ToStorm {
 /// Runs a component until Storm closes the pipe.
 ///
 /// # Errors
-/// If Storm doesn't say what it should, or the topology fails.
+/// If Storm doesn't keep to the protocol, or the topology fails.
 pub fn run(component: &str, registry: &Registry) -> Result<()> {
     let mut messages = Messages::default();
     let to_storm = ToStorm(Arc::new(Mutex::new(io::stdout())));
@@ -159,7 +159,7 @@ fn begin(
     let group = group.ok_or_else(|| {
         Error::fatal(format!("the exported topology has no component \"{component}\""))
     })?;
-    // What components elsewhere need from outside needn't be here.
+    // Files and variables of components that run elsewhere needn't exist here.
     let spared = whole.components.iter().enumerate();
     let spared = spared.filter(|(number, _)| !group.members.contains(number));
     let spared = spared.map(|(_, spec)| spec.id.clone()).collect();
@@ -205,7 +205,7 @@ fn state_home() -> PathBuf {
     state.unwrap_or_else(std::env::temp_dir).join("waterspout")
 }
 
-/// Tells Storm what the topology tells, and ends the process with it.
+/// Passes the topology's messages to Storm, and ends the process when the topology fails.
 fn watch(running: Arc<Running>, to_storm: ToStorm) {
     let look = move || {
         let mut seen = 0;
@@ -217,7 +217,7 @@ fn watch(running: Arc<Running>, to_storm: ToStorm) {
                 to_storm.say(&[said.to_string()]);
             }
             match exit {
-                // A source has ended: Storm goes on asking.
+                // All sources have ended. Storm continues to ask.
                 Some(Exit::Finished) => return,
                 Some(Exit::Failed(cause) | Exit::NotClean(cause)) => {
                     to_storm.say(&[json!({ "command": "error", "msg": cause }).to_string()]);
@@ -227,7 +227,7 @@ fn watch(running: Arc<Running>, to_storm: ToStorm) {
             }
         }
     };
-    // Without the thread Storm hears less.
+    // Without this thread, Storm gets no log messages.
     drop(thread::Builder::new().name("storm-log".into()).spawn(look));
 }
 
@@ -241,12 +241,12 @@ impl Inside {
                 None => self.take(message, to_storm)?,
             }
         }
-        // What isn't acknowledged comes again.
+        // Storm sends tuples again that aren't acknowledged.
         drop(Arc::clone(&self.running));
         process::exit(0);
     }
 
-    /// A command to a spout.
+    /// Obeys a command to a spout.
     fn obey(&self, command: &str, id: &Json, to_storm: &ToStorm) {
         let number = id.as_u64();
         match (command, number) {
@@ -264,7 +264,7 @@ impl Inside {
         to_storm.say(&said);
     }
 
-    /// A tuple for a bolt.
+    /// Gives a tuple to the bolts.
     fn take(&self, message: FromStorm, to_storm: &ToStorm) -> Result<()> {
         let id = message.id.to_string();
         let stream = message.stream.unwrap_or_default();

@@ -15,34 +15,34 @@ pub(super) const CONF_TOPOLOGY: &str = "waterspout.topology";
 /// The entry that holds the folder of cursors.
 pub(super) const CONF_STATE: &str = "waterspout.state";
 
-/// How a topology is exported.
+/// The options of an export.
 #[derive(Clone, Debug)]
 pub struct ExportOptions {
     /// The program on the workers.
     pub program: String,
-    /// The folder of cursors on the workers; where it isn't given, each worker's own.
+    /// The folder of cursors on the workers. `None` for a folder of each worker's own.
     pub state: Option<String>,
     /// The number of workers.
     pub workers: u16,
 }
 
-/// What an export consists of.
+/// The result of an export.
 #[derive(Debug)]
 pub struct Exported {
     /// The Flux file.
     pub flux: String,
-    /// The topology, as the workers get it.
+    /// The topology file for the workers.
     pub ron: String,
     /// The script that submits it.
     pub submit: String,
-    /// What is to be known of it.
+    /// Notes for people: guarantees and differences.
     pub notes: Vec<String>,
 }
 
 /// Exports a topology.
 ///
 /// # Errors
-/// All that can't be run on Storm.
+/// If components can't run on Storm: all reasons.
 pub fn export(topology: &Topology, options: &ExportOptions) -> Result<Exported, Vec<String>> {
     let problems = problems(topology, options);
     if !problems.is_empty() {
@@ -64,7 +64,8 @@ fn problems(topology: &Topology, options: &ExportOptions) -> Vec<String> {
     let mut problems = Vec::new();
     if !Path::new(&options.program).is_absolute() {
         problems.push(format!(
-            "--program: expected an absolute path, since workers run in folders of their own, found \"{}\"",
+            "--program: expected an absolute path, since workers run in folders of their own, \
+             found \"{}\"",
             options.program
         ));
     }
@@ -72,7 +73,8 @@ fn problems(topology: &Topology, options: &ExportOptions) -> Vec<String> {
         for input in &spec.inputs {
             if input.grouping == Grouping::Direct {
                 problems.push(format!(
-                    "bolt \"{}\" takes \"{}\" by direct grouping: a direct emit of a shell component ends a worker of Storm \
+                    "bolt \"{}\" takes \"{}\" by direct grouping: a direct emit of a shell \
+                     component ends a worker of Storm \
                      (ClassCastException in its JsonSerializer)",
                     spec.id, topology.components[input.from].id
                 ));
@@ -88,7 +90,8 @@ fn problems(topology: &Topology, options: &ExportOptions) -> Vec<String> {
             && bolt.uses_event_time()
         {
             problems.push(format!(
-                "bolt \"{}\" works on event time, whose watermarks Storm doesn't carry between components",
+                "bolt \"{}\" works on event time, whose watermarks Storm doesn't carry between \
+                 components",
                 spec.id
             ));
         }
@@ -109,7 +112,8 @@ fn problems(topology: &Topology, options: &ExportOptions) -> Vec<String> {
 
 fn notes(topology: &Topology, groups: &[Group]) -> Vec<String> {
     let mut notes = vec![
-        "at least once, by Storm's acks: a tuple is acknowledged when all that comes of it is delivered, and a spout's cursor \
+        "at least once, by Storm's acks: a tuple is acknowledged when all that comes of it is \
+         delivered, and a spout's cursor \
          moves when its tuples are acknowledged"
             .to_owned(),
     ];
@@ -122,16 +126,18 @@ fn notes(topology: &Topology, groups: &[Group]) -> Vec<String> {
         let id = &spec.id;
         match (spec.type_name, &spec.config) {
             ("Local" | "S3", _) => notes.push(format!(
-                "sink \"{id}\": posts that come again are twice in the lake; the bolt `Dedup` in a replay removes them by id"
+                "sink \"{id}\": posts that come again are twice in the lake; the bolt `Dedup` in \
+                 a replay removes them by id"
             )),
-            ("Postgres" | "Redshift", _) => notes.push(format!(
-                "sink \"{id}\": each row once, by its keys"
-            )),
+            ("Postgres" | "Redshift", _) => {
+                notes.push(format!("sink \"{id}\": each row once, by its keys"))
+            }
             (_, Config::Sink(_)) => {
                 notes.push(format!("sink \"{id}\": rows that come again are written again"));
             }
             (_, Config::Bolt(bolt)) if bolt.keeps_state() => notes.push(format!(
-                "bolt \"{id}\": its state is in memory, and starts empty again when its process does"
+                "bolt \"{id}\": its state is in memory, and starts empty again when its process \
+                 does"
             )),
             _ => {}
         }
@@ -151,7 +157,7 @@ struct Flux<'a> {
 }
 
 impl Flux<'_> {
-    /// JSON is YAML: strings in it need no rules of their own.
+    /// Returns the Flux file. JSON is valid YAML, and needs no further rules for strings.
     fn write(&mut self) -> String {
         let mut text = format!(
             "# Written by `waterspout storm export`. submit.sh submits it.\nname: {}\n",
@@ -191,7 +197,7 @@ impl Flux<'_> {
         };
         let command = match is_shell(head) {
             true => {
-                // `problems` has tried it.
+                // `problems` has checked that this succeeds.
                 let child = crate::shell::exported(&head.explained, is_spout).unwrap_or_default();
                 for (key, value) in child.conf {
                     config(&key, value);
@@ -281,14 +287,16 @@ fn list(text: &mut String, title: &str, items: &[Json]) {
     }
 }
 
-/// The script that submits the topology.
+/// Returns the script that submits the topology.
 fn submit(name: &str) -> String {
     format!(
         "#!/bin/sh\n\
-         # Submits the topology {name:?} to the cluster that `storm` knows. FLUX_JAR is a jar with flux-core, flux-wrappers,\n\
-         # snakeyaml and commons-cli, 2.8.3 or later. The program that topology.yaml names must be on every worker.\n\
+         # Submits the topology {name:?} to the cluster that `storm` knows. FLUX_JAR is a jar\n\
+         # with flux-core, flux-wrappers, snakeyaml and commons-cli, 2.8.3 or later. The program\n\
+         # that topology.yaml names must be on every worker.\n\
          set -eu\n\
          : \"${{FLUX_JAR:?a jar with flux-core, flux-wrappers, snakeyaml and commons-cli}}\"\n\
-         exec storm jar \"$FLUX_JAR\" org.apache.storm.flux.Flux \"$(dirname \"$0\")/topology.yaml\"\n"
+         exec storm jar \"$FLUX_JAR\" org.apache.storm.flux.Flux \"$(dirname \
+         \"$0\")/topology.yaml\"\n"
     )
 }

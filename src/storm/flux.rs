@@ -1,18 +1,18 @@
-//! A Flux file, with the place of everything in it.
+//! A Flux file, with the place of each element.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
-/// Something about a Flux file, with its place.
+/// A note about a place in a Flux file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FluxNote {
     /// The line, from 1.
     pub line: usize,
     /// The column, from 1.
     pub column: usize,
-    /// What it is about.
+    /// The text of the note.
     pub what: String,
 }
 
@@ -22,14 +22,14 @@ impl fmt::Display for FluxNote {
     }
 }
 
-/// A place in a Flux file, and what is there.
+/// A node of a Flux file, with its place.
 #[derive(Clone, Copy)]
 pub(super) struct FluxNode<'a>(&'a MarkedYaml<'a>);
 
 /// Reads the one document of a file.
 ///
 /// # Errors
-/// If it isn't YAML, or not one document.
+/// If the text isn't YAML or has more than one document.
 pub(super) fn read(text: &str) -> Result<Vec<MarkedYaml<'_>>, FluxNote> {
     let documents = MarkedYaml::load_from_str(text).map_err(|error| {
         let marker = error.marker();
@@ -46,23 +46,23 @@ pub(super) fn read(text: &str) -> Result<Vec<MarkedYaml<'_>>, FluxNote> {
 }
 
 impl<'a> FluxNode<'a> {
-    /// Of a node.
+    /// Wraps a node of the YAML parser.
     pub(crate) fn new(node: &'a MarkedYaml<'a>) -> Self {
         Self(node)
     }
 
-    /// Something about it.
+    /// Creates a note about this place.
     pub(crate) fn note(self, what: impl Into<String>) -> FluxNote {
         let start = self.0.span.start;
         FluxNote { line: start.line(), column: start.col() + 1, what: what.into() }
     }
 
-    /// The value of a key, if this is a mapping that has it.
+    /// Returns the value of a key, if this is a mapping that has it.
     pub(crate) fn get(self, key: &str) -> Option<Self> {
         self.entries().into_iter().find(|(name, _)| name.text() == Some(key.into())).map(|e| e.1)
     }
 
-    /// Keys and values, if this is a mapping.
+    /// Returns the keys and values, if this is a mapping.
     pub(crate) fn entries(self) -> Vec<(Self, Self)> {
         match &self.0.data {
             YamlData::Mapping(entries) => {
@@ -72,7 +72,7 @@ impl<'a> FluxNode<'a> {
         }
     }
 
-    /// The elements, if this is a list.
+    /// Returns the elements, if this is a list.
     pub(crate) fn items(self) -> Option<Vec<Self>> {
         match &self.0.data {
             YamlData::Sequence(items) => Some(items.iter().map(Self).collect()),
@@ -80,7 +80,7 @@ impl<'a> FluxNode<'a> {
         }
     }
 
-    /// The text of a scalar, as Java's `String` would have it.
+    /// Returns the text of a scalar, as Java's `String` would have it.
     pub(crate) fn text(self) -> Option<Cow<'a, str>> {
         match &self.0.data {
             YamlData::Value(Scalar::String(text)) => Some(Cow::Borrowed(text)),
@@ -91,7 +91,7 @@ impl<'a> FluxNode<'a> {
         }
     }
 
-    /// The whole number of a scalar.
+    /// Returns the whole number in a scalar.
     pub(crate) fn number(self) -> Option<i64> {
         match &self.0.data {
             YamlData::Value(Scalar::Integer(number)) => Some(*number),
@@ -99,13 +99,13 @@ impl<'a> FluxNode<'a> {
         }
     }
 
-    /// A list of texts.
+    /// Returns the texts in a list of texts.
     pub(crate) fn texts(self) -> Option<Vec<String>> {
         let items = self.items()?;
         items.into_iter().map(|item| item.text().map(Cow::into_owned)).collect()
     }
 
-    /// The same value in RON.
+    /// Returns the same value in RON.
     pub(crate) fn ron(self) -> String {
         match &self.0.data {
             YamlData::Value(Scalar::Null) => "None".into(),
@@ -130,14 +130,15 @@ impl<'a> FluxNode<'a> {
         }
     }
 
-    /// The places of texts that Flux would put something in for, such as `${key}`.
+    /// Adds a note for each text that Flux would fill in, such as `${key}`.
     pub(crate) fn placeholders(self, found: &mut Vec<FluxNote>) {
         if let YamlData::Value(Scalar::String(text)) = &self.0.data
             && let Some(at) = text.find("${")
         {
             let name = text[at..].split_inclusive('}').next().unwrap_or_default();
             found.push(self.note(format!(
-                "\"{name}\" is filled in by Flux when a topology is submitted: write the value in its place"
+                "\"{name}\" is filled in by Flux when a topology is submitted: write the value in \
+                 its place"
             )));
         }
         for item in self.items().unwrap_or_default() {
@@ -149,7 +150,7 @@ impl<'a> FluxNode<'a> {
     }
 }
 
-/// A text in RON.
+/// Returns a text in RON.
 pub(super) fn quoted(text: &str) -> String {
     format!("{text:?}")
 }

@@ -1,5 +1,5 @@
-//! Which components of a topology stay together in one component of Storm, and which streams cross
-//! between those.
+//! The groups of components that stay together in one component of Storm, and the streams between
+//! groups.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use crate::registry::Config;
 use crate::shell::SHELL;
 use crate::topology::{ComponentSpec, Grouping, InputSpec, Topology};
 
-/// Components that run together in one task of Storm: a head, and what takes its tuples, or those of
-/// another member, locally and with as many tasks.
+/// Components that run together in one task of Storm: a head, and the components that take a
+/// member's tuples locally and have as many tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     /// The positions of its members in the topology, the head first.
@@ -24,13 +24,13 @@ pub(super) struct Crossing {
     pub stream: usize,
     /// The name in Storm.
     pub name: String,
-    /// What its tuples look like.
+    /// The form of its tuples.
     pub form: Form,
-    /// The bolts that take it: position, and number of the input.
+    /// The bolts that take the stream: their position, and the number of the input.
     pub takers: Vec<(usize, usize)>,
 }
 
-/// What a tuple of Storm holds.
+/// The form of a tuple of Storm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// The values of one tuple, as other shell components know them.
@@ -42,7 +42,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The fields in Storm of a stream that has these here.
+    /// Returns the fields in Storm of a stream that has these fields here.
     pub(crate) fn fields(&self, own: &[String]) -> Vec<String> {
         match self {
             Self::Plain => own.to_vec(),
@@ -52,12 +52,12 @@ impl Form {
     }
 }
 
-/// True if a component is a child process already.
+/// Returns true if a component is already a child process.
 pub(super) fn is_shell(spec: &ComponentSpec) -> bool {
     spec.type_name == SHELL
 }
 
-/// The groups of a topology, in the order of their heads.
+/// Returns the groups of a topology, in the order of their heads.
 pub(super) fn groups(topology: &Topology) -> Vec<Group> {
     let mut group_of: Vec<usize> = Vec::new();
     let mut groups: Vec<Group> = Vec::new();
@@ -81,7 +81,7 @@ fn joins(topology: &Topology, spec: &ComponentSpec, input: &InputSpec) -> bool {
     let from = &topology.components[input.from];
     let is_local = match &input.grouping {
         Grouping::LocalOrShuffle => true,
-        // With one task there is nothing to share out.
+        // With one task each tuple goes to the same task.
         Grouping::Shuffle | Grouping::Global | Grouping::Fields(_) | Grouping::PartialKey(_) => {
             spec.parallelism_hint.get() == 1
         }
@@ -94,7 +94,7 @@ fn joins(topology: &Topology, spec: &ComponentSpec, input: &InputSpec) -> bool {
         && !matches!(spec.config, Config::Spout(_))
 }
 
-/// The streams that cross between groups.
+/// Returns the streams between groups.
 pub(super) fn crossings(topology: &Topology, groups: &[Group]) -> Vec<Crossing> {
     let group_of =
         |component: usize| groups.iter().position(|group| group.members.contains(&component));
@@ -136,7 +136,7 @@ fn form(from: &ComponentSpec, to: &ComponentSpec, grouping: &Grouping) -> Form {
     }
 }
 
-/// The name in Storm: that of the stream, where that says enough.
+/// Returns the name in Storm, which is the name of the stream where that is unique.
 fn name(topology: &Topology, input: &InputSpec, form: &Form) -> String {
     let from = &topology.components[input.from];
     let stream = from.streams.iter().nth(input.stream.0).map_or("default", |(name, _)| name);
@@ -151,12 +151,12 @@ fn name(topology: &Topology, input: &InputSpec, form: &Form) -> String {
     }
 }
 
-/// The id of a group in Storm: that of its head.
+/// Returns the id of a group in Storm: the id of its head.
 pub(super) fn group_id<'t>(topology: &'t Topology, group: &Group) -> &'t str {
     group.members.first().map_or("", |head| topology.components[*head].id.as_str())
 }
 
-/// All members by their group's id.
+/// Returns the group's id of each member.
 pub(super) fn by_component(topology: &Topology, groups: &[Group]) -> BTreeMap<usize, String> {
     let mut ids = BTreeMap::new();
     for group in groups {

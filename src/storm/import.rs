@@ -1,5 +1,5 @@
-//! `storm import`: a topology of a Flux file whose components are shell components, such as
-//! Streamparse's `to_flux_dict()` makes.
+//! `storm import`: makes a topology of a Flux file whose components are shell components, such as
+//! Streamparse's `to_flux_dict()` writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,12 +8,12 @@ use super::flux::{FluxNode, quoted, read};
 
 pub use super::flux::FluxNote;
 
-/// What comes of a Flux file.
+/// The result of an import.
 #[derive(Debug, Default)]
 pub struct Imported {
     /// The topology in RON.
     pub ron: String,
-    /// What differs from the Flux file.
+    /// Notes about differences from the Flux file.
     pub notes: Vec<FluxNote>,
 }
 
@@ -23,10 +23,10 @@ const SHELL_BOLTS: [&str; 2] =
     ["org.apache.storm.flux.wrappers.bolts.FluxShellBolt", "org.apache.storm.task.ShellBolt"];
 const PARTIAL_KEY: &str = "org.apache.storm.grouping.PartialKeyGrouping";
 
-/// Makes a topology.
+/// Makes a topology of a Flux file.
 ///
 /// # Errors
-/// Everything that can't be carried over, with its place.
+/// If parts of the file can't be carried over: each with its place.
 pub fn import(text: &str) -> Result<Imported, Vec<FluxNote>> {
     let documents = read(text).map_err(|note| vec![note])?;
     let Some(root) = documents.first() else { return Err(Vec::new()) };
@@ -46,14 +46,14 @@ pub fn import(text: &str) -> Result<Imported, Vec<FluxNote>> {
 struct Import {
     notes: Vec<FluxNote>,
     problems: Vec<FluxNote>,
-    /// The id here by the id there.
+    /// The id of each component here, by its id in the Flux file.
     ids: BTreeMap<String, String>,
-    /// Streams that somebody takes, by ids there.
+    /// The streams that a bolt takes, by the ids of the Flux file.
     taken: BTreeSet<(String, String)>,
     config: ComponentConfig,
 }
 
-/// What is told the children of a component, and what of it is an option here.
+/// The configuration of a component: entries for its children, and entries that are options here.
 #[derive(Clone, Default)]
 struct ComponentConfig {
     conf: BTreeMap<String, String>,
@@ -63,7 +63,7 @@ struct ComponentConfig {
     timeout: Option<i64>,
 }
 
-/// A component as far as it was read.
+/// A component of the Flux file.
 struct Read<'a> {
     node: FluxNode<'a>,
     id: String,
@@ -148,7 +148,8 @@ impl Import {
         let class_name = class.and_then(FluxNode::text).unwrap_or_default();
         if !shells.contains(&&*class_name) {
             self.problems.push(class.unwrap_or(node).note(format!(
-                "component \"{there}\" is the Java class \"{class_name}\", which can't be carried over: expected {}",
+                "component \"{there}\" is the Java class \"{class_name}\", which can't be carried \
+                 over: expected {}",
                 shells[0]
             )));
             return None;
@@ -157,7 +158,8 @@ impl Import {
         let command = arguments.first().and_then(|argument| argument.texts());
         let Some(command) = command.filter(|command| !command.is_empty()) else {
             self.problems.push(node.note(format!(
-                "component \"{there}\": expected constructorArgs [[program, argument, …], [field, …]]"
+                "component \"{there}\": expected constructorArgs [[program, argument, …], [field, \
+                 …]]"
             )));
             return None;
         };
@@ -190,7 +192,7 @@ impl Import {
         Some(Read { node, id, fields, ron, tasks })
     }
 
-    /// The id here: lower-case letters, digits, `_` and `-`.
+    /// Returns the id of a component here: lower-case letters, digits, `_` and `-`.
     fn id(&mut self, node: FluxNode<'_>, there: &str) -> String {
         let mut id: String = there
             .to_lowercase()
@@ -239,7 +241,7 @@ impl Import {
         }
     }
 
-    /// One entry of a configuration.
+    /// Reads one entry of a configuration.
     fn option(&mut self, config: &mut ComponentConfig, key: FluxNode<'_>, value: FluxNode<'_>) {
         let name = key.text().unwrap_or_default().into_owned();
         let number = value.number();
@@ -266,7 +268,7 @@ impl Import {
         }
     }
 
-    /// The inputs of each bolt, by its id here.
+    /// Returns the inputs of each bolt, by its id here.
     fn inputs(
         &mut self,
         streams: &[FluxNode<'_>],
@@ -284,7 +286,8 @@ impl Import {
                 (self.ids.get(&*from).cloned(), self.ids.get(&*to).cloned())
             else {
                 self.problems.push(node.note(format!(
-                    "the stream from \"{from}\" to \"{to}\": there is no such component, or it can't be carried over"
+                    "the stream from \"{from}\" to \"{to}\": there is no such component, or it \
+                     can't be carried over"
                 )));
                 continue;
             };
@@ -382,7 +385,8 @@ impl Import {
             // Writing into a String can't fail.
             let _ = writeln!(
                 ron,
-                "        {}: Spout(\n            run: {run},\n            parallelism_hint: {tasks},\n        ),",
+                "        {}: Spout(\n            run: {run},\n            parallelism_hint: \
+                 {tasks},\n        ),",
                 quoted(id)
             );
         }
@@ -394,7 +398,8 @@ impl Import {
             };
             let _ = writeln!(
                 ron,
-                "        {}: Bolt(\n            run: {run},\n            inputs: [{}],\n            parallelism_hint: {tasks},\n        ),",
+                "        {}: Bolt(\n            run: {run},\n            inputs: \
+                 [{}],\n            parallelism_hint: {tasks},\n        ),",
                 quoted(id),
                 inputs.join(", ")
             );
@@ -415,7 +420,7 @@ impl Import {
         while self.ids.values().any(|id| *id == end) {
             end.push('_');
         }
-        // A topology here needs a sink; on Storm, what nobody takes is dropped.
+        // A topology here needs a sink. Storm drops a stream that no bolt takes.
         let ends = if ends.is_empty() {
             let all = bolts.first().map_or("", |bolt| bolt.id.as_str());
             let first = spouts.first().map_or(all, |spout| spout.id.as_str());
@@ -425,7 +430,8 @@ impl Import {
         };
         let _ = writeln!(
             ron,
-            "        // What no other component takes is dropped, as on Storm; `Stdout()` would print it.\n        \
+            "        // What no other component takes is dropped, as on Storm; `Stdout()` would \
+             print it.\n        \
              {}: Bolt(run: Null(), inputs: [{}]),\n    }},\n)",
             quoted(&end),
             ends.join(", ")
@@ -434,7 +440,7 @@ impl Import {
     }
 }
 
-/// `Shell(…)` in RON.
+/// Returns `Shell(…)` in RON.
 fn shell(
     command: &[String],
     fields: &[(String, Vec<String>)],

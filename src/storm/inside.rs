@@ -1,5 +1,5 @@
-//! What stands in a group's topology for the rest of it, which is elsewhere in the cluster: a spout
-//! for the inputs, a sink for what goes out, and a look at what sinks have delivered.
+//! The components that stand in a group's topology for the rest of the cluster: a spout for the
+//! inputs, a sink for the outputs, and a wrapper that notes what sinks have delivered.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,19 +19,19 @@ use crate::spout::{Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::{Fields, StreamId, Streams, Tuple};
 use crate::value::Value;
 
-/// How many tuples of Storm may wait for the topology inside.
+/// The largest number of tuples of Storm that wait for the topology inside.
 pub(super) const INPUTS_WAITING_MAX: usize = 64;
 
-/// A tuple of Storm on its way in.
+/// A tuple of Storm on its way into the topology.
 pub(super) struct Input {
-    /// Its id, as it stands in JSON.
+    /// Its id in JSON.
     pub id: String,
     pub stream: StreamId,
-    /// The values of its tuples, one after the other.
+    /// The values of its tuples, one tuple after the other.
     pub values: Vec<Value>,
 }
 
-/// What says something to Storm.
+/// A function that writes to Storm.
 pub(super) type Say = Arc<dyn Fn(Answers) + Send + Sync>;
 
 /// The spout that stands for the inputs of a group of bolts.
@@ -57,8 +57,10 @@ impl SpoutConfig for In {
 
     fn build(&self, _: &SpoutContext) -> Result<Box<dyn Spout>> {
         let inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // After a roll-back what was in the topology is gone: Storm has to send it again.
-        let inputs = inputs.ok_or_else(|| Error::fatal("the component begins anew"))?;
+        // After a roll-back, the tuples in the topology are lost: Storm has to send them again.
+        let inputs = inputs.ok_or_else(|| {
+            Error::fatal("the component was rolled back: Storm has to send its tuples again")
+        })?;
         let (bridge, say) = (Arc::clone(&self.bridge), Arc::clone(&self.say));
         Ok(Box::new(InTask { inputs, bridge, say }))
     }
@@ -82,7 +84,7 @@ impl Spout for InTask {
                 let covered = std::pin::pin!(completed.changed());
                 match select(next, covered).await {
                     Either::Left((Some(input), _)) => Some(input),
-                    // Standard input has ended, and with it this process.
+                    // Standard input has ended, and the process ends with it.
                     Either::Left((None, _)) => std::future::pending().await,
                     Either::Right(_) => None,
                 }
@@ -114,11 +116,11 @@ fn push_all(out: &mut SpoutOutput, stream: StreamId, values: Vec<Value>) -> Resu
     Ok(())
 }
 
-/// The sink that stands for what takes a group's streams.
+/// The sink that stands for the takers of a group's streams.
 pub(super) struct Out {
     pub streams: Vec<OutStream>,
     pub bridge: Arc<Bridge>,
-    /// It is behind a spout: a checkpoint waits for Storm's acknowledgements.
+    /// True if a spout is in the group: then a checkpoint waits for Storm's acknowledgements.
     pub of_spout: bool,
 }
 
@@ -260,7 +262,7 @@ impl Sink for NotedTask {
     }
 }
 
-/// The share of one task of a spout, of which there are several in the cluster.
+/// The share of one task of a spout that has several tasks in the cluster.
 pub(super) struct Share {
     pub spout: Arc<dyn SpoutConfig>,
     pub task: usize,
@@ -303,10 +305,10 @@ impl SpoutConfig for Share {
     }
 }
 
-/// How often a topology inside makes a checkpoint: with it, Storm's tuples are acknowledged. More
-/// seldom makes larger batches, and lets tuples wait longer.
+/// The time between two checkpoints of a topology inside. A checkpoint acknowledges Storm's tuples.
+/// A longer time makes larger batches, but tuples wait longer.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
 
-/// The oldest that a file of a lake gets there: its posts are acknowledged when it is visible, and
-/// Storm waits for no tuple longer than its message timeout, 30 s.
+/// The largest age of a lake's open file inside. Its posts are acknowledged when the file is
+/// visible, and Storm waits for a tuple no longer than its message timeout, 30 s.
 pub(super) const FILE_AGE_MAX: Duration = Duration::from_secs(5);

@@ -1,8 +1,8 @@
-//! Storm's topologies here, and ours on Storm.
+//! Topologies of Storm in this engine, and topologies of this engine on Storm.
 //!
-//! `flux` reads Flux files with the places of everything in them, and `import` makes topologies of
-//! them. `export` makes Flux files of topologies: `groups` decides which components stay together,
-//! and `component` is the shell component that runs such a group in a worker of Storm.
+//! `flux` reads Flux files with the place of each element, and `import` makes topologies of them.
+//! `export` makes Flux files of topologies: `groups` decides which components stay together, and
+//! `component` is the shell component that runs such a group in a worker of Storm.
 
 mod bridge;
 mod builder;

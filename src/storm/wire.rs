@@ -1,18 +1,19 @@
-//! Tuples in the texts that cross a pipe of Storm: exactly the values, whatever Java makes of JSON.
+//! The texts in which tuples cross a pipe of Storm. The values stay exact, whatever Java makes of
+//! JSON.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::value::{Value, decode, encode};
 
-/// Appends the text of tuples whose values stand one after the other.
+/// Appends the text of tuples, whose values stand one after the other.
 pub(super) fn push_text(values: &[Value], out: &mut String) {
     let mut bytes = Vec::new();
     encode(values, &mut bytes);
     STANDARD_NO_PAD.encode_string(bytes, out);
 }
 
-/// The values in a text.
+/// Reads the values in a text.
 pub(super) fn values(text: &str) -> Option<Vec<Value>> {
     decode(&STANDARD_NO_PAD.decode(text).ok()?)
 }

@@ -1,4 +1,4 @@
-//! Children that are killed, and children whose parent is.
+//! Children that are killed, and children whose parent is killed.
 
 use std::fs;
 
@@ -58,14 +58,15 @@ fn children_die_with_a_parent_that_is_killed_and_the_next_run_goes_on() {
 #[test]
 fn two_hundred_tasks_start_soon_and_rest_cheaply() {
     let sandbox = Sandbox::new();
-    // A child of no cost, which answers nothing but is asked for a sign of life only later.
+    // A cheap child, which only answers heartbeats.
     fs::write(sandbox.path("in.ndjson"), "{\"n\":{\"id\":1}}\n").unwrap();
     sandbox.write(
         "many.ron",
         "Topology(name: \"many\", \
             spouts: { \"in\": Spout(run: Lines(paths: [\"in.ndjson\"], follow: true)) }, \
             bolts: { \
-                \"child\": Bolt(run: Shell(command: [\"sh\", \"-c\", \"while read line; do if [ \\\"$line\\\" = end ]; \
+                \"child\": Bolt(run: Shell(command: [\"sh\", \"-c\", \"while read line; do if [ \
+                \\\"$line\\\" = end ]; \
                     then echo '{\\\"command\\\":\\\"sync\\\"}'; echo end; fi; done\"]), \
                     inputs: [Direct(\"in\")], parallelism_hint: 200), \
                 \"out\": Bolt(run: Null(), inputs: [Shuffle(\"in\")]), \
@@ -90,7 +91,7 @@ fn two_hundred_tasks_start_soon_and_rest_cheaply() {
 
 const SECONDS: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// The time that a process has used, without its children.
+/// Returns the CPU time of a process, without its children, in hundredths of a second.
 fn cpu_ticks(process: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let rest: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();

@@ -1,5 +1,5 @@
 //! Exported topologies on a cluster of Storm on loopback: ZooKeeper, nimbus, a supervisor and two
-//! workers, each a process. Only with `tests/run --long`.
+//! workers for each topology, each a process. Only with `tests/run --long`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::local::{export, jars, java, posts};
+use super::local::{
+    WORDS, capture, export, jars, java, post, posts, quickstarts, quickstarts_are_equal,
+    word_counts,
+};
 use super::support::Sandbox;
 
-/// A worker that dies is started again after some ten seconds, on a machine with nothing else to do.
+/// A worker that dies is started again after some ten seconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 const POSTS: usize = 100_000;
@@ -28,22 +31,15 @@ impl Drop for Cluster {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
-        for worker in workers(&self.home) {
-            // One that has ended needs no more.
+        for worker in self.workers("") {
+            // A worker that has ended already is no failure.
             let _ = Command::new("kill").args(["-9", &worker]).status();
         }
     }
 }
 
-/// The process ids of the workers of a cluster.
-fn workers(home: &Path) -> Vec<String> {
-    let pattern = format!("storm.home={}.*org.apache.storm.daemon.worker.Worker", home.display());
-    let found = Command::new("pgrep").args(["-fa", &pattern]).output().unwrap();
-    let found = String::from_utf8(found.stdout).unwrap();
-    // Beside each worker is a process that writes its log.
-    let found = found.lines().filter(|line| !line.contains("LogWriter"));
-    found.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
-}
+/// The number of topologies that a cluster runs at the same time, with two workers each.
+const TOPOLOGIES: usize = 3;
 
 impl Cluster {
     fn start(sandbox: &Sandbox) -> Self {
@@ -54,23 +50,25 @@ impl Cluster {
         for folder in ["lib", "lib-worker"] {
             symlink(jars(), home.join(folder)).unwrap();
         }
-        let ports: Vec<u16> = free_ports(5);
+        let ports: Vec<u16> = free_ports(3 + 2 * TOPOLOGIES);
         let conf = format!(
-            "storm.zookeeper.servers: [\"127.0.0.1\"]\nstorm.zookeeper.port: {}\nnimbus.seeds: [\"127.0.0.1\"]\n\
-             nimbus.thrift.port: {}\nsupervisor.thrift.port: {}\nstorm.local.dir: {:?}\nstorm.local.hostname: \"127.0.0.1\"\n\
-             supervisor.slots.ports: [{}, {}]\nworker.childopts: \"-Xmx256m\"\nstorm.metricstore.class: \
-             \"org.apache.storm.metricstore.NoOpMetricStore\"\n",
+            "storm.zookeeper.servers: [\"127.0.0.1\"]\nstorm.zookeeper.port: {}\n\
+             nimbus.seeds: [\"127.0.0.1\"]\nnimbus.thrift.port: {}\nsupervisor.thrift.port: {}\n\
+             storm.local.dir: {:?}\nstorm.local.hostname: \"127.0.0.1\"\n\
+             supervisor.slots.ports: {:?}\nworker.childopts: \"-Xmx256m\"\n\
+             storm.metricstore.class: \"org.apache.storm.metricstore.NoOpMetricStore\"\n",
             ports[0],
             ports[1],
             ports[2],
             sandbox.path("local"),
-            ports[3],
-            ports[4],
+            &ports[3..],
         );
         fs::write(home.join("conf/storm.yaml"), conf).unwrap();
-        let log = "<configuration><appenders><Console name=\"A\" target=\"SYSTEM_OUT\"><PatternLayout pattern=\"%d %c{1.} \
-                   [%p] %msg%n\"/></Console></appenders><loggers><root level=\"info\"><appender-ref ref=\"A\"/></root>\
-                   </loggers></configuration>";
+        let log = "<configuration>\
+                   <appenders><Console name=\"A\" target=\"SYSTEM_OUT\">\
+                   <PatternLayout pattern=\"%d %c{1.} [%p] %msg%n\"/></Console></appenders>\
+                   <loggers><root level=\"info\"><appender-ref ref=\"A\"/></root></loggers>\
+                   </configuration>";
         for name in ["cluster.xml", "worker.xml"] {
             fs::write(home.join("log4j2").join(name), log).unwrap();
         }
@@ -130,6 +128,18 @@ impl Cluster {
         assert!(done.status.success(), "{said}\n{}", String::from_utf8_lossy(&done.stderr));
     }
 
+    /// The process ids of the workers of a topology, or of all.
+    fn workers(&self, topology: &str) -> Vec<String> {
+        let (home, class) = (self.home.display(), "org.apache.storm.daemon.worker.Worker");
+        // The id of a topology on Storm is its name with a number and a time behind it.
+        let pattern = format!("storm.home={home}.*{class} {topology}");
+        let found = Command::new("pgrep").args(["-fa", &pattern]).output().unwrap();
+        let found = String::from_utf8(found.stdout).unwrap();
+        // Beside each worker is a process that writes its log.
+        let found = found.lines().filter(|line| !line.contains("LogWriter"));
+        found.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
+    }
+
     fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let begun = Instant::now();
         while !holds() {
@@ -154,46 +164,77 @@ fn wait_for_port(port: u16) {
     }
 }
 
+fn kill_9(pid: &str) {
+    assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+}
+
 #[test]
-fn a_cluster_of_two_workers_loses_nothing_when_a_worker_and_a_component_are_killed() {
+fn exported_topologies_give_the_same_on_a_cluster_and_lose_nothing_when_it_is_killed() {
     if std::env::var_os("WATERSPOUT_LONG").is_none() {
         println!("not run: only with tests/run --long");
         return;
     }
     let sandbox = Sandbox::new();
-    let post = |id: usize| format!("{{\"tweet\":{{\"z\":{id},\"a\": \"\\u00e9\"}}}}");
-    let lines: String = (0..POSTS).map(|id| post(id) + "\n").collect();
-    sandbox.write("in.ndjson", lines);
-    let (input, root) = (sandbox.path("in.ndjson"), sandbox.path("lake"));
-    sandbox.write(
-        "capture.ron",
-        format!(
-            "Topology(name: \"capture\", \
-                spouts: {{ \"in\": Spout(run: Lines(paths: [{input:?}])) }}, \
-                bolts: {{ \"lake\": Bolt(run: Local(root: {root:?}), inputs: [LocalOrShuffle(\"in\")], \
-                                         parallelism_hint: 2) }}, \
-                micro_batch: MicroBatch(posts: 500))"
-        ),
-    );
-    export(&sandbox, "capture.ron", "flux", &["--workers", "2"]);
     let cluster = Cluster::start(&sandbox);
+    let begun = Instant::now();
+    let tell = |what: &str| println!("{:>4} s: {what}", begun.elapsed().as_secs());
+    counts_are_the_same(&cluster);
+    tell("the word count has the same counts");
+    nothing_is_lost_by_kills(&cluster);
+    tell("the capture has the same posts, after the ends of a worker and of a shell process");
+    // The spout of the quickstart never rests, so it comes last.
+    the_quickstart_is_the_same(&cluster);
+    tell("the quickstart has the same counts");
+}
+
+fn counts_are_the_same(cluster: &Cluster) {
+    let sandbox = Sandbox::new();
+    let expected = word_counts(&sandbox);
+    export(&sandbox, "there.ron", "flux", &["--workers", "2"]);
+    cluster.submit(&sandbox.path("flux/topology.yaml"));
+    let lake = sandbox.path("there");
+    cluster.until("all counts", || posts(&lake).len() >= expected.len());
+    assert_eq!(posts(&lake), expected);
+    assert_eq!(cluster.workers("words-").len(), 2);
+}
+
+fn nothing_is_lost_by_kills(cluster: &Cluster) {
+    let sandbox = Sandbox::new();
+    sandbox.write("in.ndjson", (0..POSTS).map(|id| post(id) + "\n").collect::<String>());
+    capture(&sandbox);
+    export(&sandbox, "capture.ron", "flux", &["--workers", "2"]);
     cluster.submit(&sandbox.path("flux/topology.yaml"));
     let lake = sandbox.path("lake");
-    let kill = |pid: &str| {
-        assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
-    };
     cluster.until("two workers with some posts", || {
-        workers(&cluster.home).len() == 2 && !posts(&lake).is_empty()
+        cluster.workers("capture-").len() == 2 && !posts(&lake).is_empty()
     });
-    kill(&workers(&cluster.home)[0]);
+    kill_9(&cluster.workers("capture-")[0]);
     let before = posts(&lake).len();
-    cluster.until("more posts", || posts(&lake).len() > before || before == POSTS);
-    let found = Command::new("pgrep").args(["-f", "waterspout storm component lake"]).output();
+    println!("a worker is killed when {before} of {POSTS} posts are there");
+    assert!(before < POSTS, "the worker is killed in the middle");
+    cluster.until("more posts", || posts(&lake).len() > before);
+    // The word count, which has ended, has a component of that name too.
+    let workers = cluster.workers("capture-").join(",");
+    let found = Command::new("pgrep")
+        .args(["-P", &workers, "-f", "waterspout storm component lake"])
+        .output();
     let pids = String::from_utf8(found.unwrap().stdout).unwrap();
-    if let Some(pid) = pids.lines().next() {
-        kill(pid);
-    }
+    kill_9(pids.lines().next().expect("a component that writes the lake"));
+    let before = posts(&lake).len();
+    println!("a shell process is killed when {before} of {POSTS} posts are there");
+    assert!(before < POSTS, "the shell process is killed in the middle");
     cluster.until("all posts", || posts(&lake).len() >= POSTS);
     let found: BTreeSet<String> = posts(&lake).into_keys().collect();
     assert_eq!(found, (0..POSTS).map(post).collect());
+}
+
+fn the_quickstart_is_the_same(cluster: &Cluster) {
+    let sandbox = Sandbox::new();
+    quickstarts(&sandbox);
+    export(&sandbox, "there.ron", "flux", &["--workers", "2"]);
+    cluster.submit(&sandbox.path("flux/topology.yaml"));
+    let lake = sandbox.path("there");
+    cluster.until("some words", || posts(&lake).len() > WORDS);
+    quickstarts_are_equal(&sandbox);
+    assert_eq!(cluster.workers("quickstart-").len(), 2);
 }

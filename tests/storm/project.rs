@@ -1,4 +1,4 @@
-//! What the tests of this folder share: the Python of the tests, input, and what came out.
+//! The parts that the tests of this folder share: the Python of the tests, input, and output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,19 +9,19 @@ use serde_json::Value;
 
 use super::support::{Ended, Sandbox, cache, repository};
 
-/// Python with pystorm and Streamparse, as tests/run installs it.
+/// Returns a program of the Python with pystorm and Streamparse, which tests/run installs.
 pub(crate) fn python(program: &str) -> String {
     let path = cache::folder("python", "tests/requirements.txt").join("bin").join(program);
     assert!(path.exists(), "{} is missing: tests/run installs it", path.display());
     path.to_str().unwrap().to_owned()
 }
 
-/// A component of this folder.
+/// Returns the path of a component of this folder.
 pub(crate) fn part(name: &str) -> String {
     repository(&format!("tests/storm/parts/{name}"))
 }
 
-/// Streamparse's own quickstart project, unmodified, in the sandbox.
+/// Copies Streamparse's own quickstart project into the sandbox, unmodified.
 pub(crate) fn quickstart(sandbox: &Sandbox) -> PathBuf {
     let show = "import streamparse, os; print(os.path.dirname(streamparse.__file__))";
     let found = Command::new(python("python")).args(["-c", show]).output().unwrap();
@@ -49,8 +49,8 @@ pub(crate) fn input(sandbox: &Sandbox, posts: usize) {
     sandbox.write("in.ndjson", lines);
 }
 
-/// A topology of lines, a shell bolt, and standard output. `shell` is what stands in `Shell(…)`,
-/// and `more` stands in `Bolt(…)` behind it.
+/// Writes a topology of lines, a shell bolt, and standard output. `shell` stands in `Shell(…)`, and
+/// `more` in `Bolt(…)` behind it.
 pub(crate) fn topology(sandbox: &Sandbox, shell: &str, more: &str) {
     let text = format!(
         "Topology(name: \"shell\", \
@@ -66,7 +66,7 @@ pub(crate) fn topology(sandbox: &Sandbox, shell: &str, more: &str) {
     sandbox.write("shell.ron", text);
 }
 
-/// The numbers that came out in the field `id`, and how often.
+/// Returns the numbers in the field `id` of the output, each with the number of times it came.
 pub(crate) fn ids(ended: &Ended) -> BTreeMap<i64, usize> {
     let mut ids = BTreeMap::new();
     for line in ended.out.lines() {
@@ -85,13 +85,13 @@ pub(crate) fn nothing_is_lost(ended: &Ended, posts: usize) {
     assert!(found == wanted, "missing {missing:?} of {posts}; it said:\n{}", ended.err);
 }
 
-/// True while a process is there and not only waits to be reaped.
+/// Returns true while a process runs, and false if it only waits to be reaped.
 pub(crate) fn is_alive(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
-/// The children of a process, as the kernel has them.
+/// Returns the children of a process, as the kernel has them.
 pub(crate) fn children_of(process: u32) -> Vec<u32> {
     let mut children = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {

@@ -1,4 +1,5 @@
-//! Random sequences of the protocol, legal and illegal, played by children that are bolts and spouts.
+//! Random legal and illegal sequences of the protocol, played by children that are bolts and
+//! spouts.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -11,7 +12,7 @@ use super::support::Sandbox;
 
 const POSTS: usize = 600;
 
-/// Another number in each run, which a failure names.
+/// Returns another number in each run, which a failure names.
 fn seed() -> u64 {
     RandomState::new().build_hasher().finish() % 1_000_000
 }
@@ -22,8 +23,8 @@ fn seeds(count: u64) -> impl Iterator<Item = u64> {
     (0..count).map(move |number| first.wrapping_add(number) % 1_000_000)
 }
 
-/// Writes a topology around a shell component with the streams `default` and `told`, whose rows are
-/// all printed: those of `told` by two tasks that take it by direct grouping.
+/// Writes a topology around a shell component with the streams `default` and `told`. All rows are
+/// printed, those of `told` by two tasks that take it by direct grouping.
 fn topology_with_direct(sandbox: &Sandbox, spouts: &str, bolts: &str) {
     sandbox.write(
         "shell.ron",
@@ -51,9 +52,12 @@ fn random_legal_sequences_of_a_bolt_lose_nothing() {
             &sandbox,
             "\"in\": Spout(run: Lines(paths: [\"in.ndjson\"]))",
             &format!(
-                "\"id\": Bolt(run: Pick(fields: {{\"id\": \"/n/id\"}}), inputs: [Shuffle(\"in\")]), \
+                "\"id\": Bolt(run: Pick(fields: {{\"id\": \"/n/id\"}}), inputs: \
+                 [Shuffle(\"in\")]), \
                  \"child\": Bolt(run: Shell(command: [{python:?}, {player:?}, \"{seed}\"], \
-                     fields: [\"id\", \"text\", \"none\", \"list\"], streams: {{\"told\": [\"id\"]}}, \
+                     fields: [\"id\", \"text\", \"none\", \"list\"], streams: {{\"told\": \
+                     [\"id\"]}}, \
+                     conf: {{\"my.option\": {{\"a\": [1, None]}}}}, \
                      ticks: \"200ms\"), inputs: [Shuffle(\"id\")]),"
             ),
         );
@@ -73,13 +77,14 @@ fn random_legal_sequences_of_a_bolt_lose_nothing() {
     }
 }
 
-/// A topology with a spout of parts/spout_player.py.
+/// Writes a topology with a spout of parts/spout_player.py.
 fn spout_player(sandbox: &Sandbox, arguments: &str, more: &str) {
     let (python, player) = (python("python"), part("spout_player.py"));
     topology_with_direct(
         sandbox,
         &format!(
-            "\"child\": Spout(run: Shell(command: [{python:?}, {player:?}, {arguments}], fields: [\"id\"], \
+            "\"child\": Spout(run: Shell(command: [{python:?}, {player:?}, {arguments}], fields: \
+             [\"id\"], \
                  streams: {{\"told\": [\"id\"]}}{more}))"
         ),
         "",
@@ -103,7 +108,7 @@ fn random_legal_sequences_of_a_spout_are_acknowledged() {
     }
 }
 
-/// Each illegal act of parts/spout_player.py, and what is said of it.
+/// The illegal acts of parts/spout_player.py, each with the message about it.
 const SPOUT_BREAKS: [&str; 11] = [
     "wrote a line that isn't JSON",
     "a tuple of 2 values for the stream",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -57,8 +58,41 @@ fn streamparse_quickstart_runs_unmodified() {
             shell("bolts.wordcount.WordCountBolt", "\"word\", \"count\""),
         ),
     );
-    let mut running = sandbox.start(&["run", "wordcount.ron", "--interval", "100ms"]);
-    running.wait_for("some words", |report| total(report, "out", "received") > 2_000);
+    counts_of_the_quickstart_are_right(&sandbox, "out", &[]);
+}
+
+#[test]
+fn what_to_flux_dict_writes_is_imported_and_counts_the_same() {
+    let sandbox = Sandbox::new();
+    let project = quickstart(&sandbox);
+    let show = "import json, sys; sys.path[:0] = ['src', 'topologies']; \
+                from wordcount import WordCount; \
+                print(json.dumps(WordCount.to_flux_dict('wordcount')))";
+    let written = std::process::Command::new(python("python"))
+        .args(["-c", show])
+        .current_dir(&project)
+        .output()
+        .unwrap();
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    sandbox.write("wordcount.yaml", written.stdout);
+    let imported = sandbox.run(&["storm", "import", "wordcount.yaml"]).with(0);
+    assert!(imported.out.contains("run: Null()"), "{}", imported.out);
+    sandbox.write("wordcount.ron", imported.out.replace("run: Null()", "run: Stdout()"));
+    // Streamparse's users set both variables: for the components, and for the program that runs
+    // them.
+    let programs = Path::new(&python("streamparse_run")).parent().unwrap().display().to_string();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    let source = project.join("src").display().to_string();
+    let environment = [("PATH", path.as_str()), ("PYTHONPATH", &source)];
+    counts_of_the_quickstart_are_right(&sandbox, "end", &environment);
+}
+
+/// Runs `wordcount.ron` for some words, and fails unless each count of each word came once.
+#[track_caller]
+fn counts_of_the_quickstart_are_right(sandbox: &Sandbox, sink: &str, environment: &[(&str, &str)]) {
+    let arguments = ["run", "wordcount.ron", "--interval", "100ms"];
+    let mut running = sandbox.start_with(&arguments, environment);
+    running.wait_for("some words", |report| total(report, sink, "received") > 2_000);
     running.terminate();
     let ended = running.end().with(0);
     let mut counts: BTreeMap<String, Vec<i64>> = BTreeMap::new();
@@ -81,6 +115,40 @@ fn a_bolt_hands_on_each_tuple_once_while_nothing_fails() {
     for class in ["Echo", "Told"] {
         each_once(&run_bolt(&Sandbox::new(), class, "", "").with(0));
     }
+}
+
+#[test]
+fn pipes_that_are_full_in_both_directions_do_not_block_each_other() {
+    const LARGE: usize = 120;
+    let sandbox = Sandbox::new();
+    // A pipe of Linux holds 64 KiB.
+    let text = "x".repeat(100_000);
+    let post = |id: usize| format!("{{\"n\":{{\"id\":{id},\"text\":\"{text}\"}}}}\n");
+    sandbox.write("in.ndjson", (0..LARGE).map(post).collect::<String>());
+    let (python, bolts) = (python("python"), part("bolts.py"));
+    sandbox.write(
+        "full.ron",
+        format!(
+            r#"Topology(
+                name: "full",
+                spouts: {{"in": Spout(run: Lines(paths: ["in.ndjson"]))}},
+                bolts: {{
+                    "id": Bolt(run: Pick(fields: {{"id": "/n/id", "text": "/n/text"}}),
+                               inputs: [Shuffle("in")]),
+                    "child": Bolt(
+                        run: Shell(command: [{python:?}, {bolts:?}, "Grows"],
+                                   fields: ["id", "text"]),
+                        inputs: [Shuffle("id")],
+                    ),
+                    "out": Bolt(run: Stdout(), inputs: [Shuffle("child")]),
+                }},
+                checkpoint: Checkpoint(every: "100ms"),
+            )"#
+        ),
+    );
+    let ended = sandbox.run(&["run", "full.ron"]).with(0);
+    each(&ended, LARGE);
+    assert!(ended.out.lines().all(|row| row.len() > 3 * text.len()));
 }
 
 #[test]
@@ -136,7 +204,8 @@ fn a_reliable_spout_hears_what_was_rolled_back_and_what_is_safe() {
         "reliable.ron",
         format!(
             "Topology(name: \"reliable\", \
-                spouts: {{ \"numbers\": Spout(run: Shell(command: [\"{python}\", \"{spout}\", \"{COUNT}\"], \
+                spouts: {{ \"numbers\": Spout(run: Shell(command: [\"{python}\", \"{spout}\", \
+                \"{COUNT}\"], \
                                                          fields: [\"id\"])) }}, \
                 bolts: {{ \
                     \"child\": Bolt(run: Shell(command: [\"{python}\", \"{bolts}\", \"DiesOnce\"], \
@@ -170,8 +239,10 @@ fn a_spout_with_a_spool_is_acknowledged_from_there() {
         "spooled.ron",
         format!(
             "Topology(name: \"spooled\", \
-                spouts: {{ \"numbers\": Spout(run: Shell(command: [\"{python}\", \"{spout}\", \"{COUNT}\"], \
-                                                         fields: [\"id\"], spool: (sync_every: \"50ms\"))) }}, \
+                spouts: {{ \"numbers\": Spout(run: Shell(command: [\"{python}\", \"{spout}\", \
+                \"{COUNT}\"], \
+                                                         fields: [\"id\"], spool: (sync_every: \
+                                                         \"50ms\"))) }}, \
                 bolts: {{ \"out\": Bolt(run: Stdout(), inputs: [Shuffle(\"numbers\")]) }}, \
                 checkpoint: Checkpoint(every: \"100ms\"))"
         ),

@@ -17,13 +17,14 @@ fn post(number: usize) -> String {
     )
 }
 
-/// A topology from a file into a warehouse and a bucket, and its replay from that bucket into the
-/// folder `clean`.
+/// Writes a topology from a file into a warehouse and a bucket, and its replay from that bucket
+/// into the folder `clean`.
 fn write_topologies(sandbox: &Sandbox, endpoint: &str) {
     let input = sandbox.path("in.ndjson");
     let bucket = format!(
         "bucket: \"lake\", prefix: \"root\", endpoint: \"{endpoint}\", region: \"us-east-1\", \
-         access_key_id: Env(\"WATERSPOUT_TEST_ID\"), secret_access_key: Env(\"WATERSPOUT_TEST_KEY\")"
+         access_key_id: Env(\"WATERSPOUT_TEST_ID\"), secret_access_key: \
+         Env(\"WATERSPOUT_TEST_KEY\")"
     );
     sandbox.write(
         "capture.ron",
@@ -56,20 +57,20 @@ fn write_topologies(sandbox: &Sandbox, endpoint: &str) {
     );
 }
 
-/// The number of posts in the warehouse; none before it has tables.
+/// Returns the number of posts in the warehouse, or 0 before it has tables.
 fn rows(database: &Database<'_>) -> usize {
     let found = database.try_ask("select count(*) from posts");
     found.map_or(0, |count| count.parse().unwrap())
 }
 
-/// The number of rows that were loaded, however often.
+/// Returns the number of rows that were loaded, repeated loads included.
 fn loaded(database: &Database<'_>) -> usize {
     let sum = "(select coalesce(sum(rows), 0) from {})";
     let sums = [sum.replace("{}", "loads"), sum.replace("{}", "load_history")];
     database.ask(&format!("select {}", sums.join(" + "))).parse().unwrap()
 }
 
-/// All posts in the bucket, however often.
+/// Returns the posts in the bucket, each with the number of times it is there.
 fn in_bucket(server: &S3Server) -> BTreeMap<String, usize> {
     let folder = tempfile::tempdir().unwrap();
     server.download("lake", folder.path());
@@ -98,7 +99,7 @@ fn a_row_is_there_once_and_a_replay_removes_what_is_twice_in_a_bucket() {
     storm.until("all posts", || in_bucket(&server).len() == POSTS);
     drop(storm);
 
-    // A worker that begins on another machine, without the cursor: everything comes again.
+    // A worker that starts on another machine, without the cursor, sends everything again.
     fs::remove_dir_all(sandbox.path("cluster-state")).unwrap();
     let before = loaded(&database);
     let mut storm = Storm::start_with(&sandbox, "flux", &environment);

@@ -1,4 +1,5 @@
-"""The plain loop: loop.py wordcount|capture INPUT OUT TASKS POSTS_A_FILE (one task, whatever TASKS says)."""
+"""The plain loop, with one task whatever TASKS says:
+loop.py wordcount|capture INPUT OUT TASKS POSTS_A_FILE"""
 
 import json
 import sys

@@ -1,4 +1,5 @@
-"""On Bytewax: with_bytewax.py wordcount|capture INPUT OUT WORKERS POSTS_A_FILE. No recovery store."""
+"""On Bytewax, without a recovery store:
+with_bytewax.py wordcount|capture INPUT OUT WORKERS POSTS_A_FILE"""
 
 import json
 import sys

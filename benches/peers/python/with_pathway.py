@@ -1,4 +1,5 @@
-"""On Pathway, static mode: with_pathway.py wordcount|capture INPUT OUT WORKERS POSTS_A_FILE. No persistence."""
+"""On Pathway, in static mode and without persistence:
+with_pathway.py wordcount|capture INPUT OUT WORKERS POSTS_A_FILE"""
 
 import json
 import os
@@ -31,8 +32,12 @@ def captured(key, row, time, is_addition):
 
 
 if task == "wordcount":
-    posts = pw.io.jsonlines.read(source, schema=Post, mode="static", json_field_paths={"text": "/tweet/text"})
-    words = posts.select(word=pw.apply_with_type(str.split, list[str], pw.this.text)).flatten(pw.this.word)
+    posts = pw.io.jsonlines.read(
+        source, schema=Post, mode="static", json_field_paths={"text": "/tweet/text"}
+    )
+    words = posts.select(word=pw.apply_with_type(str.split, list[str], pw.this.text)).flatten(
+        pw.this.word
+    )
     table = words.groupby(pw.this.word).reduce(pw.this.word, count=pw.reducers.count())
     pw.io.subscribe(table, on_change=counted)
 else:

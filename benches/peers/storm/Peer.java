@@ -38,8 +38,8 @@ import org.apache.storm.tuple.Values;
  * Peer echo      TUPLES PENDING COMMAND...
  * </pre>
  *
- * The last line on standard output is JSON with the seconds from the first tuple to the last ack (of
- * `echo`: from a quarter of the tuples on, so that the compiler of the JVM has done its work).
+ * The last line on standard output is JSON with the seconds from the first tuple to the last ack
+ * (of `echo`: from a quarter of the tuples on, so that the compiler of the JVM has done its work).
  */
 public final class Peer {
     /** How many tuples of a spout are on their way at most. */
@@ -60,7 +60,9 @@ public final class Peer {
                 int tasks = Integer.parseInt(words[3]);
                 builder.setSpout("in", new Lines(words[1]));
                 builder.setBolt("words", new Words(), tasks).localOrShuffleGrouping("in");
-                builder.setBolt("count", new Count(), tasks).fieldsGrouping("words", new Fields("word"));
+                builder
+                    .setBolt("count", new Count(), tasks)
+                    .fieldsGrouping("words", new Fields("word"));
                 break;
             }
             case "capture": {
@@ -76,12 +78,15 @@ public final class Peer {
                 config.put(Config.TOPOLOGY_SHELLBOLT_MAX_PENDING, Integer.parseInt(words[2]));
                 builder.setSpout("in", new Numbers(Long.parseLong(words[1])));
                 String[] command = Arrays.copyOfRange(words, 3, words.length);
-                builder.setBolt("echo", new FluxShellBolt(command, new String[] {"id"})).shuffleGrouping("in");
+                builder
+                    .setBolt("echo", new FluxShellBolt(command, new String[] {"id"}))
+                    .shuffleGrouping("in");
                 builder.setBolt("out", new Null()).shuffleGrouping("echo");
                 break;
             }
             default:
-                throw new IllegalArgumentException("expected wordcount, capture or echo, found " + words[0]);
+                throw new IllegalArgumentException(
+                    "expected wordcount, capture or echo, found " + words[0]);
         }
         LocalCluster cluster = new LocalCluster();
         cluster.submitTopology("peer", config, builder.createTopology());
@@ -110,7 +115,8 @@ public final class Peer {
         }
 
         @Override
-        public void open(Map<String, Object> conf, TopologyContext context, SpoutOutputCollector out) {
+        public void open(
+            Map<String, Object> conf, TopologyContext context, SpoutOutputCollector out) {
             this.out = out;
         }
 
@@ -214,7 +220,8 @@ public final class Peer {
         transient OutputCollector out;
 
         @Override
-        public void prepare(Map<String, Object> conf, TopologyContext context, OutputCollector out) {
+        public void prepare(
+            Map<String, Object> conf, TopologyContext context, OutputCollector out) {
             this.out = out;
         }
 
@@ -282,7 +289,8 @@ public final class Peer {
         }
 
         @Override
-        public void prepare(Map<String, Object> conf, TopologyContext context, OutputCollector out) {
+        public void prepare(
+            Map<String, Object> conf, TopologyContext context, OutputCollector out) {
             super.prepare(conf, context, out);
             task = context.getThisTaskIndex();
         }
@@ -314,7 +322,8 @@ public final class Peer {
             Path part = Path.of(root, ".part-" + task);
             try (FileOutputStream file = new FileOutputStream(part.toFile())) {
                 BufferedWriter text =
-                    new BufferedWriter(new java.io.OutputStreamWriter(file, StandardCharsets.UTF_8));
+                    new BufferedWriter(
+                        new java.io.OutputStreamWriter(file, StandardCharsets.UTF_8));
                 String before = "[";
                 for (Tuple tuple : open) {
                     text.write(before);

@@ -19,6 +19,13 @@ class Told(Bolt):
         assert len(tasks) == 1 and self.context["task->component"][str(tasks[0])] == "out", tasks
 
 
+class Grows(Bolt):
+    """Emits far more than a pipe holds before it reads the next tuple."""
+
+    def process(self, tup):
+        self.emit([tup.values[0], tup.values[1] * 3])
+
+
 class Batches(BatchingBolt):
     def group_key(self, tup):
         return tup.values[0] % 3

@@ -7,6 +7,10 @@ import random
 import signal
 import sys
 
+sys.dont_write_bytecode = True
+
+from multilang import read_message  # noqa: E402
+
 seed, marker = int(sys.argv[1]), sys.argv[2]
 dice = random.Random(seed)
 out = sys.stdout.buffer
@@ -40,17 +44,17 @@ def garbled(data):
 GOOD = json.dumps({"command": "emit", "tuple": [1], "need_task_ids": False}).encode() + b"\nend\n"
 BREAKS = [
     lambda: raw(b"Traceback (most recent call last):\n"),
-    lambda: raw(b"{\"command\": \"emit\", \"tuple\": [1\nend\n"),
-    lambda: raw(b"{\"command\": \"emit\", \"tuple\": [\"\xff\"]}\nend\n"),
-    lambda: raw(b"{\"command\": \"emit\", \"tuple\": [1], \"stream\": \"nonesuch\"}\nend\n"),
-    lambda: raw(b"{\"command\": \"emit\", \"tuple\": [1, 2]}\nend\n"),
-    lambda: raw(b"{\"command\": \"emit\", \"tuple\": [1], \"task\": 77}\nend\n"),
-    lambda: raw(b"{\"command\": \"ack\", \"id\": \"123456789\"}\nend\n"),
-    lambda: raw(b"{\"command\": \"ack\"}\nend\n"),
-    lambda: raw(b"{\"command\": \"dance\"}\nend\n"),
+    lambda: raw(b'{"command": "emit", "tuple": [1\nend\n'),
+    lambda: raw(b'{"command": "emit", "tuple": ["\xff"]}\nend\n'),
+    lambda: raw(b'{"command": "emit", "tuple": [1], "stream": "nonesuch"}\nend\n'),
+    lambda: raw(b'{"command": "emit", "tuple": [1, 2]}\nend\n'),
+    lambda: raw(b'{"command": "emit", "tuple": [1], "task": 77}\nend\n'),
+    lambda: raw(b'{"command": "ack", "id": "123456789"}\nend\n'),
+    lambda: raw(b'{"command": "ack"}\nend\n'),
+    lambda: raw(b'{"command": "dance"}\nend\n'),
     lambda: raw(b"[1, 2]\nend\n"),
     lambda: raw(b"\nend\n"),
-    lambda: raw(b"{\"command\": " + b"[" * 100000 + b"\nend\n"),
+    lambda: raw(b'{"command": ' + b"[" * 100000 + b"\nend\n"),
     lambda: garbled(GOOD),
     lambda: os._exit(0),
     lambda: os._exit(3),
@@ -61,24 +65,11 @@ BREAKS = [
 ]
 
 
-def messages():
-    lines = []
-    while True:
-        line = sys.stdin.readline()
-        if not line:
-            os._exit(0)
-        if line == "end\n":
-            yield json.loads("".join(lines))
-            lines = []
-        else:
-            lines.append(line)
-
-
-reader = messages()
-handshake = next(reader)
+read_message()  # The handshake.
 send({"pid": os.getpid()})
 seen = 0
-for message in reader:
+while True:
+    message = read_message()
     if isinstance(message, list):
         continue
     if message["stream"] == "__heartbeat":
@@ -88,5 +79,12 @@ for message in reader:
         open(marker, "w").close()
         BREAKS[seed % len(BREAKS)]()
     seen += 1
-    send({"command": "emit", "tuple": message["tuple"], "anchors": [message["id"]], "need_task_ids": False})
+    send(
+        {
+            "command": "emit",
+            "tuple": message["tuple"],
+            "anchors": [message["id"]],
+            "need_task_ids": False,
+        }
+    )
     send({"command": "ack", "id": message["id"]})

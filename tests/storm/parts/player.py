@@ -1,11 +1,15 @@
-"""A bolt that plays the protocol by a seed: player.py SEED. It answers late and in any order, in any
-form that the protocol allows, and fails some tuples once or twice. Some go to a task of its choice, on
-the stream `told`, and then without their texts."""
+"""A bolt that plays the protocol by a seed: player.py SEED. It answers late, in any order, and in
+any form that the protocol allows, and fails some tuples once or twice. It emits some to a task
+of its choice, on the stream `told`, and these without their texts."""
 
 import json
 import os
 import random
 import sys
+
+sys.dont_write_bytecode = True
+
+from multilang import read_message  # noqa: E402
 
 dice = random.Random(int(sys.argv[1]))
 out = sys.stdout.buffer
@@ -31,19 +35,6 @@ def send(message):
     out.write(raw[cut:])
     if dice.randrange(3) == 0:
         out.flush()
-
-
-def messages():
-    lines = []
-    while True:
-        line = sys.stdin.readline()
-        if not line:
-            os._exit(0)
-        if line == "end\n":
-            yield json.loads("".join(lines))
-            lines = []
-        else:
-            lines.append(line)
 
 
 failed = {}
@@ -75,17 +66,19 @@ def answer(tup):
     send({"command": "ack", "id": tup["id"]})
 
 
-reader = messages()
-handshake = next(reader)
+handshake = read_message()
 assert handshake["context"]["componentid"] == "child", handshake
 assert handshake["context"]["source->stream->fields"] == {"id": {"default": ["id"]}}, handshake
 tasks = handshake["context"]["task->component"]
 direct = [int(task) for task, component in tasks.items() if component == "direct"]
 assert len(direct) == 2, tasks
+assert handshake["conf"]["topology.name"] == "shell", handshake["conf"]
+assert handshake["conf"]["my.option"] == {"a": [1, None]}, handshake["conf"]
 open(os.path.join(handshake["pidDir"], str(os.getpid())), "w").close()
 if dice.randrange(2):
     send({"pid": os.getpid()})
-for message in reader:
+while True:
+    message = read_message()
     if isinstance(message, list):
         assert [tasks[str(task)] for task in message] == ["out"], message
         waits_for_tasks -= 1

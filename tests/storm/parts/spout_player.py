@@ -1,13 +1,17 @@
-"""A spout that plays the protocol by a seed: spout_player.py SEED COUNT [BREAK MARKER]. It emits the
-numbers below COUNT, in any form that the protocol allows, notes in the file `acked` when all that had an
-id are acknowledged, and asserts that each answer is one it may get. With BREAK it does that illegal
-thing once, and begins anew in its next life."""
+"""A spout that plays the protocol by a seed: spout_player.py SEED COUNT [BREAK MARKER]. It emits
+the numbers below COUNT, in any form that the protocol allows, notes in the file `acked` when all
+that had an id are acknowledged, and asserts that each answer is one it may get. With BREAK it
+does that illegal thing once, and starts from 0 in its next life."""
 
 import json
 import os
 import random
 import signal
 import sys
+
+sys.dont_write_bytecode = True
+
+from multilang import read_message  # noqa: E402
 
 SEED, COUNT = int(sys.argv[1]), int(sys.argv[2])
 dice = random.Random(SEED)
@@ -23,20 +27,15 @@ def write(raw):
 
 
 def send(message):
-    text = json.dumps(message, indent=dice.choice([None, None, 1]), ensure_ascii=dice.randrange(2) == 0)
+    text = json.dumps(
+        message, indent=dice.choice([None, None, 1]), ensure_ascii=dice.randrange(2) == 0
+    )
     write((text + dice.choice(["\nend\n", "\nend\n", "\r\nend\r\n"])).encode())
 
 
 def receive():
     out.flush()
-    lines = []
-    while True:
-        line = sys.stdin.readline()
-        if not line:
-            os._exit(0)
-        if line == "end\n":
-            return json.loads("".join(lines))
-        lines.append(line)
+    return read_message()
 
 
 def raw(data):

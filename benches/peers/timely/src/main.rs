@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde::Deserialize;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Operator, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
@@ -96,10 +97,10 @@ fn main() {
     println!("{{\"seconds\": {seconds}}}");
 }
 
-type Posts<'scope> = timely::dataflow::StreamVec<'scope, usize, String>;
+type Items<'scope, T> = timely::dataflow::StreamVec<'scope, usize, T>;
 
 fn word_count(
-    posts: Posts<'_>,
+    posts: Items<'_, String>,
     probe: &ProbeHandle<usize>,
     counts: &Rc<RefCell<HashMap<String, u64>>>,
 ) {
@@ -108,46 +109,41 @@ fn word_count(
         word.hash(&mut hasher);
         hasher.finish()
     });
+    let words = posts.flat_map(|post| {
+        let post: Post<'_> = serde_json::from_str(&post).expect("a post");
+        post.tweet.text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    });
     let counts = counts.clone();
-    posts
-        .flat_map(|post| {
-            let post: Post<'_> = serde_json::from_str(&post).expect("a post");
-            post.tweet.text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-        })
-        .unary::<timely::container::CapacityContainerBuilder<Vec<()>>, _, _, _>(
-            by_word,
-            "count",
-            |_, _| {
-                move |input, _| {
-                    let mut counts = counts.borrow_mut();
-                    input.for_each(|_, words| {
-                        for word in words.drain(..) {
-                            *counts.entry(word).or_default() += 1;
-                        }
-                    });
-                }
-            },
-        )
-        .probe_with(probe);
+    take_all(words, by_word, "count", probe, move |words| {
+        let mut counts = counts.borrow_mut();
+        for word in words.drain(..) {
+            *counts.entry(word).or_default() += 1;
+        }
+    });
 }
 
-fn capture(posts: Posts<'_>, probe: &ProbeHandle<usize>, lake: &Rc<RefCell<Lake>>) {
+fn capture(posts: Items<'_, String>, probe: &ProbeHandle<usize>, lake: &Rc<RefCell<Lake>>) {
     let lake = lake.clone();
-    posts
-        .unary::<timely::container::CapacityContainerBuilder<Vec<()>>, _, _, _>(
-            Pipeline,
-            "lake",
-            |_, _| {
-                move |input, _| {
-                    let mut lake = lake.borrow_mut();
-                    input.for_each(|_, posts| {
-                        for post in posts.drain(..) {
-                            lake.add(post);
-                        }
-                    });
-                }
-            },
-        )
+    take_all(posts, Pipeline, "lake", probe, move |posts| {
+        let mut lake = lake.borrow_mut();
+        for post in posts.drain(..) {
+            lake.add(post);
+        }
+    });
+}
+
+/// Ends a dataflow: `take` gets the items that come to this worker.
+fn take_all<T: 'static>(
+    items: Items<'_, T>,
+    pact: impl ParallelizationContract<usize, Vec<T>>,
+    name: &str,
+    probe: &ProbeHandle<usize>,
+    mut take: impl FnMut(&mut Vec<T>) + 'static,
+) {
+    items
+        .unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(pact, name, |_, _| {
+            move |input, _| input.for_each(|_, items| take(items))
+        })
         .probe_with(probe);
 }
 
