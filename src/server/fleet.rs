@@ -15,6 +15,7 @@ use super::log_book::LogBook;
 use super::options::{Limits, ServerOptions};
 use super::places::{self, TopologyFolder};
 use super::record::{Record, Wanted};
+use super::samples::SampleBook;
 use super::shown::{State, TopologySummary};
 use crate::clock::{SharedClock, SystemClock};
 use crate::error::{Error, Result};
@@ -104,6 +105,7 @@ pub(crate) struct Kept {
     topology: Mutex<String>,
     log: Mutex<LogBook>,
     history: Mutex<History>,
+    samples: Mutex<SampleBook>,
     orders: mpsc::Sender<Order>,
 }
 
@@ -137,6 +139,11 @@ impl Kept {
     /// What it did in the last minutes.
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         lock(&self.history)
+    }
+
+    /// The sample posts of its trends.
+    pub(crate) fn samples(&self) -> MutexGuard<'_, SampleBook> {
+        lock(&self.samples)
     }
 
     /// Tells its keeper what to do, and waits until that is done or begun.
@@ -442,6 +449,7 @@ impl Fleet {
             topology: Mutex::new(record.current.topology.clone()),
             log: Mutex::new(LogBook::open(folder.log())),
             history: Mutex::default(),
+            samples: Mutex::default(),
             folder,
             orders,
         });

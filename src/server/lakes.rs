@@ -90,6 +90,11 @@ impl TopologyLake {
         self.store.address("").trim_end_matches('/').to_owned()
     }
 
+    /// Returns the store that holds the lake.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Returns true if this is the lake of the dead letters.
     pub(crate) fn is_dead(&self) -> bool {
         self.component == DEAD

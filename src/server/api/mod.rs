@@ -35,8 +35,8 @@ pub use messages::{
 pub(crate) use problem::ApiError;
 pub use problem::{Problem, ProblemPlace};
 pub(crate) use request_times::RequestTimes;
-pub(crate) use streams::Streams;
-pub(crate) use topologies::{detail, look, rebalance, trends};
+pub(crate) use streams::{Events, Streams, open as open_stream};
+pub(crate) use topologies::{TopologyName, detail, look, rebalance, trends};
 
 /// What handlers work with.
 #[derive(Clone)]

@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use utoipa::IntoParams;
 
 use super::problem::{ApiError, ProblemResponses};
-use super::topologies::{look, unanswered};
+use super::topologies::{TopologyName, look, unanswered};
 use crate::control::{RemoteLines, Request, TRENDS, TapRequest, ask_remote};
 use crate::protocol::Message;
 use crate::server::fleet::{Fleet, Kept, Refusal};
@@ -26,8 +26,9 @@ use crate::units::Interval;
 /// How many streams of events there may be. Each holds a connection and asks a process.
 pub(crate) const STREAMS_MAX: usize = 64;
 
-/// How many events wait for a reader. More cost memory, and a reader who is this late sees old ones.
-const EVENTS_WAITING_MAX: usize = 64;
+/// The maximum number of events that wait for a reader. More cost memory, and show a slow reader
+/// older events.
+const EVENTS_WAITING_MAX: usize = 16;
 
 /// How long a reader may take nothing before its stream ends.
 const READER_MAX: Duration = Duration::from_secs(30);
@@ -62,9 +63,9 @@ impl Streams {
     }
 }
 
-/// One end of a stream of events; the reader has the other.
+/// The sending end of a stream of events.
 #[derive(Clone)]
-struct Events {
+pub(crate) struct Events {
     sender: mpsc::Sender<Bytes>,
     /// Set once the reader has gone.
     is_over: Rc<Cell<bool>>,
@@ -74,14 +75,15 @@ struct Events {
 impl Events {
     /// Sends an event, whose data is one line. Returns false once the reader has gone, or takes
     /// nothing any more.
-    async fn send(&self, event: &str, data: &str) -> bool {
+    pub(crate) async fn send(&self, event: &str, data: &str) -> bool {
         let mut text = String::with_capacity(event.len() + data.len() + 16);
         // Writing into a text can't fail.
         let _ = write!(text, "event: {event}\ndata: {data}\n\n");
         self.send_raw(text).await
     }
 
-    async fn beat(&self) -> bool {
+    /// Sends a comment, which proxies pass on and readers ignore. Returns as [`send`](Self::send).
+    pub(crate) async fn beat(&self) -> bool {
         self.send_raw(": still there\n\n".to_owned()).await
     }
 
@@ -95,8 +97,11 @@ impl Events {
     }
 }
 
-/// A stream, and the response that carries it.
-fn open(streams: &Streams) -> Result<(Events, HttpResponse), ApiError> {
+/// Opens a stream. Returns its sending end, and the response that carries it.
+///
+/// # Errors
+/// If there are [`STREAMS_MAX`] streams already.
+pub(crate) fn open(streams: &Streams) -> Result<(Events, HttpResponse), ApiError> {
     let room = streams.enter()?;
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     let body = unfold(receiver, async |mut receiver: mpsc::Receiver<Bytes>| {
@@ -130,17 +135,17 @@ impl Every {
 /// for each message of its process, `trends` for each row of its `Trends`.
 #[utoipa::path(
     tag = "streams",
-    params(("name" = String, Path, example = "words", description = "The topology's name"), Every),
+    params(TopologyName, Every),
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/events")]
 pub(crate) async fn topology_events(
     fleet: Data<Fleet>,
     streams: Data<Streams>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     every: Query<Every>,
 ) -> Result<HttpResponse, ApiError> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let every = every.interval()?;
     let (events, response) = open(&streams)?;
     spawn(send_events(fleet, kept, every, events));
@@ -234,17 +239,17 @@ impl From<TapQuery> for TapRequest {
 /// topology is never held up.
 #[utoipa::path(
     tag = "streams",
-    params(("name" = String, Path, example = "words", description = "The topology's name"), TapQuery),
+    params(TopologyName, TapQuery),
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/tap")]
 pub(crate) async fn tap_topology(
     fleet: Data<Fleet>,
     streams: Data<Streams>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     query: Query<TapQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let (events, response) = open(&streams)?;
     let request = Request::Tap(query.into_inner().into());
     let lines = RemoteLines::open(&kept.folder.state(), &request, PATIENCE).await;
@@ -266,17 +271,17 @@ async fn send_tapped(mut lines: RemoteLines, events: &Events, event: &str) {
 /// ones that there are.
 #[utoipa::path(
     tag = "streams",
-    params(("name" = String, Path, example = "words", description = "The topology's name"), FollowQuery),
+    params(TopologyName, FollowQuery),
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/logs/follow")]
 pub(crate) async fn follow_logs(
     fleet: Data<Fleet>,
     streams: Data<Streams>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     query: Query<FollowQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let (events, response) = open(&streams)?;
     let (after, lines) = (query.after.unwrap_or(0), query.lines.unwrap_or(100).min(1_000));
     spawn(async move {

@@ -46,6 +46,15 @@ const LINES_MAX: usize = 1_000;
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
+/// The topology that an address names.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct TopologyName {
+    /// The topology's name
+    #[param(example = "words")]
+    pub name: String,
+}
+
 /// All topologies of this server.
 #[utoipa::path(tag = "topologies", responses((status = 200, body = TopologyList), ProblemResponses))]
 #[get("/topologies")]
@@ -94,12 +103,15 @@ pub(crate) async fn validate_topology(
 /// One topology: what becomes of it, and what its components do.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = TopologyDetail), ProblemResponses)
 )]
 #[get("/topologies/{name}")]
-pub(crate) async fn get_topology(fleet: Data<Fleet>, name: Path<String>) -> Answer<TopologyDetail> {
-    let kept = fleet.find(&name)?;
+pub(crate) async fn get_topology(
+    fleet: Data<Fleet>,
+    path: Path<TopologyName>,
+) -> Answer<TopologyDetail> {
+    let kept = fleet.find(&path.name)?;
     Ok(Json(detail(&kept).await))
 }
 
@@ -140,15 +152,15 @@ pub(crate) async fn look(kept: &Kept) -> Result<Seen, Unanswered> {
 /// score first.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = Vec<TrendNow>), ProblemResponses)
 )]
 #[get("/topologies/{name}/trends")]
 pub(crate) async fn topology_trends(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
 ) -> Answer<Vec<TrendNow>> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     Ok(Json(trends(&kept).await.map_err(unanswered)?))
 }
 
@@ -175,29 +187,29 @@ pub(crate) async fn top(fleet: Data<Fleet>) -> Answer<Vec<TopologyDetail>> {
 /// Lets the spouts of a topology go on, and starts one that has finished once more.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/activate")]
 pub(crate) async fn activate_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
 ) -> Answer<TopologySummary> {
-    set_active(&fleet, &name, true).await
+    set_active(&fleet, &path.name, true).await
 }
 
 /// Lets the spouts of a topology emit nothing, also in a replay. Checkpoints go on.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/deactivate")]
 pub(crate) async fn deactivate_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
 ) -> Answer<TopologySummary> {
-    set_active(&fleet, &name, false).await
+    set_active(&fleet, &path.name, false).await
 }
 
 async fn set_active(fleet: &Fleet, name: &str, is_active: bool) -> Answer<TopologySummary> {
@@ -210,16 +222,16 @@ async fn set_active(fleet: &Fleet, name: &str, is_active: bool) -> Answer<Topolo
 /// later start has the same numbers; an upgrade has those of its file.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = Rebalanced), ProblemResponses)
 )]
 #[post("/topologies/{name}/rebalance")]
 pub(crate) async fn rebalance_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     asked: Json<Rebalance>,
 ) -> Answer<Rebalanced> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     rebalance(&fleet, &kept, &asked.tasks).await.map(Json)
 }
 
@@ -271,13 +283,13 @@ pub(crate) fn unanswered(unanswered: Unanswered) -> ApiError {
 /// with it, unless it is purged. The answer doesn't wait for the drain.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 202, body = Accepted), ProblemResponses)
 )]
 #[post("/topologies/{name}/kill")]
 pub(crate) async fn kill_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     kill: Json<Kill>,
 ) -> Result<HttpResponse, ApiError> {
     let Kill { wait, purge } = kill.into_inner();
@@ -289,14 +301,14 @@ pub(crate) async fn kill_topology(
             wait.min(WAIT_MAX)
         }
     };
-    let message = match fleet.find(&name) {
+    let message = match fleet.find(&path.name) {
         Ok(kept) => {
             kept.order(Task::Kill { within, purge }).await?;
             "it drains, and is gone then"
         }
         Err(unknown) if !purge => return Err(unknown.into()),
         Err(_) => {
-            fleet.purge_killed(&name)?;
+            fleet.purge_killed(&path.name)?;
             "the state that it left is deleted"
         }
     };
@@ -306,16 +318,16 @@ pub(crate) async fn kill_topology(
 /// Says what another version of a topology keeps of its state.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = Vec<DiffRow>), ProblemResponses)
 )]
 #[post("/topologies/{name}/diff")]
 pub(crate) async fn diff_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     submission: Json<Submission>,
 ) -> Answer<Vec<DiffRow>> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let read = |file: &str, topology: &str| fleet.shared().read(file, topology);
     let old = read("the version that runs", &kept.topology()).map_err(Refusal::Invalid)?;
     let new = read(submission.file(), &submission.topology).map_err(Refusal::Invalid)?;
@@ -326,16 +338,16 @@ pub(crate) async fn diff_topology(
 /// new version has run for some seconds. If it fails, the old one goes on.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/upgrade")]
 pub(crate) async fn upgrade_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     submission: Json<Submission>,
 ) -> Answer<TopologySummary> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let Submission { topology, drop_state, .. } = submission.clone();
     let new = fleet.shared().read(submission.file(), &topology).map_err(Refusal::Invalid)?;
     if new.name != kept.name {
@@ -363,16 +375,16 @@ pub(crate) struct LogLines {
 /// What a topology's process said.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name"), LogLines),
+    params(TopologyName, LogLines),
     responses((status = 200, body = Logs), ProblemResponses)
 )]
 #[get("/topologies/{name}/logs")]
 pub(crate) async fn topology_logs(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     asked: Query<LogLines>,
 ) -> Answer<Logs> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let lines = asked.lines.unwrap_or(LINES).min(LINES_MAX);
     let lines = kept.log().after(asked.after.unwrap_or(0), lines);
     Ok(Json(Logs { lines }))

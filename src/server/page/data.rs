@@ -4,19 +4,23 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get};
 use maud::{Markup, html};
 
 use super::curve::curve;
-use super::frame::{bytes, count};
+use super::frame::Column::{Number, Text};
+use super::frame::{bytes, count, table};
 use super::html as answer;
 use super::lake::{blocking, lake_address, partition_table, title};
-use super::post::post;
+use super::post::{post, sample};
 use super::topology::instant;
 use crate::control::TrendNow;
 use crate::gaps::{Gap, ledger_entries};
+use crate::lake::store::Store;
+use crate::post::Post;
 use crate::secret::hide_in_addresses;
 use crate::server::api::{ApiError, trends};
 use crate::server::fleet::{Fleet, Kept};
@@ -44,23 +48,37 @@ pub(crate) async fn topology_data(
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let kept = fleet.find(&name)?;
+    Ok(answer(&data(&fleet, &kept).await?))
+}
+
+pub(super) async fn data(fleet: &Data<Fleet>, kept: &Arc<Kept>) -> Result<Markup, ApiError> {
+    let (fleet, kept) = (fleet.clone(), Arc::clone(kept));
     let trending = trends(&kept).await.unwrap_or_default();
-    let content = blocking(move || {
+    blocking(move || {
         let state = kept.folder.state();
         let lakes = lakes(fleet.shared(), &kept)?;
+        let samples = samples(&kept, &lakes, &trending);
         Ok(html! {
-            @if !trending.is_empty() { h2 { "Trends" } (trend_list(&trending)) }
+            @if !trending.is_empty() { h2 { "Trends" } (trend_list(&trending, &samples)) }
             @for lake in lakes.iter().filter(|lake| lake.is_dead()) { (letters(&kept, lake)) }
             (gaps(&state))
             (outboxes(&state))
             @for lake in lakes.iter().filter(|lake| !lake.is_dead()) { (partitions(&kept, lake)) }
         })
     })
-    .await?;
-    Ok(answer(&content))
+    .await
 }
 
-fn trend_list(trends: &[TrendNow]) -> Markup {
+/// Returns the sample posts of trends that are in the lakes of the topology, by their ids.
+fn samples(kept: &Kept, lakes: &[TopologyLake], trends: &[TrendNow]) -> BTreeMap<String, Post> {
+    let shown = trends.iter().take(TRENDS);
+    let ids = shown.flat_map(|trend| trend.sample_posts.iter().cloned()).collect();
+    let lakes = lakes.iter().filter(|lake| !lake.is_dead());
+    let stores: Vec<Arc<dyn Store>> = lakes.map(TopologyLake::store).collect();
+    kept.samples().find(&stores, &ids)
+}
+
+fn trend_list(trends: &[TrendNow], samples: &BTreeMap<String, Post>) -> Markup {
     html! {
         ul.cards {
             @for trend in trends.iter().take(TRENDS) {
@@ -77,7 +95,12 @@ fn trend_list(trends: &[TrendNow]) -> Markup {
                         @if let Some(score) = trend.score { ", score " (count(score)) }
                     }
                     @if !trend.sample_posts.is_empty() {
-                        p.quiet { "Posts " (trend.sample_posts.join(", ")) }
+                        p.quiet { "Sample posts:" }
+                        ul.samples {
+                            @for id in &trend.sample_posts {
+                                li { (sample(id, samples.get(id))) }
+                            }
+                        }
                     }
                 }
             }
@@ -104,7 +127,7 @@ fn letters(kept: &Kept, lake: &TopologyLake) -> Markup {
             Ok(newest) if newest.is_empty() => p.quiet { "None." },
             Ok(newest) => {
                 @for letter in &newest { (post(letter)) }
-                p { a href=(lake_address(kept, lake, &[])) { "All dead letters" } }
+                p { a href=(lake_address(kept, lake, &[])) { "Browse all dead letters" } }
             },
         }
     }
@@ -123,30 +146,19 @@ fn gaps(state: &FilePath) -> Markup {
     html! {
         h2 { "Gaps" }
         p { (open) " of " (all.len()) " not filled" @if all.len() > GAPS { "; the newest " (GAPS) " are shown" } "." }
-        div.wide tabindex="0" role="region" aria-label="Gaps" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Spout" }
-                        th scope="col" { "From" }
-                        th scope="col" { "To" }
-                        th scope="col" { "Posts" }
-                        th scope="col" { "Why" }
-                    }
-                }
-                tbody {
-                    @for gap in all.iter().take(GAPS) {
-                        tr {
-                            th scope="row" { (gap.spout) @if !gap.part.is_empty() { " " (gap.part) } }
-                            td { (instant(gap.from)) }
-                            td { (instant(gap.to)) }
-                            td { (missing_posts(gap)) }
-                            td.text { (gap.why) }
-                        }
-                    }
+        @let rows = html! {
+            @for gap in all.iter().take(GAPS) {
+                tr {
+                    th scope="row" { (gap.spout) @if !gap.part.is_empty() { " " (gap.part) } }
+                    td { (instant(gap.from)) }
+                    td { (instant(gap.to)) }
+                    td { (missing_posts(gap)) }
+                    td.text { (gap.why) }
                 }
             }
-        }
+        };
+        @let columns = ["Spout", "From", "To", "Posts", "Why"].map(Text);
+        (table("Gaps", &columns, &rows))
     }
 }
 
@@ -171,26 +183,16 @@ fn outboxes(state: &FilePath) -> Markup {
         @if !found.is_empty() {
             h2 { "Outboxes" }
             p.quiet { "What waits on this machine's disk until it is delivered." }
-            div.wide tabindex="0" role="region" aria-label="Outboxes" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Sink" }
-                            th.number scope="col" { "Files" }
-                            th.number scope="col" { "Size" }
-                        }
-                    }
-                    tbody {
-                        @for (sink, outbox) in &found {
-                            tr {
-                                th scope="row" { (sink) }
-                                td.number { (outbox.files) }
-                                td.number { (bytes(outbox.bytes)) }
-                            }
-                        }
+            @let rows = html! {
+                @for (sink, outbox) in &found {
+                    tr {
+                        th scope="row" { (sink) }
+                        td.number { (outbox.files) }
+                        td.number { (bytes(outbox.bytes)) }
                     }
                 }
-            }
+            };
+            (table("Outboxes", &[Text("Sink"), Number("Files"), Number("Size")], &rows))
         }
     }
 }
@@ -285,11 +287,20 @@ mod tests {
             provisional: false,
             curve: vec![3, 9],
         };
-        let html = trend_list(&[trend]).into_string();
-        for part in ["#&lt;i&gt;", "9 in a minute", "1, &lt;2&gt;", "2015-12-18 00:07", "<polyline"]
-        {
+        let json = r#"{"tweet":{"id":"1","text":"<i>rain","user":{"name":"<b>Ann"}}}"#;
+        let samples = [("1".to_owned(), Post::check(json.into()).unwrap())].into();
+        let html = trend_list(&[trend], &samples).into_string();
+        for part in [
+            "#&lt;i&gt;",
+            "9 in a minute",
+            "&lt;b&gt;Ann",
+            "&lt;i&gt;rain",
+            "&lt;2&gt;",
+            "2015-12-18 00:07",
+            "<polyline",
+        ] {
             assert!(html.contains(part), "{part}: {html}");
         }
-        assert!(!html.contains("<i>"), "{html}");
+        assert!(!html.contains("<i>") && !html.contains("<b>"), "{html}");
     }
 }

@@ -38,6 +38,36 @@ pub(crate) fn page(title: &str, is_known: bool, content: &Markup) -> Markup {
     }
 }
 
+/// The head of a column: of numbers, which are aligned to the right, or of anything else.
+#[derive(Clone, Copy)]
+pub(crate) enum Column {
+    /// A column of numbers.
+    Number(&'static str),
+    /// Any other column.
+    Text(&'static str),
+}
+
+/// A table that scrolls by itself if its window is too narrow; `rows` has its `tr` elements.
+pub(crate) fn table(label: &str, columns: &[Column], rows: &Markup) -> Markup {
+    html! {
+        div.wide tabindex="0" role="region" aria-label=(label) {
+            table {
+                thead {
+                    tr {
+                        @for column in columns {
+                            @match column {
+                                Column::Number(name) => { th.number scope="col" { (name) } },
+                                Column::Text(name) => { th scope="col" { (name) } },
+                            }
+                        }
+                    }
+                }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
 /// A text as a part of an address.
 pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());

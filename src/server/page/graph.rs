@@ -11,9 +11,12 @@ use crate::watch::report::{Report, Row};
 /// The size of a box, and the room between boxes, in the picture's own units.
 const BOX_WIDTH: usize = 172;
 const BOX_HEIGHT: usize = 64;
-const GAP_X: usize = 84;
+const GAP_X: usize = 128;
 const GAP_Y: usize = 26;
 const MARGIN: usize = 12;
+
+/// The length of an arrow's straight beginning, above which its rate stands.
+const RATE_WIDTH: usize = 62;
 
 /// From this part of its time on, a component is busy.
 const BUSY: f64 = 0.5;
@@ -86,12 +89,13 @@ fn corner(cell: Cell) -> (usize, usize) {
 fn arrow(from: Cell, to: Cell) -> Markup {
     let ((x1, y1), (x2, y2)) = (corner(from), corner(to));
     let (x1, y1, y2) = (x1 + BOX_WIDTH, y1 + BOX_HEIGHT / 2, y2 + BOX_HEIGHT / 2);
-    let middle = x1.midpoint(x2);
-    let path = format!("M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}");
+    let bend = x1 + RATE_WIDTH;
+    let middle = bend.midpoint(x2);
+    let path = format!("M{x1} {y1} H{bend} C{middle} {y1} {middle} {y2} {x2} {y2}");
     html! { path.edge d=(path) marker-end="url(#arrow)" {} }
 }
 
-/// What a component emits per second, beside the beginning of its arrows.
+/// Draws the number of tuples that a component emits per second, above the beginning of its arrows.
 fn rate(from: Cell, row: &Row) -> Markup {
     let (x, y) = corner(from);
     let (x, y) = (x + BOX_WIDTH + 6, y + BOX_HEIGHT / 2 - 6);

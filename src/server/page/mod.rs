@@ -9,6 +9,7 @@ mod graph;
 mod lake;
 mod layout;
 mod list;
+mod live;
 mod post;
 mod topology;
 
@@ -58,6 +59,8 @@ where
         .service(actions::log_out)
         .service(list::list_page)
         .service(list::list_live)
+        .service(live::list_events)
+        .service(live::topology_page_events)
         .service(actions::editor)
         .service(topology::topology_page)
         .service(topology::topology_live)

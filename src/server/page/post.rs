@@ -29,6 +29,24 @@ struct Letter<'a> {
     tuple: Option<&'a RawValue>,
 }
 
+/// The longest text of a sample post, in characters.
+const SAMPLE_CHARS_MAX: usize = 200;
+
+/// A sample post of a trend in a line; only its id if no lake of the topology has the post.
+pub(crate) fn sample(id: &str, post: Option<&Post>) -> Markup {
+    let Some(post) = post else { return html! { span.quiet { (shortened(id, 100)) } } };
+    html! {
+        strong { (author(post)) } " "
+        (shortened(&post.text().unwrap_or_default(), SAMPLE_CHARS_MAX))
+    }
+}
+
+fn author(post: &Post) -> String {
+    let author = post.author();
+    let name = author.name.or(author.handle).or(author.id);
+    name.map_or_else(|| "No author".into(), |name| shortened(&name, 100).to_string())
+}
+
 /// A post, or a dead letter with its error.
 pub(crate) fn post(post: &Post) -> Markup {
     if post.kind() == DEAD
@@ -36,12 +54,10 @@ pub(crate) fn post(post: &Post) -> Markup {
     {
         return dead_letter(&letter);
     }
-    let author = post.author();
-    let author = author.name.or(author.handle).or(author.id);
     html! {
         article.post {
             p.meta {
-                strong { (author.as_deref().map_or("No author".into(), |name| shortened(name, 100))) }
+                strong { (author(post)) }
                 " · " (shortened(post.kind(), 40))
                 @if let Some(at) = post.created_at() { " · " time datetime=(instant(at)) { (instant(at)) } }
                 @if let Some(id) = post.id() { " · " (shortened(&id, 100)) }
