@@ -1,6 +1,7 @@
 //! The page in a real Chromium, as its user sees it: by keyboard and screen reader too, narrow and
 //! wide, light and dark.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -109,7 +110,9 @@ fn the_page_is_used_in_chromium() {
         .env("WATERSPOUT_TOKEN", server.token())
         .output()
         .unwrap();
-    println!("the screenshots are in \"{}\"", screenshots.display());
+    // Not by `println!`, which is shown for failed tests only.
+    let folder = screenshots.display();
+    writeln!(std::io::stderr(), "the screenshots of the page are in \"{folder}\"").unwrap();
     let said = String::from_utf8_lossy(&ended.stdout);
     assert!(ended.status.success(), "{said}\n{}", String::from_utf8_lossy(&ended.stderr));
     assert!(server.summary("storm watch").is_null());

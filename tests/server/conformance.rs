@@ -142,7 +142,7 @@ fn prometheus_reads_the_metrics_and_the_dashboard_names_no_others() {
 fn many_rebalances_under_load_lose_nothing() {
     use super::support::random::Random;
     let is_long = std::env::var_os("WATERSPOUT_LONG").is_some();
-    let (rebalances, posts) = if is_long { (1_000, 3_000_000) } else { (10, 40_000) };
+    let (rebalances, posts) = if is_long { (1_000, 3_000_000) } else { (100, 150_000) };
     let world = World::new();
     let server = world.serve(&[]);
     let topology = format!(

@@ -25,7 +25,7 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 /// The events at the beginning of a stream, as names and data.
-fn events(server: &Server, path: &str, count: usize) -> Vec<(String, Value)> {
+pub(crate) fn events(server: &Server, path: &str, count: usize) -> Vec<(String, Value)> {
     use std::io::{BufRead, BufReader, Write};
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();

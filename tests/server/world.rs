@@ -57,11 +57,16 @@ impl World {
 
     /// Starts a server whose topologies may name files of this folder.
     pub(crate) fn serve(&self, more: &[&str]) -> Server {
+        self.serve_with(more, &[])
+    }
+
+    /// As [`serve`](Self::serve), with these environment variables too.
+    pub(crate) fn serve_with(&self, more: &[&str], environment: &[(&str, &str)]) -> Server {
         let root = self.sandbox.path(".");
         let root = root.to_str().unwrap();
         let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--allow-path", root];
         arguments.extend(more);
-        let mut process = self.sandbox.start(&arguments);
+        let mut process = self.sandbox.start_with(&arguments, environment);
         let url = std::cell::RefCell::new(String::new());
         process.wait_for("the server listens", |line| {
             let found = line["url"].as_str().unwrap_or_default();
