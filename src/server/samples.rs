@@ -35,7 +35,8 @@ pub(crate) struct SampleBook {
 
 impl SampleBook {
     /// Returns the posts with these ids that are in the newest files of these lakes. Files that
-    /// were searched for the same ids before aren't read again. What can't be read has no posts.
+    /// were searched for the same ids before aren't read again. A file that can't be read counts as
+    /// empty.
     pub(crate) fn find(
         &mut self,
         lakes: &[Arc<dyn Store>],
@@ -125,12 +126,12 @@ mod tests {
         let found = book.find(&lakes, &ids);
         assert_eq!(found.keys().collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(found["2"].text().unwrap(), "new");
-        // The file that came since is read, and the others aren't.
+        // Only the new file is read.
         put(&memory, "0000002", "3", "newest");
         memory.delete(&format!("{PARTITION}/0000000")).unwrap();
         assert_eq!(book.find(&lakes, &ids).len(), 3);
         assert!(book.absent.is_empty());
-        // What isn't wanted any longer isn't kept.
+        // Posts that aren't wanted are dropped.
         assert_eq!(book.find(&lakes, &["2".to_owned()].into()).len(), 1);
         assert_eq!(book.found.len(), 1);
     }

@@ -11,7 +11,7 @@ use super::world::World;
 /// The pinned Python packages that drive the browser.
 const PINS: &str = "tests/server/browser.txt";
 
-/// Where Chromium is, by the packages of Debian and of others.
+/// The paths of Chromium in the packages of Debian and of others.
 const CHROMIUMS: [&str; 4] = [
     "/usr/bin/chromium",
     "/usr/bin/chromium-browser",
@@ -49,7 +49,7 @@ fn write_posts(world: &World) -> String {
         .to_string();
         lines += "\n";
     }
-    // What isn't a post is a dead letter.
+    // A line that isn't a post becomes a dead letter.
     lines += "[\"<script>no post</script>\"]\n";
     world.sandbox.write("posts.ndjson", lines);
     world.path("posts.ndjson")

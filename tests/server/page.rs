@@ -3,7 +3,7 @@
 use super::support::s3_server::{ID, KEY, S3Server};
 use super::world::{Answer, Server, World, capture};
 
-/// Whoever has logged in.
+/// A user who has logged in.
 struct Visitor<'s> {
     server: &'s Server,
     cookie: String,

@@ -25,22 +25,22 @@ use crate::server::fleet::{Fleet, Kept, Refusal, Task};
 use crate::server::shown::{State, TopologySummary};
 use crate::units::Interval;
 
-/// How long a topology's process may take to say how it is.
+/// The longest wait for the status of a topology's process.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a rebalance may take: a drain, and a start.
+/// The longest wait for a rebalance: a drain, and a start.
 const REBALANCE_PATIENCE: Duration = Duration::from_secs(75);
 
-/// How long a submission waits to say how the start went.
+/// The longest time for which a submission waits for the start.
 const START_AWAITED: Duration = Duration::from_secs(10);
 
-/// How often it looks for that.
+/// The interval at which a submission checks the start.
 const START_LOOK: Duration = Duration::from_millis(20);
 
 /// The longest drain that can be asked for.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 
-/// How many lines of a log are given unless the request says otherwise, and at most.
+/// The default and the maximum number of lines of a log in an answer.
 const LINES: usize = 100;
 const LINES_MAX: usize = 1_000;
 
@@ -83,12 +83,12 @@ pub(crate) async fn submit_topology(
             sleep(START_LOOK).await;
         }
     };
-    // One that takes longer goes on, and is `starting`.
+    // A start that takes longer continues, and the state is `starting`.
     let _ = timeout(START_AWAITED, started).await;
     Ok(HttpResponse::Created().json(kept.summary()))
 }
 
-/// Says what is wrong with a topology, without submitting it.
+/// Checks a topology without submitting it.
 #[utoipa::path(tag = "topologies", responses((status = 200, body = Verdict), ProblemResponses))]
 #[post("/validate")]
 pub(crate) async fn validate_topology(
@@ -115,7 +115,7 @@ pub(crate) async fn get_topology(
     Ok(Json(detail(&kept).await))
 }
 
-/// What there is to say of a topology now.
+/// Returns the state, the numbers and the file of a topology.
 pub(crate) async fn detail(kept: &Kept) -> TopologyDetail {
     let seen = look(kept).await.ok();
     let summary = kept.summary();
@@ -140,7 +140,7 @@ pub(crate) async fn detail(kept: &Kept) -> TopologyDetail {
     TopologyDetail { summary, report, flow, rates, checkpoint_trouble, topology }
 }
 
-/// Asks a topology's process how it is.
+/// Asks a topology's process for its status.
 ///
 /// # Errors
 /// If it doesn't answer.
@@ -148,8 +148,8 @@ pub(crate) async fn look(kept: &Kept) -> Result<Seen, Unanswered> {
     ask_remote(&kept.folder.state(), &Request::Status {}, STATUS_PATIENCE).await
 }
 
-/// Returns the last findings of a topology's `Trends`: the newest first, and of one bucket the highest
-/// score first.
+/// Returns the last findings of a topology's `Trends`: the newest first, and of one bucket the
+/// highest score first.
 #[utoipa::path(
     tag = "topologies",
     params(TopologyName),
@@ -164,7 +164,7 @@ pub(crate) async fn topology_trends(
     Ok(Json(trends(&kept).await.map_err(unanswered)?))
 }
 
-/// Asks a topology's process what is trending.
+/// Asks a topology's process for its trends.
 ///
 /// # Errors
 /// If it doesn't answer.
@@ -172,8 +172,11 @@ pub(crate) async fn trends(kept: &Kept) -> Result<Vec<TrendNow>, Unanswered> {
     ask_remote(&kept.folder.state(), &Request::Trends {}, STATUS_PATIENCE).await
 }
 
-/// What all topologies do: a short [`get_topology`] of each.
-#[utoipa::path(tag = "topologies", responses((status = 200, body = Vec<TopologyDetail>), ProblemResponses))]
+/// Returns the numbers of all topologies: a short [`get_topology`] of each.
+#[utoipa::path(
+    tag = "topologies",
+    responses((status = 200, body = Vec<TopologyDetail>), ProblemResponses)
+)]
 #[get("/top")]
 pub(crate) async fn top(fleet: Data<Fleet>) -> Answer<Vec<TopologyDetail>> {
     let asked = fleet.all().into_iter().map(async |kept| {
@@ -269,11 +272,11 @@ pub(crate) async fn rebalance(
     Ok(Rebalanced { seconds: done.seconds, tasks })
 }
 
-/// The error for a process that doesn't answer.
+/// Returns the error for a process that doesn't answer.
 pub(crate) fn unanswered(unanswered: Unanswered) -> ApiError {
     match unanswered {
         Unanswered::Refused(what) => Refusal::Conflict(what).into(),
-        // It has ended, or begins.
+        // The process has ended, or has just been started.
         Unanswered::Absent => Refusal::Conflict(unanswered.to_string()).into(),
         Unanswered::Silent => Refusal::Silent(unanswered.to_string()).into(),
     }
@@ -315,7 +318,7 @@ pub(crate) async fn kill_topology(
     Ok(HttpResponse::build(StatusCode::ACCEPTED).json(Accepted { message: message.into() }))
 }
 
-/// Says what another version of a topology keeps of its state.
+/// Tells which state survives an upgrade to another version.
 #[utoipa::path(
     tag = "topologies",
     params(TopologyName),
@@ -362,17 +365,17 @@ pub(crate) async fn upgrade_topology(
     Ok(Json(kept.summary()))
 }
 
-/// Which lines of a log.
+/// A selection of lines of a log.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogLines {
-    /// Those behind the line with this number.
+    /// Only lines after the one with this number.
     after: Option<u64>,
-    /// How many of the newest, at most 1,000; otherwise 100.
+    /// The number of newest lines: at most 1,000; 100 by default.
     lines: Option<usize>,
 }
 
-/// What a topology's process said.
+/// Returns lines of the log of a topology.
 #[utoipa::path(
     tag = "topologies",
     params(TopologyName, LogLines),

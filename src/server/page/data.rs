@@ -1,4 +1,4 @@
-//! What a topology found, refused and wrote: trends, dead letters, gaps, outboxes and lakes. It
+//! The results of a topology: trends, dead letters, gaps, outboxes and lakes. It
 //! changes more slowly than the numbers, and costs a look at files.
 
 use std::collections::BTreeMap;
@@ -26,22 +26,22 @@ use crate::server::api::{ApiError, trends};
 use crate::server::fleet::{Fleet, Kept};
 use crate::server::lakes::{TopologyLake, lakes};
 
-/// How many trends are shown.
+/// The maximum number of trends that are shown.
 const TRENDS: usize = 12;
 
-/// How many dead letters are shown.
+/// The maximum number of dead letters that are shown.
 const LETTERS: usize = 3;
 
-/// How many gaps are shown, the newest first.
+/// The maximum number of gaps that are shown, the newest first.
 const GAPS: usize = 20;
 
-/// How many partitions of each lake are shown.
+/// The maximum number of partitions of each lake that are shown.
 const PARTITIONS: usize = 5;
 
-/// How many files of outboxes are looked at. The sizes of more would take long.
+/// The maximum number of files of outboxes whose sizes are read. More would take long.
 const OUTBOX_FILES_MAX: usize = 20_000;
 
-/// The part of a topology's page.
+/// Returns the part of a topology's page with these results.
 #[get("/topology/{name}/data")]
 pub(crate) async fn topology_data(
     fleet: Data<Fleet>,
@@ -90,7 +90,8 @@ fn trend_list(trends: &[TrendNow], samples: &BTreeMap<String, Post>) -> Markup {
                     }
                     p { (trend.why) }
                     p.quiet {
-                        (trend.key_type) ", " time datetime=(trend.bucket_start) { (to_minute(&trend.bucket_start)) }
+                        (trend.key_type) ", "
+                        time datetime=(trend.bucket_start) { (to_minute(&trend.bucket_start)) }
                         @if trend.provisional { ", so far" }
                         @if let Some(score) = trend.score { ", score " (count(score)) }
                     }
@@ -113,7 +114,7 @@ fn to_minute(instant: &str) -> String {
     instant.get(..16).map_or_else(|| instant.to_owned(), |start| start.replace('T', " "))
 }
 
-/// A sentence for what can't be read.
+/// Shows the error of a file that can't be read.
 fn trouble(error: &crate::error::Error) -> Markup {
     html! { p.message { (hide_in_addresses(&error.chain())) } }
 }
@@ -145,7 +146,10 @@ fn gaps(state: &FilePath) -> Markup {
     let open = all.iter().filter(|gap| !gap.filled).count();
     html! {
         h2 { "Gaps" }
-        p { (open) " of " (all.len()) " not filled" @if all.len() > GAPS { "; the newest " (GAPS) " are shown" } "." }
+        p {
+            (open) " of " (all.len()) " not filled"
+            @if all.len() > GAPS { "; the newest " (GAPS) " are shown" } "."
+        }
         @let rows = html! {
             @for gap in all.iter().take(GAPS) {
                 tr {
@@ -170,7 +174,7 @@ fn missing_posts(gap: &Gap) -> String {
     }
 }
 
-/// What waits in the outbox of a component.
+/// The size of a component's outbox.
 #[derive(Default)]
 struct Outbox {
     files: usize,
@@ -228,7 +232,7 @@ fn outbox_sizes(outbox: &FilePath) -> BTreeMap<String, Outbox> {
     sizes
 }
 
-/// What is in a folder; nothing if it can't be read.
+/// Returns the entries of a folder; none if it can't be read.
 fn entries(folder: &FilePath) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
@@ -243,7 +247,8 @@ fn partitions(kept: &Kept, lake: &TopologyLake) -> Markup {
             Ok(listed) if listed.entries.is_empty() => p.quiet { "No partition is visible yet." },
             Ok(listed) => {
                 (partition_table(kept, lake, &listed.entries))
-                p { a href=(lake_address(kept, lake, &[])) { "All partitions (" (listed.all.unwrap_or_default()) ")" } }
+                @let all = listed.all.unwrap_or_default();
+                p { a href=(lake_address(kept, lake, &[])) { "All partitions (" (all) ")" } }
             },
         }
     }

@@ -18,13 +18,13 @@ const MARGIN: usize = 12;
 /// The length of an arrow's straight beginning, above which its rate stands.
 const RATE_WIDTH: usize = 62;
 
-/// From this part of its time on, a component is busy.
+/// The share of its time from which on a component counts as busy.
 const BUSY: f64 = 0.5;
 
 /// The longest text in a box, in characters.
 const LABEL_CHARS_MAX: usize = 20;
 
-/// What a component's colour says; the picture says it in words too.
+/// Returns the load of a component, which the picture shows by a colour and in words.
 pub(crate) fn load_of(row: &Row) -> &'static str {
     match row.state.as_str() {
         "blocked" => "held back",
@@ -33,7 +33,7 @@ pub(crate) fn load_of(row: &Row) -> &'static str {
     }
 }
 
-/// The picture.
+/// Draws the picture.
 pub(crate) fn graph(report: &Report, flow: &[(String, String)]) -> Markup {
     let rows = &report.components;
     let index: BTreeMap<&str, usize> =
@@ -60,7 +60,7 @@ pub(crate) fn graph(report: &Report, flow: &[(String, String)]) -> Markup {
                 }
                 @for (from, to) in &edges { (arrow(cells[*from], cells[*to])) }
                 @for (from, row) in rows.iter().enumerate() {
-                    // All streams of a component begin at one place.
+                    // All arrows of a component begin at one point.
                     @if edges.iter().any(|(begin, _)| *begin == from) { (rate(cells[from], row)) }
                 }
                 @for (row, cell) in rows.iter().zip(&cells) { (component(row, *cell)) }
@@ -69,7 +69,7 @@ pub(crate) fn graph(report: &Report, flow: &[(String, String)]) -> Markup {
     }
 }
 
-/// The picture for whoever doesn't see it.
+/// Describes the picture for screen readers.
 fn in_words(rows: &[Row], edges: &[(usize, usize)]) -> String {
     let parts = edges.iter().map(|(from, to)| {
         format!(

@@ -25,7 +25,7 @@ pub(crate) struct From {
     from: usize,
 }
 
-/// The partitions of a lake.
+/// Returns the page with the partitions of a lake.
 #[get("/topology/{name}/lake/{lake}")]
 pub(crate) async fn partitions_page(
     fleet: Data<Fleet>,
@@ -52,7 +52,7 @@ pub(crate) async fn partitions_page(
     Ok(answer(&page(&format!("Lake of {name}"), true, &content)))
 }
 
-/// The micro-batches of a partition.
+/// Returns the page with the micro-batches of a partition.
 #[get("/topology/{name}/lake/{lake}/{partition}")]
 pub(crate) async fn files_page(
     fleet: Data<Fleet>,
@@ -87,7 +87,7 @@ pub(crate) async fn files_page(
     Ok(answer(&page(&format!("Partition of {name}"), true, &content)))
 }
 
-/// The posts of a micro-batch.
+/// Returns the page with the posts of a micro-batch.
 #[get("/topology/{name}/lake/{lake}/{partition}/{file}")]
 pub(crate) async fn posts_page(
     fleet: Data<Fleet>,
@@ -123,12 +123,12 @@ pub(super) async fn blocking(
     Ok(done?)
 }
 
-/// The name of a lake for people.
+/// Returns the name of a lake for people.
 pub(super) fn title(lake: &TopologyLake) -> String {
     if lake.is_dead() { "Dead letters".to_owned() } else { format!("Lake of {}", lake.component) }
 }
 
-/// The address of a lake's page, or of a partition or file in it.
+/// Returns the address of a lake's page, or of a partition or file in it.
 pub(super) fn lake_address(kept: &Kept, lake: &TopologyLake, inside: &[&str]) -> String {
     let mut whole = format!("{}/{}", address(&kept.name, "lake"), quoted(&lake.component));
     for part in inside {
@@ -138,7 +138,7 @@ pub(super) fn lake_address(kept: &Kept, lake: &TopologyLake, inside: &[&str]) ->
     whole
 }
 
-/// The way from the topology to this page.
+/// Links to the pages between the topology and this page.
 fn trail(kept: &Kept, lake: &TopologyLake, inside: &[&str]) -> Markup {
     html! {
         nav.trail aria-label="Path" {

@@ -24,7 +24,7 @@ const COLUMNS: [Column; 7] = [
     Text("Bottleneck"),
 ];
 
-/// The whole page.
+/// Returns the whole page.
 #[get("/")]
 pub(crate) async fn list_page(fleet: Data<Fleet>) -> HttpResponse {
     let content = html! {
@@ -34,7 +34,7 @@ pub(crate) async fn list_page(fleet: Data<Fleet>) -> HttpResponse {
     answer(&page("Topologies", true, &content))
 }
 
-/// The part of it that changes.
+/// Returns the part of the page that changes.
 #[get("/live")]
 pub(crate) async fn list_live(fleet: Data<Fleet>) -> HttpResponse {
     answer(&all(&fleet).await)
@@ -84,7 +84,7 @@ fn row(topology: &TopologyDetail) -> Markup {
     }
 }
 
-/// A state as a word with a colour.
+/// Shows a state as a word with a colour.
 pub(crate) fn state(state: State) -> Markup {
     html! { span.state data-state=(state.name()) { (state.name()) } }
 }

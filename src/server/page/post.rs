@@ -1,4 +1,4 @@
-//! Posts and dead letters as people read them. All of their text comes from outside: maud escapes it.
+//! Posts and dead letters for people. All of their text comes from outside: maud escapes it.
 
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -32,7 +32,7 @@ struct Letter<'a> {
 /// The longest text of a sample post, in characters.
 const SAMPLE_CHARS_MAX: usize = 200;
 
-/// A sample post of a trend in a line; only its id if no lake of the topology has the post.
+/// Shows a sample post of a trend in a line; only its id if no lake of the topology has the post.
 pub(crate) fn sample(id: &str, post: Option<&Post>) -> Markup {
     let Some(post) = post else { return html! { span.quiet { (shortened(id, 100)) } } };
     html! {
@@ -47,7 +47,7 @@ fn author(post: &Post) -> String {
     name.map_or_else(|| "No author".into(), |name| shortened(&name, 100).to_string())
 }
 
-/// A post, or a dead letter with its error.
+/// Shows a post, or a dead letter with its error.
 pub(crate) fn post(post: &Post) -> Markup {
     if post.kind() == DEAD
         && let Ok(letter) = serde_json::from_slice::<Letter<'_>>(post.body())
@@ -59,7 +59,9 @@ pub(crate) fn post(post: &Post) -> Markup {
             p.meta {
                 strong { (author(post)) }
                 " · " (shortened(post.kind(), 40))
-                @if let Some(at) = post.created_at() { " · " time datetime=(instant(at)) { (instant(at)) } }
+                @if let Some(at) = post.created_at() {
+                    " · " time datetime=(instant(at)) { (instant(at)) }
+                }
                 @if let Some(id) = post.id() { " · " (shortened(&id, 100)) }
             }
             @if let Some(text) = post.text() { p.text { (shortened(&text, TEXT_CHARS_MAX)) } }

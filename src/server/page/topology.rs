@@ -1,4 +1,4 @@
-//! One topology: its graph, its numbers, what it says.
+//! The page of one topology: its graph, its numbers, its messages.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::server::history::ComponentRate;
 use crate::server::shown::State;
 use crate::watch::report::{Report, Row};
 
-/// How many points a curve has.
+/// The maximum number of points of a curve.
 const CURVE_POINTS: usize = 60;
 
-/// How many lines of the log are shown.
+/// The maximum number of lines of the log that are shown.
 const LINES: usize = 30;
 
 /// The columns of the table of components.
@@ -44,7 +44,7 @@ const COLUMNS: [Column; 14] = [
     Text("Watermark"),
 ];
 
-/// The whole page.
+/// Returns the whole page.
 #[get("/topology/{name}")]
 pub(crate) async fn topology_page(
     fleet: Data<Fleet>,
@@ -56,7 +56,9 @@ pub(crate) async fn topology_page(
         div #live data-live=(address(&kept.name, "live"))
             data-events=(address(&kept.name, "live/events")) { (live(&kept).await) }
         div #data data-live=(address(&kept.name, "data")) data-every="10" {
-            noscript { p { a href=(address(&kept.name, "data")) { "Trends, dead letters, gaps and lakes" } } }
+            noscript {
+                p { a href=(address(&kept.name, "data")) { "Trends, dead letters, gaps and lakes" } }
+            }
         }
         h2 { "The topology file" }
         pre.file tabindex="0" { (kept.topology()) }
@@ -64,7 +66,7 @@ pub(crate) async fn topology_page(
     Ok(answer(&page(&kept.name, true, &content)))
 }
 
-/// The part of it that changes.
+/// Returns the part of the page that changes.
 #[get("/topology/{name}/live")]
 pub(crate) async fn topology_live(
     fleet: Data<Fleet>,
@@ -153,7 +155,7 @@ fn curve_of(kept: &Kept, row: &Row) -> Markup {
     curve(&points, &format!("Rate of {} in the last minutes", row.id))
 }
 
-/// The rate out of a component, or into it if it is a sink.
+/// Returns the rate out of a component, or into it if it is a sink.
 fn rate(rates: &[ComponentRate], row: &Row) -> String {
     let found = rates.iter().find(|rate| rate.id == row.id);
     let is_sink = row.role == "sink";
