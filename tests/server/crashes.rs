@@ -19,7 +19,7 @@ fn received(server: &Server, number: u64) -> Option<u64> {
 #[test]
 fn all_topologies_come_back_after_a_kill_and_write_each_post_once() {
     let is_long = std::env::var_os("WATERSPOUT_LONG").is_some();
-    let kills = if is_long { 20 } else { 2 };
+    let kills = if is_long { 20 } else { 5 };
     let world = World::new();
     let mut server = world.serve(&[]);
     for number in 0..TOPOLOGIES {
