@@ -20,7 +20,11 @@ mod inputs;
 mod operations;
 #[path = "server/page.rs"]
 mod page;
+#[path = "server/slow_readers.rs"]
+mod slow_readers;
 mod support;
+#[path = "server/tls.rs"]
+mod tls;
 #[path = "server/watching.rs"]
 mod watching;
 #[path = "server/world.rs"]

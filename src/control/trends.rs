@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -28,10 +28,13 @@ const COMPONENTS_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TrendNow {
     /// The component that found it.
+    #[serde(default)]
     pub component: String,
     /// What kind of key it is, such as `hashtag`.
+    #[serde(deserialize_with = "text")]
     pub key_type: String,
     /// The key, such as `#storm`.
+    #[serde(deserialize_with = "text")]
     pub key: String,
     /// The beginning of the bucket, UTC.
     pub bucket_start: String,
@@ -52,38 +55,23 @@ pub struct TrendNow {
     /// Why it is a trend, for a person.
     pub why: String,
     /// True if the bucket isn't over.
+    #[serde(default)]
     pub provisional: bool,
     /// The counts of the buckets in which it was found, oldest first.
+    #[serde(default)]
     pub curve: Vec<u64>,
 }
 
-/// A line of the tap.
+/// A line of the tap. The tuple is a row of a trend, which has all members of a [`TrendNow`] that
+/// aren't optional. Late tuples are no such rows.
 #[derive(Deserialize)]
 struct Line {
-    tuple: Row,
-}
-
-/// A row of a trend. Late tuples are no such rows.
-#[derive(Deserialize)]
-struct Row {
-    key_type: Value,
-    key: Value,
-    bucket_start: String,
-    started_at: Option<String>,
-    peak_at: Option<String>,
-    count: u64,
-    baseline: Option<f64>,
-    score: Option<f64>,
-    authors: u64,
-    sample_posts: Vec<String>,
-    why: String,
-    #[serde(default)]
-    provisional: bool,
+    tuple: TrendNow,
 }
 
 /// A trend, and the counts of its buckets.
 struct KeptTrend {
-    newest: Row,
+    newest: TrendNow,
     counts: BTreeMap<String, u64>,
 }
 
@@ -103,7 +91,7 @@ impl TrendList {
     /// All of them, the newest first, and of one bucket the highest score first.
     pub(super) fn newest(&self) -> Vec<TrendNow> {
         let kept = self.kept();
-        let mut all: Vec<TrendNow> = kept.iter().map(now).collect();
+        let mut all: Vec<TrendNow> = kept.values().map(KeptTrend::now).collect();
         all.sort_by(|a, b| {
             let scores = b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0));
             b.bucket_start.cmp(&a.bucket_start).then(scores)
@@ -113,8 +101,9 @@ impl TrendList {
 
     /// Takes a line of a tap. A line that is no trend is passed over.
     fn add(&self, component: &str, line: &[u8]) {
-        let Ok(Line { tuple: row }) = serde_json::from_slice(line) else { return };
-        let id = (component.to_owned(), text(&row.key_type), text(&row.key));
+        let Ok(Line { tuple: mut row }) = serde_json::from_slice(line) else { return };
+        component.clone_into(&mut row.component);
+        let id = (row.component.clone(), row.key_type.clone(), row.key.clone());
         let mut kept = self.kept();
         match kept.get_mut(&id) {
             Some(trend) => {
@@ -132,38 +121,28 @@ impl TrendList {
             }
         }
         if kept.len() > TRENDS_MAX {
-            let age = |(_, trend): &(&(String, String, String), &KeptTrend)| {
-                trend.newest.bucket_start.clone()
-            };
-            let oldest = kept.iter().min_by_key(age).map(|(id, _)| id.clone());
-            oldest.and_then(|id| kept.remove(&id));
+            let oldest = kept.iter().min_by(|(_, one), (_, other)| {
+                one.newest.bucket_start.cmp(&other.newest.bucket_start)
+            });
+            if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+                kept.remove(&id);
+            }
         }
     }
 }
 
-/// A key as people read it.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+impl KeptTrend {
+    fn now(&self) -> TrendNow {
+        TrendNow { curve: self.counts.values().copied().collect(), ..self.newest.clone() }
+    }
 }
 
-fn now(((component, key_type, key), trend): (&(String, String, String), &KeptTrend)) -> TrendNow {
-    let row = &trend.newest;
-    TrendNow {
-        component: component.clone(),
-        key_type: key_type.clone(),
-        key: key.clone(),
-        bucket_start: row.bucket_start.clone(),
-        started_at: row.started_at.clone(),
-        peak_at: row.peak_at.clone(),
-        count: row.count,
-        baseline: row.baseline,
-        score: row.score,
-        authors: row.authors,
-        sample_posts: row.sample_posts.clone(),
-        why: row.why.clone(),
-        provisional: row.provisional,
-        curve: trend.counts.values().copied().collect(),
-    }
+/// Reads a part of a key as people read it: a key may be any value.
+fn text<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(input)? {
+        Value::String(text) => text,
+        other => other.to_string(),
+    })
 }
 
 /// Begins to keep what the `Trends` of a topology find. Those whose rows no component takes emit

@@ -17,7 +17,7 @@ use crate::checkpoint::{Changes, StateStore};
 use crate::clock::SharedClock;
 use crate::fault::point;
 use crate::metrics::Phase;
-use crate::protocol::{Alive, Control, FromTask, Messages, Meter};
+use crate::protocol::{Alive, Control, FromTask, Messages, Meter, Report};
 
 /// Asks for a graceful drain.
 #[derive(Message)]
@@ -204,9 +204,24 @@ impl CoordinatorActor {
         spouts.map(|task| task.meter.emitted()).sum()
     }
 
+    /// Asks the spouts to report their next tuples, if nothing else is awaited. Returns the time at
+    /// which the rest ends without such a report.
+    fn rest(&self, wall: OffsetDateTime, now: Duration) -> Option<Duration> {
+        let end = self.machine.rests_until(self.emitted(), wall, now)?;
+        for task in self.tasks.iter().filter(|task| task.role == TaskRole::Spout) {
+            task.meter.begin_rest();
+        }
+        // A tuple that was emitted before the requests isn't reported.
+        self.machine.rests_until(self.emitted(), wall, now).and(Some(end))
+    }
+
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
         let (wall, now) = (self.clock.now(), self.clock.monotonic());
-        let wait = self.machine.next_tick(wall, now).saturating_sub(now);
+        let next = match self.rest(wall, now) {
+            Some(end) => end,
+            None => self.machine.next_tick(wall, now),
+        };
+        let wait = next.saturating_sub(now);
         if let Some(old) = self.timer.take() {
             ctx.cancel_future(old);
         }
@@ -255,7 +270,11 @@ impl Handler<FromTask> for CoordinatorActor {
     type Result = ();
 
     fn handle(&mut self, report: FromTask, ctx: &mut Self::Context) {
-        self.happened(Event::Task(report), ctx);
+        let event = match report.report {
+            Report::Emits => Event::Tick { emitted: self.emitted() },
+            _ => Event::Task(report),
+        };
+        self.happened(event, ctx);
     }
 }
 

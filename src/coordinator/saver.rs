@@ -14,7 +14,7 @@ use crate::protocol::Alive;
 
 /// The interval at which the store is checked while there is nothing to save. A check takes two
 /// system calls.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// A report of the thread.
 pub enum Said {

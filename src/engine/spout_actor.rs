@@ -97,11 +97,15 @@ impl SpoutActor {
         let (port, in_engine, meter) =
             (Rc::clone(&self.port), Rc::clone(&self.in_engine), Arc::clone(&self.meter));
         let (linger, clock) = (self.linger, Arc::clone(&self.clock));
+        let reporter = self.reporter.clone();
         let mut lingering: Option<crate::clock::Sleep> = None;
         std::future::poll_fn(move |cx: &mut TaskContext<'_>| {
             meter.begin_turn(clock.monotonic());
             let polled = caught(|| source_loop.as_mut().poll(cx));
             meter.end_turn(clock.monotonic());
+            if meter.ends_rest() {
+                reporter.send(Report::Emits);
+            }
             match polled {
                 Err(panic) => return Poll::Ready(Exit::Panicked(panic_message(panic.as_ref()))),
                 Ok(Poll::Ready(result)) => return Poll::Ready(Exit::Ended(result)),

@@ -49,6 +49,9 @@ impl Doing {
 /// The longest execution that the histogram distinguishes: an hour, in nanoseconds.
 const EXECUTE_NS_MAX: u64 = 3_600_000_000_000;
 
+/// No number of emitted tuples: the coordinator doesn't rest.
+const NO_REST: u64 = u64::MAX;
+
 /// The counters of one task.
 pub struct Meter {
     received: AtomicU64,
@@ -76,6 +79,8 @@ pub struct Meter {
     troubles: Mutex<BTreeMap<String, String>>,
     has_worked: AtomicBool,
     execute_ns: Mutex<Histogram<u64>>,
+    /// The number of emitted tuples at which the coordinator began to rest; [`NO_REST`] otherwise.
+    rests_at: AtomicU64,
 }
 
 impl Default for Meter {
@@ -104,6 +109,7 @@ impl Default for Meter {
             troubles: Mutex::default(),
             has_worked: AtomicBool::new(false),
             execute_ns: Mutex::new(Self::no_executes()),
+            rests_at: AtomicU64::new(NO_REST),
         }
     }
 }
@@ -233,6 +239,22 @@ impl Meter {
     /// Returns the number of emitted tuples.
     pub fn emitted(&self) -> u64 {
         self.emitted.load(Ordering::Relaxed)
+    }
+
+    /// Records that the coordinator rests until this task emits a tuple. A tuple that is emitted
+    /// at the same time on another thread may be missed, so the coordinator mustn't rest for long.
+    pub fn begin_rest(&self) {
+        self.rests_at.store(self.emitted(), Ordering::Relaxed);
+    }
+
+    /// Ends the rest of the coordinator. Returns true if it rested and the task has emitted since.
+    pub fn ends_rest(&self) -> bool {
+        let rests_at = self.rests_at.load(Ordering::Relaxed);
+        if rests_at == NO_REST || rests_at == self.emitted() {
+            return false;
+        }
+        self.rests_at.store(NO_REST, Ordering::Relaxed);
+        true
     }
 
     /// Returns the number of received tuples.

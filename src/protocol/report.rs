@@ -39,6 +39,8 @@ pub enum Report {
         /// The segments that are delivered. The others stay promised.
         segments: Vec<String>,
     },
+    /// A spout has emitted tuples while the coordinator rested.
+    Emits,
     /// A spout's source has ended. The spout still answers barriers.
     SourceEnded,
     /// A spout was stopped. It still answers barriers.

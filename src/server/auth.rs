@@ -1,4 +1,4 @@
-//! Who may ask the server: a token in a file, or a session of somebody who has shown it once.
+//! Authentication of clients: by the token in a file, or by a session that began with the token.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -24,24 +24,25 @@ pub const TOKEN_FILE: &str = "token";
 /// The name of the cookie with a session.
 const COOKIE: &str = "waterspout_session";
 
-/// How long a session lasts. A longer one serves whoever finds a browser open, a shorter one asks
-/// for the token more often.
+/// The duration of a session. A longer one helps anybody who finds an open browser; a shorter one
+/// asks for the token more often.
 const SESSION_MAX: Duration = Duration::from_secs(12 * 3600);
 
-/// The random bytes of a token: nobody guesses them.
+/// The number of random bytes of a token: too many to guess.
 const TOKEN_BYTES: usize = 32;
 
 /// The wait after a wrong token: at first, and at most.
 const WRONG_WAIT_MIN: Duration = Duration::from_millis(250);
 const WRONG_WAIT_MAX: Duration = Duration::from_secs(8);
 
-/// After so long without a wrong token the waits begin anew.
+/// The time without a wrong token after which the waits are short again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
-/// How many may wait for the answer to a wrong token. Each holds a connection.
+/// The maximum number of clients that wait for the answer to a wrong token. Each holds a
+/// connection.
 const WAITING_MAX: usize = 16;
 
-/// What a request shows.
+/// The credentials of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
     /// The token.
@@ -54,18 +55,18 @@ pub(crate) enum Shown {
     Nothing,
 }
 
-/// Knows the token.
+/// The check of credentials.
 pub(crate) struct Auth {
     digest: digest::Digest,
     key: hmac::Key,
     clock: SharedClock,
-    /// Cookies go over TLS only.
+    /// True if cookies go over TLS only.
     is_secure: bool,
     wrong: Mutex<Wrong>,
     waiting: Semaphore,
 }
 
-/// Wrong tokens that came lately.
+/// The wrong tokens of the last minutes.
 #[derive(Default)]
 struct Wrong {
     in_a_row: u32,
@@ -73,7 +74,7 @@ struct Wrong {
 }
 
 impl Auth {
-    /// With the token in the server's state folder, which is made if there is none.
+    /// Reads the token in the server's state folder, or creates one.
     ///
     /// # Errors
     /// If the file can't be made or read, has nothing in it, or others may read it.
@@ -94,7 +95,7 @@ impl Auth {
         }
     }
 
-    /// What the headers of a request show.
+    /// Returns the credentials in the headers of a request.
     pub(crate) fn shown(&self, authorization: Option<&str>, cookies: Option<&str>) -> Shown {
         if let Some(header) = authorization {
             let token = header.strip_prefix("Bearer ").or_else(|| header.strip_prefix("bearer "));
@@ -188,7 +189,8 @@ fn read_or_make(path: &Path) -> Result<Secret> {
     let mode = fs::metadata(path).map_err(|error| cant("read", error))?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(Error::fatal(format!(
-            "others may read the token in \"{}\" (mode {:o}): delete it, so that the next start makes another",
+            "others may read the token in \"{}\" (mode {:o}): delete it, so that the next start \
+             makes another",
             path.display(),
             mode & 0o777
         )));
@@ -196,7 +198,8 @@ fn read_or_make(path: &Path) -> Result<Secret> {
     let text = fs::read_to_string(path).map_err(|error| cant("read", error))?;
     if text.trim().len() < TOKEN_BYTES {
         return Err(Error::fatal(format!(
-            "\"{}\" has no token of at least {TOKEN_BYTES} characters: delete it, so that the next start makes one",
+            "\"{}\" has no token of at least {TOKEN_BYTES} characters: delete it, so that the next \
+             start makes one",
             path.display()
         )));
     }

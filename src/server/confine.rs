@@ -1,4 +1,5 @@
-//! What a submitted topology may name: submitting a topology means running what it names.
+//! The files, variables and components that a submitted topology may name, because submitting a
+//! topology means running what it names.
 
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
@@ -7,13 +8,14 @@ use crate::error::{Error, Result};
 use crate::globs::{Glob, is_glob};
 use crate::topology::{Guard, PathVerdict};
 
-/// How many files a pattern may match while it is checked. More would hold up a request.
+/// The maximum number of files that a pattern may match while it is checked. More would delay a
+/// request.
 const MATCHES_MAX: usize = 10_000;
 
 /// The components that run programs.
 const SHELL: &str = "Shell";
 
-/// What submitted topologies may name.
+/// The files, variables and components that submitted topologies may name.
 #[derive(Clone, Debug, Default)]
 pub struct Allowed {
     /// Folders, with links resolved, below which files may lie.
@@ -22,17 +24,17 @@ pub struct Allowed {
     variables: Vec<Glob>,
     /// Files, or folders above them, that `File` may read, with links resolved.
     files: Vec<PathBuf>,
-    /// Components that run programs are taken.
+    /// True if components that run programs are allowed.
     shell: bool,
     /// The server's own folder, which no topology may name.
     own: PathBuf,
 }
 
 impl Allowed {
-    /// What the command line says. `own` is the server's own folder.
+    /// Creates the rules of the command line. `own` is the server's own folder.
     ///
     /// # Errors
-    /// If a root or a file isn't there, or a pattern for variables is none.
+    /// If a root or a file doesn't exist, or a pattern for variables is malformed.
     pub fn new(
         roots: &[PathBuf],
         variables: &[String],
@@ -54,7 +56,7 @@ impl Allowed {
         })
     }
 
-    /// Why a path is refused.
+    /// Returns the reason for which a path is refused.
     fn refuses(&self, text: &str, is_read: bool) -> Option<String> {
         let path = Path::new(text);
         if text == "-" {
@@ -90,7 +92,7 @@ impl Allowed {
     }
 
     fn is_inside(&self, real: &Path, roots: &[PathBuf]) -> bool {
-        // What holds the server's folder may be named for what lies beside it, but not as a whole.
+        // A folder above the server's own may be named for its other files, but not as a whole.
         let is_own = real.starts_with(&self.own) || self.own.starts_with(real);
         !is_own && roots.iter().any(|root| real.starts_with(root))
     }

@@ -1,4 +1,4 @@
-//! All topologies of a server, by name: what the API asks, and what it tells their keepers.
+//! All topologies of a server, by name. The API reads them, and sends orders to their keepers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,6 +15,7 @@ use super::log_book::LogBook;
 use super::options::{Limits, ServerOptions};
 use super::places::{self, TopologyFolder};
 use super::record::{Record, Wanted};
+use super::samples::SampleBook;
 use super::shown::{State, TopologySummary};
 use crate::clock::{SharedClock, SystemClock};
 use crate::error::{Error, Result};
@@ -22,17 +23,18 @@ use crate::lake::disk::{failed, make_private_folders};
 use crate::registry::Registry;
 use crate::topology::{Guard, LoadOptions, Problems, Topology, parse};
 
-/// How many orders may wait for a keeper. Each holds up a client, and a keeper takes them at once.
+/// The maximum number of orders that wait for a keeper. For each of them a client waits, and a
+/// keeper takes orders at once.
 const ORDERS_MAX: usize = 16;
 
-/// How many processes may begin at once: each reads its state, and the machine has other things to
-/// do.
+/// The maximum number of processes that start at the same time: each reads its state, which takes
+/// the machine's disk and cores.
 const STARTING_MAX: usize = 4;
 
 /// The longest name of a topology, in characters: it stands in addresses and in labels of metrics.
 const NAME_CHARS_MAX: usize = 100;
 
-/// Why something isn't done.
+/// The reason for which a request is refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// The topology has problems.
@@ -45,7 +47,7 @@ pub(crate) enum Refusal {
     Conflict(String),
     /// It would pass a bound.
     TooMany(String),
-    /// What was asked for is wrong.
+    /// The request is malformed.
     Bad(String),
     /// The topology's process doesn't answer.
     Silent(String),
@@ -59,7 +61,7 @@ impl From<Error> for Refusal {
     }
 }
 
-/// What is to become of a topology.
+/// An operation on a topology.
 pub(crate) enum Task {
     /// Its spouts emit, or don't.
     SetActive(bool),
@@ -67,30 +69,30 @@ pub(crate) enum Task {
     KeepHints(BTreeMap<String, NonZeroU16>),
     /// It drains and is gone.
     Kill {
-        /// How long the drain may take.
+        /// The longest time for the drain.
         within: Duration,
-        /// Delete what the server has of it.
+        /// True to delete its record, its state and its log.
         purge: bool,
     },
     /// Another version takes its place.
     Upgrade {
         /// The topology.
         topology: String,
-        /// Components whose state is let go of.
+        /// Components whose saved state is discarded.
         drop_state: BTreeSet<String>,
     },
     /// The server ends.
     ShutDown {
-        /// How long the drain may take.
+        /// The longest time for the drain.
         within: Duration,
     },
 }
 
-/// A task for a keeper, and who waits for it.
+/// A task for a keeper, and the client that waits for it.
 pub(crate) struct Order {
-    /// What to do.
+    /// The task.
     pub task: Task,
-    /// Who waits.
+    /// The line to the client.
     pub reply: oneshot::Sender<Result<(), Refusal>>,
 }
 
@@ -104,45 +106,51 @@ pub(crate) struct Kept {
     topology: Mutex<String>,
     log: Mutex<LogBook>,
     history: Mutex<History>,
+    samples: Mutex<SampleBook>,
     orders: mpsc::Sender<Order>,
 }
 
 impl Kept {
-    /// What becomes of it.
+    /// Returns its state.
     pub(crate) fn summary(&self) -> TopologySummary {
         lock(&self.summary).clone()
     }
 
-    /// Changes what becomes of it.
+    /// Changes its state.
     pub(crate) fn show(&self, change: impl FnOnce(&mut TopologySummary)) {
         change(&mut lock(&self.summary));
     }
 
-    /// The topology file that runs.
+    /// Returns the topology file that runs.
     pub(crate) fn topology(&self) -> String {
         lock(&self.topology).clone()
     }
 
-    /// Another topology file runs, with so many components and tasks.
+    /// Records that another topology file runs, with these numbers of components and tasks.
     pub(crate) fn set_topology(&self, topology: &str, (components, tasks): (usize, usize)) {
         topology.clone_into(&mut lock(&self.topology));
         self.show(|summary| (summary.components, summary.tasks) = (components, tasks));
     }
 
-    /// What its process says.
+    /// Returns the log of its process.
     pub(crate) fn log(&self) -> MutexGuard<'_, LogBook> {
         lock(&self.log)
     }
 
-    /// What it did in the last minutes.
+    /// Returns its history of the last minutes.
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         lock(&self.history)
     }
 
-    /// Tells its keeper what to do, and waits until that is done or begun.
+    /// Returns the sample posts of its trends.
+    pub(crate) fn samples(&self) -> MutexGuard<'_, SampleBook> {
+        lock(&self.samples)
+    }
+
+    /// Sends a task to its keeper, and waits until the task is done or begun.
     ///
     /// # Errors
-    /// Why it isn't.
+    /// If the task is refused.
     pub(crate) async fn order(&self, task: Task) -> Result<(), Refusal> {
         let (reply, done) = oneshot::channel();
         let gone = || Refusal::Unknown(self.name.clone());
@@ -151,17 +159,17 @@ impl Kept {
     }
 }
 
-/// What all keepers share.
+/// The parts that all keepers share.
 pub(crate) struct Shared {
     /// The program whose `run` runs a topology.
     pub program: PathBuf,
     /// The components.
     pub registry: Arc<Registry>,
-    /// What topologies may name.
+    /// The guard over the files and variables that topologies may name.
     pub guard: Arc<dyn Guard>,
     /// The clock.
     pub clock: SharedClock,
-    /// Who may begin a process.
+    /// The bound on processes that start at the same time.
     pub starting: Arc<Semaphore>,
 }
 
@@ -195,17 +203,17 @@ pub(crate) struct Fleet {
     limits: Limits,
     shared: Arc<Shared>,
     kept: Mutex<BTreeMap<String, Arc<Kept>>>,
-    /// What ran before the server started, and hasn't been started again.
+    /// The topologies that ran before the server started, and haven't been started again.
     awaited: Mutex<BTreeSet<String>>,
     keepers: mpsc::Sender<Keeper>,
 }
 
-/// Not left half-changed, so a panic elsewhere doesn't matter.
+/// Locks a value even after a panic: no value is left half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many components a topology's file has, and how many tasks they have together.
+/// Returns the number of components of a topology's file, and the number of all their tasks.
 pub(crate) fn size_of(topology: &Topology) -> (usize, usize) {
     let tasks = topology.components.iter().map(|spec| usize::from(spec.parallelism_hint.get()));
     let of_file = topology.components.iter().filter(|spec| spec.in_front_of.is_none());
@@ -213,7 +221,7 @@ pub(crate) fn size_of(topology: &Topology) -> (usize, usize) {
 }
 
 impl Fleet {
-    /// An empty one; `keepers` takes the keepers that it makes.
+    /// Creates an empty fleet; `keepers` receives the keepers that it creates.
     pub(crate) fn new(
         options: &ServerOptions,
         registry: Arc<Registry>,
@@ -249,7 +257,7 @@ impl Fleet {
             let folder = TopologyFolder(entry.path());
             match Record::read(&folder) {
                 Ok(Some(record)) if record.wanted == Wanted::Purged => {
-                    // What is left is tried again with the next start.
+                    // A folder that can't be deleted is deleted at the next start.
                     let _ = fs::remove_dir_all(&folder.0);
                 }
                 Ok(Some(record)) if record.wanted != Wanted::Killed => {
@@ -275,25 +283,25 @@ impl Fleet {
         awaited.len()
     }
 
-    /// What keepers share.
+    /// Returns the parts that keepers share.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 
-    /// The bounds.
+    /// Returns the bounds.
     pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// All topologies, by name.
+    /// Returns all topologies, by name.
     pub(crate) fn all(&self) -> Vec<Arc<Kept>> {
         lock(&self.kept).values().cloned().collect()
     }
 
-    /// The topology of a name.
+    /// Returns the topology with a name.
     ///
     /// # Errors
-    /// If there is none.
+    /// If no topology has the name.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Kept>, Refusal> {
         lock(&self.kept).get(name).cloned().ok_or_else(|| Refusal::Unknown(name.to_owned()))
     }
@@ -327,11 +335,12 @@ impl Fleet {
         folder: TopologyFolder,
         size: (usize, usize),
     ) -> Result<(Arc<Kept>, Keeper), Refusal> {
-        // Held over the write, so that one of two who submit the same name is refused.
+        // Held during the write, so that of two submissions with the same name one is refused.
         let mut kept = lock(&self.kept);
         if kept.contains_key(&record.name) {
             return Err(Refusal::Conflict(format!(
-                "there is a topology \"{}\" already: upgrade it, kill it first, or give this one another name",
+                "there is a topology \"{}\" already: upgrade it, kill it first, or give this one \
+                 another name",
                 record.name
             )));
         }
@@ -373,7 +382,7 @@ impl Fleet {
         fits(tasks, others.map(|one| one.summary().tasks).sum(), self.limits.tasks_max)
     }
 
-    /// Deletes what the server has of a topology that was killed.
+    /// Deletes the folder of a topology that was killed.
     ///
     /// # Errors
     /// If there is nothing, or it can't be deleted.
@@ -390,14 +399,14 @@ impl Fleet {
 
     /// Ends all topologies, so that the next start goes on with them.
     pub(crate) async fn shut_down(&self, within: Duration) {
-        // Who waits for its turn to begin doesn't begin any more.
+        // A process that waits for its start isn't started.
         self.shared.starting.close();
         let all = self.all();
         let orders = all.iter().map(|kept| kept.order(Task::ShutDown { within }));
         futures_util::future::join_all(orders).await;
     }
 
-    /// A topology is gone.
+    /// Removes a topology that has ended.
     pub(crate) fn forget(&self, name: &str) {
         lock(&self.kept).remove(name);
     }
@@ -442,6 +451,7 @@ impl Fleet {
             topology: Mutex::new(record.current.topology.clone()),
             log: Mutex::new(LogBook::open(folder.log())),
             history: Mutex::default(),
+            samples: Mutex::default(),
             folder,
             orders,
         });
@@ -467,7 +477,8 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     let is_bad = |c: char| c.is_control() || c == '/' || c == '\\';
     if name.is_empty() || name.contains(is_bad) || matches!(name, "." | "..") {
         return Err(Refusal::Bad(format!(
-            "the topology's name \"{name}\" can't stand in an address: expected text without slashes and control characters"
+            "the topology's name \"{name}\" can't stand in an address: expected text without \
+             slashes and control characters"
         )));
     }
     if name.chars().count() > NAME_CHARS_MAX {

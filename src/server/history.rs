@@ -1,4 +1,4 @@
-//! What a topology did in the last minutes, from snapshots that are taken seldom.
+//! The rates of a topology in the last minutes, from snapshots that are taken seldom.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use crate::control::Seen;
 use crate::metrics::ComponentStatus;
 use crate::watch::report::Report;
 
-/// How long snapshots are kept.
+/// The time for which snapshots are kept.
 const KEPT: Duration = Duration::from_secs(601);
 
-/// The least time between two snapshots that are kept.
+/// The shortest time between two snapshots that are kept.
 const APART: Duration = Duration::from_millis(900);
 
-/// How many whole snapshots are kept: enough for a rate over some seconds, however often somebody
-/// asks.
+/// The maximum number of whole snapshots: enough for a rate over some seconds, at any frequency of
+/// requests.
 const WHOLE_MAX: usize = 4;
 
-/// What a component took and emitted in a window, in tuples per second.
+/// The rates of a component in a window, in tuples per second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ComponentRate {
     /// The component.
     pub id: String,
-    /// Taken.
+    /// Tuples taken per second.
     pub in_per_s: f64,
-    /// Emitted.
+    /// Tuples emitted per second.
     pub out_per_s: f64,
 }
 
@@ -47,7 +47,7 @@ struct Mark {
     counts: Vec<(String, Counts)>,
 }
 
-/// What a topology did in the last minutes.
+/// The snapshots of a topology in the last minutes.
 #[derive(Default)]
 pub(crate) struct History {
     whole: VecDeque<Seen>,
@@ -55,7 +55,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Takes a snapshot. One of another process begins anew.
+    /// Adds a snapshot. A snapshot of another process removes all earlier ones.
     pub(crate) fn add(&mut self, seen: Seen) {
         let uptime = seen.status.uptime;
         if self.marks.back().is_some_and(|last| last.uptime > uptime) {
@@ -75,7 +75,7 @@ impl History {
         }
     }
 
-    /// What happened between the oldest whole snapshot of the same process and this one.
+    /// Returns the report on the time from the oldest whole snapshot to this one.
     pub(crate) fn report(&self, now: &Seen) -> Report {
         let uptime = now.status.uptime;
         let before = self.whole.iter().find(|before| before.status.uptime + APART <= uptime);
@@ -83,7 +83,8 @@ impl History {
         Report::between(before, &now.status, &now.flow, now.rss_bytes)
     }
 
-    /// The rates of each component over the last `window`; over all of its uptime without one.
+    /// Returns the rates of each component over the last `window`; without one, over its whole
+    /// uptime.
     pub(crate) fn rates(&self, now: &Seen, window: Option<Duration>) -> Vec<ComponentRate> {
         let newest = mark(now);
         let begin = window.map(|window| newest.uptime.saturating_sub(window));
@@ -94,7 +95,7 @@ impl History {
         newest.counts.iter().map(|(id, counts)| rate(before, newest.uptime, id, *counts)).collect()
     }
 
-    /// The rate out of each component between each two snapshots, oldest first: at most `points`
+    /// Returns the rates of a component between each two snapshots, oldest first: at most `points`
     /// of them.
     pub(crate) fn curve(&self, id: &str, points: usize) -> Vec<f64> {
         let first = self.marks.len().saturating_sub(points + 1);
@@ -124,7 +125,7 @@ fn rate(before: Option<&Mark>, uptime: Duration, id: &str, now: Counts) -> Compo
     let (since, then) = then.unwrap_or_default();
     let seconds = uptime.saturating_sub(since).as_secs_f64();
     let per_s = |now: u64, then: u64| {
-        // After a roll-back a task may count anew.
+        // After a rollback a task may count from 0 again.
         if seconds > 0.0 { now.saturating_sub(then) as f64 / seconds } else { 0.0 }
     };
     let in_per_s = per_s(now.received, then.received);

@@ -18,13 +18,15 @@ use crate::post::Post;
 use crate::registry::Config;
 use crate::topology::Topology;
 
-/// How many partitions or files are shown at once. Each partition costs a request to its store.
+/// The maximum number of partitions or files on a page. Each partition costs a request to its
+/// store.
 pub(crate) const ENTRIES: usize = 50;
 
-/// How many posts are shown at once.
+/// The maximum number of posts on a page.
 pub(crate) const POSTS: usize = 20;
 
-/// How far into a file the posts are shown: those before have to be read each time.
+/// The number of posts at the beginning of a file that can be shown. For each page, all posts
+/// before it are read.
 const POSTS_SHOWN_MAX: usize = 10_000;
 
 /// A lake that a topology writes.
@@ -34,7 +36,7 @@ pub(crate) struct TopologyLake {
     store: Arc<dyn Store>,
 }
 
-/// A part of a list, and what is around it.
+/// A part of a list, and its position in the list.
 pub(crate) struct Section<T> {
     /// The entries that are shown.
     pub entries: Vec<T>,
@@ -90,6 +92,11 @@ impl TopologyLake {
         self.store.address("").trim_end_matches('/').to_owned()
     }
 
+    /// Returns the store that holds the lake.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Returns true if this is the lake of the dead letters.
     pub(crate) fn is_dead(&self) -> bool {
         self.component == DEAD
@@ -120,7 +127,7 @@ impl TopologyLake {
     }
 
     fn all_files(&self, partition: &str) -> Result<Vec<(FileName, Object)>, Refusal> {
-        // A name that isn't listed is never looked up: it may lead elsewhere.
+        // A name that isn't listed is never opened, because its path may lead out of the lake.
         if !partitions(self.store.as_ref())?.iter().any(|known| known == partition) {
             return Err(missing(&format!("there is no partition \"{partition}\"")));
         }
@@ -139,7 +146,8 @@ impl TopologyLake {
     ) -> Result<Section<Post>, Refusal> {
         if from >= POSTS_SHOWN_MAX {
             let what = format!(
-                "only the first {POSTS_SHOWN_MAX} posts of a file are shown: use `waterspout lake cat` for the others"
+                "only the first {POSTS_SHOWN_MAX} posts of a file are shown: use `waterspout lake cat` \
+                 for the others"
             );
             return Err(Refusal::Bad(what));
         }
@@ -193,7 +201,7 @@ impl TopologyLake {
     }
 }
 
-/// Cuts a part out of a list.
+/// Returns a part of a list.
 fn section<T: Clone>(all: &[T], from: usize, max: usize) -> Section<T> {
     let entries: Vec<T> = all.iter().skip(from).take(max).cloned().collect();
     let end = from.saturating_add(entries.len());

@@ -1,4 +1,4 @@
-//! What the process of a topology says: the newest lines in memory for whoever watches, and all of
+//! The log of a topology's process: the newest lines in memory for watchers, and all of
 //! them in files of bounded size.
 
 use std::collections::VecDeque;
@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 use crate::printable::{printable_line, shortened};
 use crate::secret::hide_in_addresses;
 
-/// How much of the newest lines is kept in memory, in bytes. More would let a watcher be away for
-/// longer, and costs as much for each topology.
+/// The size of the newest lines that are kept in memory, in bytes. More would let a watcher be away
+/// for longer, and costs as much for each topology.
 const MEMORY_BYTES_MAX: usize = 128 << 10;
 
 /// The length at which a file is closed and the one before it deleted. Twice as much is kept on the
@@ -32,12 +32,12 @@ pub struct LogLine {
     /// Its number, from 1. A number that a watcher doesn't find was dropped.
     #[serde(default)]
     pub number: u64,
-    /// When it was said.
+    /// The time of the line.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     /// `info`, `warn` or `error`, or another word of the process.
     pub level: String,
-    /// What was said.
+    /// The text of the line.
     pub text: String,
 }
 
@@ -75,7 +75,7 @@ impl LogBook {
         let text =
             printable_line(&shortened(&hide_in_addresses(text), LINE_CHARS_MAX)).into_owned();
         let line = LogLine { number: 0, at: now, level: level.to_owned(), text };
-        // Where the disk is full, memory has the newest lines.
+        // If the disk is full, memory still has the newest lines.
         let _ = self.write(&line);
         self.remember(line);
     }

@@ -22,6 +22,7 @@ mod options;
 mod page;
 mod places;
 mod record;
+mod samples;
 mod serve;
 mod shown;
 mod tls;

@@ -1,14 +1,14 @@
-//! How a server runs.
+//! The options of a server.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::confine::Allowed;
 
-/// How a server runs.
+/// The options of a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// Where it listens.
+    /// The address on which it listens.
     pub listen: SocketAddr,
     /// The folder for everything that it keeps.
     pub state: PathBuf,
@@ -18,7 +18,7 @@ pub struct ServerOptions {
     pub tls: Option<TlsFiles>,
     /// A proxy in front of it speaks TLS.
     pub behind_proxy: bool,
-    /// What topologies may name.
+    /// The files, variables and components that topologies may name.
     pub allowed: Allowed,
     /// The bounds on what clients may ask for.
     pub limits: Limits,
@@ -38,9 +38,9 @@ pub struct TlsFiles {
 pub struct Limits {
     /// The largest body of a request, in bytes. Each connection may hold one in memory.
     pub body_bytes_max: usize,
-    /// How many topologies there may be. Each running one is a process of some 15 MB.
+    /// The maximum number of topologies. Each running one is a process of about 18 MB.
     pub topologies_max: usize,
-    /// How many tasks all topologies may have together. A task costs an inbox, and a blocking sink
+    /// The maximum number of tasks of all topologies. A task costs an inbox, and a blocking sink
     /// two threads.
     pub tasks_max: usize,
 }

@@ -1,8 +1,9 @@
-//! Where a server keeps what it keeps.
+//! The files and folders of a server.
 //!
 //! ```text
 //! <state>/lock  token                                  the server's own
-//! <state>/topologies/<name>-<hash>/record.json         what was submitted, and what is wanted of it
+//! <state>/topologies/<name>-<hash>/record.json         what was submitted, and what is wanted of
+//! it
 //!                                  topology.ron        the same for the process that runs it
 //!                                  state/              its checkpoints, spools and outboxes
 //!                                  log  log.old        what its process says
@@ -13,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How much of a topology's name goes into the folder's, in characters.
+/// The maximum length of the readable part of a folder's name, in characters.
 const NAME_CHARS_MAX: usize = 64;
 
-/// The folder of the server's state unless it is told another: `$XDG_STATE_HOME/waterspout-server`,
+/// Returns the default folder of the server's state: `$XDG_STATE_HOME/waterspout-server`,
 /// or the same below `$HOME/.local/state`. `None` if the environment names neither.
 pub fn default_folder(state_home: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
     let absolute = |path: &OsStr| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
@@ -26,7 +27,7 @@ pub fn default_folder(state_home: Option<&OsStr>, home: Option<&OsStr>) -> Optio
     Some(states.join("waterspout-server"))
 }
 
-/// The folder that holds those of all topologies.
+/// Returns the folder that holds the folders of all topologies.
 pub(crate) fn topologies(state: &Path) -> PathBuf {
     state.join("topologies")
 }
@@ -36,29 +37,30 @@ pub(crate) fn topologies(state: &Path) -> PathBuf {
 pub(crate) struct TopologyFolder(pub PathBuf);
 
 impl TopologyFolder {
-    /// The folder for a name, which may be any text: the hash tells names apart that look alike.
+    /// Returns the folder for a name, which may be any text: the hash distinguishes names that look
+    /// alike.
     pub(crate) fn of(state: &Path, name: &str) -> Self {
         let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
         let readable: String = name.chars().take(NAME_CHARS_MAX).map(safe).collect();
         Self(topologies(state).join(format!("{readable}-{:016x}", xxh3_64(name.as_bytes()))))
     }
 
-    /// What was submitted, and what is wanted of it.
+    /// Returns the path of the record: the submitted topology, and its wanted state.
     pub(crate) fn record(&self) -> PathBuf {
         self.0.join("record.json")
     }
 
-    /// The topology file that its process reads.
+    /// Returns the path of the topology file that its process reads.
     pub(crate) fn topology(&self) -> PathBuf {
         self.0.join("topology.ron")
     }
 
-    /// The state folder of its process.
+    /// Returns the state folder of its process.
     pub(crate) fn state(&self) -> PathBuf {
         self.0.join("state")
     }
 
-    /// What its process says.
+    /// Returns the path of the log of its process.
     pub(crate) fn log(&self) -> PathBuf {
         self.0.join("log")
     }

@@ -1,4 +1,4 @@
-//! What the server knows of a topology across its own end: one small file each, replaced as a whole.
+//! The record of a topology, which outlives the server: one small file each, replaced as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -17,7 +17,7 @@ use crate::lake::disk::{failed, make_private_folders, sync_folder};
 /// The version of the file's form. A server refuses one that it doesn't know.
 const VERSION: u32 = 1;
 
-/// What is wanted of a topology.
+/// The wanted state of a topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Wanted {
@@ -41,48 +41,48 @@ pub(crate) struct Version {
     pub hints: BTreeMap<String, NonZeroU16>,
 }
 
-/// A text, and when it was said.
+/// A text and its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Dated {
-    /// When.
+    /// The time.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// What.
+    /// The text.
     pub text: String,
 }
 
-/// All that is kept of a topology.
+/// The record of a topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     version: u32,
     /// The topology's name.
     pub name: String,
-    /// When it was submitted.
+    /// The time of its submission.
     #[serde(with = "time::serde::rfc3339")]
     pub submitted_at: OffsetDateTime,
-    /// What is wanted of it.
+    /// Its wanted state.
     pub wanted: Wanted,
-    /// What runs.
+    /// The version that runs.
     pub current: Version,
-    /// What ran before an upgrade that hasn't proven itself yet.
+    /// The version before an upgrade whose new version hasn't run for long enough yet.
     #[serde(default)]
     pub previous: Option<Version>,
-    /// Components whose state the next start lets go of.
+    /// Components whose saved state the next start discards.
     #[serde(default)]
     pub drop_state: BTreeSet<String>,
-    /// The next start forgets all state.
+    /// True if the next start discards all state.
     #[serde(default)]
     pub fresh: bool,
-    /// Its sources have ended.
+    /// The end of its sources, if they have ended.
     #[serde(default)]
     pub finished: Option<Dated>,
-    /// Why it failed last.
+    /// The reason of its last failure.
     #[serde(default)]
     pub last_error: Option<Dated>,
 }
 
 impl Record {
-    /// Of a topology that was just submitted.
+    /// Creates the record of a topology that was just submitted.
     pub(crate) fn new(name: &str, topology: String, now: OffsetDateTime) -> Self {
         Self {
             version: VERSION,
@@ -98,7 +98,7 @@ impl Record {
         }
     }
 
-    /// Reads the record in a folder; `None` if there is none.
+    /// Reads the record in a folder; `None` if the folder has no record.
     ///
     /// # Errors
     /// If it can't be read, or another version has written it.
@@ -121,7 +121,7 @@ impl Record {
         Ok(Some(record))
     }
 
-    /// Writes it, so that it outlives a crash and is never half of it.
+    /// Writes the record, whole and durably.
     ///
     /// # Errors
     /// If the disk is full, or the folder can't be written.

@@ -28,22 +28,22 @@ use crate::registry::Registry;
 /// The threads that answer requests. Answers are small; topologies have processes of their own.
 const WORKERS: usize = 2;
 
-/// How many connections each of them holds. More cost memory to whoever only opens them.
+/// The maximum number of connections of each worker. More would let idle clients take more memory.
 const CONNECTIONS_MAX: usize = 256;
 
 /// The longest time until the head of a request has come.
 const HEAD_MAX: Duration = Duration::from_secs(10);
 
-/// How long a connection may rest between two requests.
+/// The longest time without a request on an open connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// The longest time for the end of a connection, and of the requests under way at the end.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
-/// How many keepers may wait for their thread, which takes them at once.
+/// The maximum number of keepers that wait for their thread, which takes them at once.
 const KEEPERS_MAX: usize = 64;
 
-/// How a server ended.
+/// The end of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// All topologies have drained, or were given up after their time.

@@ -1,10 +1,10 @@
-//! What the server says of a topology.
+//! The summary of a topology that the server shows.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-/// What becomes of a topology.
+/// The state of a topology on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -59,25 +59,25 @@ impl State {
 pub struct TopologySummary {
     /// Its name.
     pub name: String,
-    /// What becomes of it.
+    /// Its state.
     pub state: State,
     /// Since when.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-    /// Why it failed last; how it finished.
+    /// The reason of its last failure, or the way in which it finished.
     pub message: Option<String>,
-    /// When its process is started again.
+    /// The time of the next start of its process.
     #[serde(with = "time::serde::rfc3339::option")]
     pub next_start: Option<OffsetDateTime>,
     /// Its process.
     pub pid: Option<u32>,
-    /// How often its process failed since the server started.
+    /// The number of failures of its process since the server started.
     pub failures: u32,
-    /// When it was submitted.
+    /// The time of its submission.
     #[serde(with = "time::serde::rfc3339")]
     pub submitted_at: OffsetDateTime,
-    /// How many components its file has.
+    /// The number of components of its file.
     pub components: usize,
-    /// How many tasks they have together.
+    /// The number of tasks of all components.
     pub tasks: usize,
 }

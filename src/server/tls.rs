@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::options::TlsFiles;
 use crate::error::{Error, Result};
 
-/// What a listener needs for TLS.
+/// Reads the configuration of a listener with TLS.
 ///
 /// # Errors
 /// If a file can't be read, isn't PEM, or the two don't belong together.

@@ -1,4 +1,4 @@
-//! Who may ask, for what, and how much.
+//! Access to the server: credentials, and bounds on files, bodies and numbers.
 
 use std::io::Write;
 use std::net::TcpStream;

@@ -117,6 +117,8 @@ def watch(page, look):
         arg=before,
     )
     expect(page.locator("#data .card").first).to_contain_text("expected")
+    # The posts themselves, once the lake has them.
+    expect(page.locator("#data .card .samples strong").first).to_be_visible()
     expect(page.locator("#data .post .message").first).to_contain_text("expected an object")
     expect(page.locator("#data")).to_contain_text("<script>no post</script>")
     expect(page.locator("#data")).to_contain_text("Lake of lake")

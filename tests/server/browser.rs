@@ -1,6 +1,7 @@
 //! The page in a real Chromium, as its user sees it: by keyboard and screen reader too, narrow and
 //! wide, light and dark.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use super::world::World;
 /// The pinned Python packages that drive the browser.
 const PINS: &str = "tests/server/browser.txt";
 
-/// Where Chromium is, by the packages of Debian and of others.
+/// The paths of Chromium in the packages of Debian and of others.
 const CHROMIUMS: [&str; 4] = [
     "/usr/bin/chromium",
     "/usr/bin/chromium-browser",
@@ -48,7 +49,7 @@ fn write_posts(world: &World) -> String {
         .to_string();
         lines += "\n";
     }
-    // What isn't a post is a dead letter.
+    // A line that isn't a post becomes a dead letter.
     lines += "[\"<script>no post</script>\"]\n";
     world.sandbox.write("posts.ndjson", lines);
     world.path("posts.ndjson")
@@ -109,7 +110,9 @@ fn the_page_is_used_in_chromium() {
         .env("WATERSPOUT_TOKEN", server.token())
         .output()
         .unwrap();
-    println!("the screenshots are in \"{}\"", screenshots.display());
+    // Not by `println!`, which is shown for failed tests only.
+    let folder = screenshots.display();
+    writeln!(std::io::stderr(), "the screenshots of the page are in \"{folder}\"").unwrap();
     let said = String::from_utf8_lossy(&ended.stdout);
     assert!(ended.status.success(), "{said}\n{}", String::from_utf8_lossy(&ended.stderr));
     assert!(server.summary("storm watch").is_null());

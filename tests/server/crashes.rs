@@ -19,7 +19,7 @@ fn received(server: &Server, number: u64) -> Option<u64> {
 #[test]
 fn all_topologies_come_back_after_a_kill_and_write_each_post_once() {
     let is_long = std::env::var_os("WATERSPOUT_LONG").is_some();
-    let kills = if is_long { 20 } else { 2 };
+    let kills = if is_long { 20 } else { 5 };
     let world = World::new();
     let mut server = world.serve(&[]);
     for number in 0..TOPOLOGIES {
@@ -79,4 +79,32 @@ fn a_damaged_record_is_named_and_keeps_no_other_from_running() {
     server.wait_for_state("good", "running");
     assert!(server.summary("bad").is_null());
     server.stop().with(0).says(&["record.json", "is damaged"]);
+}
+
+#[test]
+fn a_server_is_ready_once_everything_that_ran_before_has_been_started() {
+    let world = World::new();
+    let server = world.serve(&[]);
+    assert_eq!(server.raw("GET", "/readyz", &[], "").with(200).body, "ok\n");
+    for number in 0..TOPOLOGIES {
+        let lake = world.path(&format!("lake-{number}"));
+        server.submit(&capture(&name(number), &lake, 1_000_000, 10)).with(201);
+    }
+    server.kill();
+    // It listens before the processes of ten topologies have begun, four at a time.
+    let server = world.serve(&[]);
+    let first = server.raw("GET", "/readyz", &[], "").with(503);
+    assert_eq!(first.header("content-type"), Some("application/problem+json"));
+    let detail = first.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("topologies that ran before are still being started"), "{detail}");
+    server.raw("GET", "/healthz", &[], "").with(200);
+    server.wait("it is ready", || {
+        let answer = server.raw("GET", "/readyz", &[], "");
+        assert!([200, 503].contains(&answer.status), "{answer:?}");
+        (answer.status == 200).then_some(())
+    });
+    for number in 0..TOPOLOGIES {
+        assert_eq!(server.summary(&name(number))["state"], "running");
+    }
+    server.stop().with(0);
 }

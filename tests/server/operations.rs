@@ -1,4 +1,4 @@
-//! What people do with topologies on a server.
+//! The operations on topologies of a server.
 
 use serde_json::json;
 
@@ -66,7 +66,7 @@ fn spouts_pause_and_go_on_also_over_a_restart_of_the_server() {
         (emitted, detail["report"]["uptime_s"].as_f64().unwrap())
     };
     let count = |server: &super::world::Server| report(server).0;
-    // What was on its way when it was told may still be emitted.
+    // Tuples that were on their way may still be emitted.
     let first = std::cell::Cell::new((0, 0.0));
     let before = server.wait("nothing is emitted any more", || {
         let (emitted, uptime_s) = report(&server);
@@ -117,7 +117,7 @@ fn one_topology_that_fails_panics_or_hangs_harms_no_other() {
     assert!(answer["message"].as_str().unwrap().contains("file/lake"), "{answer}");
     server.submit(&capture("stopped", &world.path("stopped"), 1_000_000, 100)).with(201);
     server.submit(&capture("good", &world.path("good"), 500, 500)).with(201);
-    // A process that answers nothing any more.
+    // A stopped process answers no request.
     let pid = server.summary("stopped")["pid"].as_u64().unwrap().to_string();
     let signal = |name: &str, pid: &str| {
         assert!(std::process::Command::new("kill").args([name, pid]).status().unwrap().success());

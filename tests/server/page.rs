@@ -1,8 +1,9 @@
 //! The page, as a browser without a script gets it.
 
+use super::support::s3_server::{ID, KEY, S3Server};
 use super::world::{Answer, Server, World, capture};
 
-/// Whoever has logged in.
+/// A user who has logged in.
 struct Visitor<'s> {
     server: &'s Server,
     cookie: String,
@@ -87,5 +88,54 @@ fn one_topology_is_shown_and_changed_with_a_question_before_each_change() {
     visitor.send("/topology/one/kill", "purge=yes").with(303);
     server.wait("it is gone", || server.summary("one").is_null().then_some(()));
     visitor.send("/logout", "").with(303);
+    server.stop().with(0);
+}
+
+/// Returns the targets of all links in a page that begin with a prefix.
+fn links(page: &str, prefix: &str) -> Vec<String> {
+    let targets = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    targets.filter(|target| target.starts_with(prefix)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_lake_in_s3_is_browsed_down_to_its_posts() {
+    let s3 = S3Server::with_bucket("lake");
+    let world = World::new();
+    let environment = [("TEST_S3_ID", ID), ("TEST_S3_KEY", KEY)];
+    let server = world.serve_with(&["--allow-env", "TEST_S3_*"], &environment);
+    let topology = format!(
+        r#"Topology(
+            name: "s3",
+            spouts: {{"posts": Spout(run: Generate(posts: 45))}},
+            bolts: {{"bucket": Bolt(
+                run: S3(bucket: "lake", prefix: "root", endpoint: "{}", region: "us-east-1",
+                        access_key_id: Env("TEST_S3_ID"), secret_access_key: Env("TEST_S3_KEY")),
+                inputs: [Shuffle("posts")])}},
+            checkpoint: Checkpoint(every: "50ms"),
+        )"#,
+        s3.endpoint()
+    );
+    server.submit(&topology).with(201);
+    server.wait_for_state("s3", "finished");
+    let visitor = log_in(&server);
+    let data = visitor.get("/topology/s3/data").with(200).body;
+    assert!(data.contains("Lake of bucket") && data.contains("s3://lake/root"), "{data}");
+    let lake = visitor.get("/topology/s3/lake/bucket").with(200).body;
+    let partitions = links(&lake, "/topology/s3/lake/bucket/");
+    assert_eq!(partitions.len(), 1, "{lake}");
+    let partition = visitor.get(&partitions[0]).with(200).body;
+    let files = links(&partition, &format!("{}/", partitions[0]));
+    assert_eq!(files.len(), 1, "{partition}");
+    for (from, posts) in [(0, 20), (20, 20), (40, 5)] {
+        let page = visitor.get(&format!("{}?from={from}", files[0])).with(200).body;
+        assert_eq!(page.matches("<article class=\"post\">").count(), posts, "{page}");
+    }
+    for page in [data, lake, partition] {
+        assert!(!page.contains(KEY), "a secret is shown: {page}");
+    }
+    // Without its server the page says what doesn't work.
+    drop(s3);
+    let gone = visitor.get("/topology/s3/data").with(200).body;
+    assert!(gone.contains("class=\"message\"") && !gone.contains(KEY), "{gone}");
     server.stop().with(0);
 }

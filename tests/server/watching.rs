@@ -1,4 +1,4 @@
-//! What people see of topologies on a server: logs, numbers, tuples as they pass, metrics.
+//! The views of topologies on a server: logs, numbers, tuples as they pass, metrics.
 
 use serde_json::{Value, json};
 
@@ -24,8 +24,8 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The events at the beginning of a stream, as names and data.
-fn events(server: &Server, path: &str, count: usize) -> Vec<(String, Value)> {
+/// Returns the first events of a stream, as names and data.
+pub(crate) fn events(server: &Server, path: &str, count: usize) -> Vec<(String, Value)> {
     use std::io::{BufRead, BufReader, Write};
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();

@@ -1,4 +1,4 @@
-//! A server in a folder of its own, and who asks it.
+//! A server in a folder of its own, and its client.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::{Running, Sandbox};
 
-/// Far more than anything here takes.
+/// A time that is far longer than any wait here.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder in which servers are started, one after the other.
@@ -57,11 +57,16 @@ impl World {
 
     /// Starts a server whose topologies may name files of this folder.
     pub(crate) fn serve(&self, more: &[&str]) -> Server {
+        self.serve_with(more, &[])
+    }
+
+    /// As [`serve`](Self::serve), with these environment variables too.
+    pub(crate) fn serve_with(&self, more: &[&str], environment: &[(&str, &str)]) -> Server {
         let root = self.sandbox.path(".");
         let root = root.to_str().unwrap();
         let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--allow-path", root];
         arguments.extend(more);
-        let mut process = self.sandbox.start(&arguments);
+        let mut process = self.sandbox.start_with(&arguments, environment);
         let url = std::cell::RefCell::new(String::new());
         process.wait_for("the server listens", |line| {
             let found = line["url"].as_str().unwrap_or_default();
@@ -130,7 +135,7 @@ impl Server {
             head += &format!("{name}: {value}\r\n");
         }
         head += &format!("Content-Length: {}\r\n\r\n", body.len());
-        // Who refuses a body may close before it is sent.
+        // A server that refuses a body may close the connection before the body is sent.
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);

@@ -35,7 +35,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     let done = match args.target.find(registry)? {
         Attached::Socket(_) if args.purge => {
-            let what = "--purge is for topologies of a server; `waterspout state rm` deletes the state of others";
+            let what = "--purge is for topologies of a server; `waterspout state rm` \
+                        deletes the state of others";
             return Err(Failure::new(Code::Usage, what));
         }
         Attached::Socket(state) => {

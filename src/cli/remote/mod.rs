@@ -61,7 +61,7 @@ impl ServerArgs {
     /// The server.
     ///
     /// # Errors
-    /// If there is no token, or the address is none.
+    /// If the token is missing, or the address is malformed.
     pub(crate) fn server(&self) -> Result<Server, Failure> {
         let url = self.url.clone().or_else(|| std::env::var(URL_VARIABLE).ok());
         let url = url.filter(|url| !url.is_empty()).unwrap_or_else(|| URL.to_owned());
@@ -129,7 +129,7 @@ impl Server {
         })?)
     }
 
-    /// Why there is no answer.
+    /// The reason for which no answer came.
     pub(crate) fn unreachable(&self, failure: &NetFailure) -> Failure {
         let url = &self.url;
         let what = format!(
@@ -139,7 +139,7 @@ impl Server {
         Failure::new(Code::Runtime, what)
     }
 
-    /// Why the server says no.
+    /// The reason for which the server refuses.
     pub(crate) fn refused(&self, reply: &Reply) -> Failure {
         let Ok(problem) = serde_json::from_slice::<Problem>(&reply.body) else {
             let what = format!("the server at {} answers with status {}", self.url, reply.status);

@@ -83,9 +83,9 @@ pub(crate) fn run(args: &Args, registry: &Registry) -> Outcome {
     Ok(Code::Success)
 }
 
-/// What was shown so far.
+/// The progress of a tap.
 struct Shown {
-    /// How many more are shown.
+    /// The number of tuples that are still to be shown.
     left: Option<u64>,
     missed: u64,
     failed: u64,

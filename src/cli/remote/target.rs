@@ -1,4 +1,4 @@
-//! Which running topology a command means: one of a server by its name, or a foreground `run` by
+//! The running topology of a command: one of a server by its name, or a foreground `run` by
 //! its file or its state folder.
 
 use std::path::{Path, PathBuf};
@@ -60,7 +60,8 @@ pub(crate) fn attach(
     }
 }
 
-/// Whether a word means a file and not a name: it looks like one, or is one, and no server is named.
+/// Returns true if a word means a file and not a name: no server is named, and the word looks like
+/// a path or is the name of a file.
 pub(crate) fn is_file(word: &str, server: &ServerArgs) -> bool {
     server.url.is_none()
         && (word.contains('/') || word.ends_with(".ron") || Path::new(word).is_file())

@@ -1,5 +1,5 @@
-//! What each request passes before it is looked at: where it comes from, who sends it, and how long
-//! it may take.
+//! The checks of each request before its handler: its origin, its credentials, and the time it may
+//! take.
 
 use std::time::Duration;
 
@@ -29,10 +29,10 @@ const STRANGER_MAX: Duration = Duration::from_secs(20);
 /// The header by which browsers tell where a request comes from.
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// Where a server is reached.
+/// The way in which clients reach the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
-    /// It listens on loopback, and no proxy is in front of it: then it has no other names.
+    /// True if it listens on loopback without a proxy in front of it, so it has no other names.
     pub is_loopback_only: bool,
 }
 
@@ -42,10 +42,10 @@ fn is_open(path: &str) -> bool {
         || page::is_static(path)
 }
 
-/// Lets a request pass, or refuses it.
+/// Passes a request on, or refuses it.
 ///
 /// # Errors
-/// Why it is refused.
+/// If the request is refused.
 pub(crate) async fn gate(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -82,8 +82,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// A page of another site must not ask in the name of whoever looks at it, and a name that leads to
-/// this machine must not make such a page one of ours.
+/// Refuses requests of pages from other sites, which a browser sends with the user's cookie, and
+/// requests under another name of this machine, by which such a page could pass as one of ours.
 fn refuse_other_sites(headers: &HeaderMap, is_safe: bool, site: &Site) -> Result<(), ApiError> {
     let refused = |what: String| Err(ApiError::new(StatusCode::FORBIDDEN, what));
     let host = text(headers, &HOST).unwrap_or_default();
@@ -116,7 +116,7 @@ fn is_loopback_name(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
 }
 
-/// True if the token or a session was shown.
+/// Returns true if the request has the token or a session.
 async fn authenticate(request: &ServiceRequest) -> Result<bool, ApiError> {
     let auth = request.app_data::<web::Data<Auth>>();
     let Some(auth) = auth else {
@@ -137,7 +137,7 @@ fn unauthorized() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, what)
 }
 
-/// The answer to a wrong token, after a while.
+/// Returns the answer to a wrong token, after a wait.
 pub(crate) async fn wrong(auth: &Auth) -> ApiError {
     if auth.slow_down().await {
         ApiError::new(StatusCode::UNAUTHORIZED, "the token is wrong")

@@ -1,4 +1,4 @@
-//! The health of the server, for whoever starts and stops it. Needs no token, and tells nothing else.
+//! The health of the server, for supervisors. Its addresses need no token, and tell nothing else.
 
 use actix_web::get;
 use actix_web::web::Data;
@@ -6,15 +6,23 @@ use actix_web::web::Data;
 use super::problem::{ApiError, ProblemResponses};
 use crate::server::fleet::{Fleet, Refusal};
 
-/// The server lives.
-#[utoipa::path(tag = "health", security(()), responses((status = 200, body = String), ProblemResponses))]
+/// Answers while the server runs.
+#[utoipa::path(
+    tag = "health",
+    security(()),
+    responses((status = 200, body = String), ProblemResponses)
+)]
 #[get("/healthz")]
 pub(crate) async fn is_alive() -> &'static str {
     "ok\n"
 }
 
-/// The server takes requests, and what ran before has been started again.
-#[utoipa::path(tag = "health", security(()), responses((status = 200, body = String), ProblemResponses))]
+/// Answers with 200 once everything that ran before the server's start has been started again.
+#[utoipa::path(
+    tag = "health",
+    security(()),
+    responses((status = 200, body = String), ProblemResponses)
+)]
 #[get("/readyz")]
 pub(crate) async fn is_ready(fleet: Data<Fleet>) -> Result<&'static str, ApiError> {
     match fleet.awaited() {

@@ -1,4 +1,4 @@
-//! What goes in and out of the API.
+//! The requests and answers of the API.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,13 +26,13 @@ pub struct TopologyList {
 pub struct Submission {
     /// The topology file, with everything that it includes.
     pub topology: String,
-    /// How places of its problems call it; otherwise it is `topology`.
+    /// The name of the file in the places of problems; `topology` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Forget the state that an earlier topology of this name left.
     #[serde(default)]
     pub fresh: bool,
-    /// Components that go on without the state that there is of them.
+    /// Components whose saved state is discarded.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub drop_state: BTreeSet<String>,
@@ -45,27 +45,27 @@ impl Submission {
     }
 }
 
-/// What is wrong with a topology that was looked at only.
+/// The result of checking a topology.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Verdict {
     /// True if it could be submitted.
     pub valid: bool,
-    /// What is wrong with it.
+    /// The problems, each with its place.
     pub problems: Vec<ProblemPlace>,
 }
 
 /// One topology.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TopologyDetail {
-    /// What becomes of it.
+    /// Its state on the server.
     pub summary: TopologySummary,
-    /// What it does now, with rates over some seconds; `null` if its process doesn't answer.
+    /// Its numbers, with rates over some seconds; `null` if its process doesn't answer.
     pub report: Option<Report>,
-    /// Who takes from whom, by id.
+    /// The edges of its graph: pairs of ids, from and to.
     pub flow: Vec<(String, String)>,
     /// The rates of its components.
     pub rates: Rates,
-    /// Why checkpoints can't be saved at the moment; `null` if they can.
+    /// The reason for which checkpoints can't be saved; `null` if they can.
     #[serde(default)]
     pub checkpoint_trouble: Option<String>,
     /// The topology file.
@@ -96,7 +96,7 @@ pub struct Rebalance {
 /// A rebalance that was done.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Rebalanced {
-    /// For how long nothing flowed.
+    /// The seconds for which nothing flowed.
     pub seconds: f64,
     /// The numbers of tasks, by component.
     pub tasks: BTreeMap<String, TaskChange>,
@@ -111,11 +111,11 @@ pub struct TaskChange {
     pub after: usize,
 }
 
-/// How a topology is to be killed.
+/// The options of a kill.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Kill {
-    /// How long its drain may take, such as `30s`, which is the default.
+    /// The longest time for its drain, such as `30s`, which is the default.
     #[serde(default)]
     pub wait: Option<String>,
     /// Delete what the server has of it: its checkpoints, and what isn't delivered.
@@ -123,14 +123,14 @@ pub(crate) struct Kill {
     pub purge: bool,
 }
 
-/// What was begun.
+/// An operation that was begun.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Accepted {
-    /// What happens now.
+    /// A sentence about the operation.
     pub message: String,
 }
 
-/// What the process of a topology said.
+/// Lines of the log of a topology.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Logs {
     /// Oldest first.

@@ -35,21 +35,21 @@ pub use messages::{
 pub(crate) use problem::ApiError;
 pub use problem::{Problem, ProblemPlace};
 pub(crate) use request_times::RequestTimes;
-pub(crate) use streams::Streams;
-pub(crate) use topologies::{detail, look, rebalance, trends};
+pub(crate) use streams::{Events, Streams, open as open_stream};
+pub(crate) use topologies::{TopologyName, detail, look, rebalance, trends};
 
-/// What handlers work with.
+/// The parts of the server that handlers use.
 #[derive(Clone)]
 pub(crate) struct Handles {
     /// All topologies.
     pub fleet: Data<Fleet>,
-    /// Who may ask.
+    /// The check of credentials.
     pub auth: Data<Auth>,
-    /// Where the server is reached.
+    /// The way in which clients reach the server.
     pub site: Site,
-    /// Who may open a stream of events.
+    /// The bound on streams of events.
     pub streams: Streams,
-    /// How long requests took.
+    /// The durations of requests.
     pub times: RequestTimes,
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn app(
     let (app, api) = App::new()
         .into_utoipa_app()
         .openapi(Description::openapi())
-        // Before the scope, which would answer for everything below it.
+        // Before the scope, which would answer all requests below its address.
         .map(|app| app.service(openapi_document))
         .service(v1)
         .service(health::is_alive)
@@ -133,7 +133,7 @@ pub(crate) fn app(
         .wrap(from_fn(gate::gate))
 }
 
-/// This description.
+/// Returns this description.
 #[get("/api/v1/openapi.json")]
 async fn openapi_document(api: Data<utoipa::openapi::OpenApi>) -> HttpResponse {
     HttpResponse::Ok().json(api.get_ref())

@@ -16,18 +16,18 @@ use crate::topology::{Problems, TopologyProblem};
 /// The media type of a problem.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Why something isn't done (RFC 9457).
+/// The reason for which a request failed (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// What kind of problem it is: `about:blank`, since the status says it.
+    /// The type of the problem: always `about:blank`, since the status tells it.
     pub r#type: String,
     /// The status in words.
     pub title: String,
     /// The status.
     pub status: u16,
-    /// What happened, and what to do.
+    /// The cause, and what to do.
     pub detail: String,
-    /// What is wrong with a topology, each with its place, as `validate` says it.
+    /// The problems of a topology, each with its place, as in the output of `validate`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemPlace>,
 }
@@ -41,9 +41,9 @@ pub struct ProblemPlace {
     pub line: usize,
     /// The column, from 1, in characters; 0 if it is about the file as a whole.
     pub column: usize,
-    /// What is wrong, and what was expected.
+    /// The mistake, and the expected form.
     pub what: String,
-    /// What may have been meant.
+    /// A valid name that is near.
     pub hint: Option<String>,
     /// The line itself, or a part of it.
     pub source_line: String,

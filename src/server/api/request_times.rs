@@ -1,4 +1,4 @@
-//! How long requests took, for whoever watches the server itself.
+//! The durations of requests, as metrics of the server itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ pub(crate) const BOUNDS_S: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 
 /// The classes of statuses that are counted by themselves.
 pub(crate) const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
-/// How long requests took, and how they were answered. All workers share it.
+/// The durations of requests, and the classes of their answers. All workers share it.
 #[derive(Clone, Default)]
 pub(crate) struct RequestTimes(Arc<Counters>);
 
@@ -23,7 +23,7 @@ struct Counters {
 }
 
 impl RequestTimes {
-    /// A request with this status took so long.
+    /// Counts a request with this status and duration.
     pub(crate) fn add(&self, status: u16, took: Duration) {
         let counters = &self.0;
         let one = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
@@ -40,18 +40,18 @@ impl RequestTimes {
         }
     }
 
-    /// How many took at most as long as each bound.
+    /// Returns the number of requests that took at most as long as each bound.
     pub(crate) fn buckets(&self) -> Vec<u64> {
         self.0.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect()
     }
 
-    /// How many there were, and how many seconds all took together.
+    /// Returns the number of requests, and the sum of their durations in seconds.
     pub(crate) fn count_and_sum_s(&self) -> (u64, f64) {
         let sum_us = self.0.sum_us.load(Ordering::Relaxed);
         (self.0.count.load(Ordering::Relaxed), sum_us as f64 * 1e-6)
     }
 
-    /// How many were answered with a status of each class.
+    /// Returns the number of answers with a status of each class.
     pub(crate) fn classes(&self) -> Vec<u64> {
         self.0.classes.iter().map(|class| class.load(Ordering::Relaxed)).collect()
     }

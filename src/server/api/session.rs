@@ -11,7 +11,7 @@ use super::problem::{ApiError, ProblemResponses};
 use crate::server::auth::Auth;
 use crate::server::fleet::Refusal;
 
-/// Who wants a session.
+/// The request for a session.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {

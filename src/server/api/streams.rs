@@ -1,4 +1,4 @@
-//! Server-Sent Events: what topologies do, say and emit, as it happens.
+//! Server-Sent Events: the numbers, messages and tuples of topologies as they come.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -17,33 +17,34 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use utoipa::IntoParams;
 
 use super::problem::{ApiError, ProblemResponses};
-use super::topologies::{look, unanswered};
+use super::topologies::{TopologyName, look, unanswered};
 use crate::control::{RemoteLines, Request, TRENDS, TapRequest, ask_remote};
 use crate::protocol::Message;
 use crate::server::fleet::{Fleet, Kept, Refusal};
 use crate::units::Interval;
 
-/// How many streams of events there may be. Each holds a connection and asks a process.
+/// The maximum number of streams of events. Each holds a connection and asks a process.
 pub(crate) const STREAMS_MAX: usize = 64;
 
-/// How many events wait for a reader. More cost memory, and a reader who is this late sees old ones.
-const EVENTS_WAITING_MAX: usize = 64;
+/// The maximum number of events that wait for a reader. More cost memory, and show a slow reader
+/// older events.
+const EVENTS_WAITING_MAX: usize = 16;
 
-/// How long a reader may take nothing before its stream ends.
+/// The longest time for which a reader may take no event before its stream ends.
 const READER_MAX: Duration = Duration::from_secs(30);
 
-/// How often a stream says something although nothing happens, so that proxies keep it.
+/// The interval of comments on a stream without events, so that proxies keep its connection.
 const BEAT_EVERY: Duration = Duration::from_secs(15);
 
-/// The bounds of how often a topology is looked at for a stream.
+/// The bounds and the default of the interval at which a topology is asked for a stream.
 const EVERY_MIN: Duration = Duration::from_millis(200);
 const EVERY_DEFAULT: Duration = Duration::from_secs(1);
 const EVERY_MAX: Duration = Duration::from_secs(60);
 
-/// How long a process may take to begin a tap, or to say how it is.
+/// The longest wait for a process to begin a tap, or to tell its status.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who may open a stream.
+/// The bound on streams of events, as a semaphore.
 #[derive(Clone)]
 pub(crate) struct Streams(Arc<Semaphore>);
 
@@ -62,26 +63,27 @@ impl Streams {
     }
 }
 
-/// One end of a stream of events; the reader has the other.
+/// The sending end of a stream of events.
 #[derive(Clone)]
-struct Events {
+pub(crate) struct Events {
     sender: mpsc::Sender<Bytes>,
-    /// Set once the reader has gone.
+    /// True once the reader has disconnected.
     is_over: Rc<Cell<bool>>,
     _room: Rc<OwnedSemaphorePermit>,
 }
 
 impl Events {
-    /// Sends an event, whose data is one line. Returns false once the reader has gone, or takes
-    /// nothing any more.
-    async fn send(&self, event: &str, data: &str) -> bool {
+    /// Sends an event, whose data is one line. Returns false once the reader has disconnected, or
+    /// has read nothing for [`READER_MAX`].
+    pub(crate) async fn send(&self, event: &str, data: &str) -> bool {
         let mut text = String::with_capacity(event.len() + data.len() + 16);
         // Writing into a text can't fail.
         let _ = write!(text, "event: {event}\ndata: {data}\n\n");
         self.send_raw(text).await
     }
 
-    async fn beat(&self) -> bool {
+    /// Sends a comment, which proxies pass on and readers ignore. Returns as [`send`](Self::send).
+    pub(crate) async fn beat(&self) -> bool {
         self.send_raw(": still there\n\n".to_owned()).await
     }
 
@@ -95,8 +97,11 @@ impl Events {
     }
 }
 
-/// A stream, and the response that carries it.
-fn open(streams: &Streams) -> Result<(Events, HttpResponse), ApiError> {
+/// Opens a stream. Returns its sending end, and the response that carries it.
+///
+/// # Errors
+/// If there are [`STREAMS_MAX`] streams already.
+pub(crate) fn open(streams: &Streams) -> Result<(Events, HttpResponse), ApiError> {
     let room = streams.enter()?;
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     let body = unfold(receiver, async |mut receiver: mpsc::Receiver<Bytes>| {
@@ -109,11 +114,11 @@ fn open(streams: &Streams) -> Result<(Events, HttpResponse), ApiError> {
     Ok((Events { sender, is_over, _room: room }, response))
 }
 
-/// How often.
+/// The interval of a stream.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Every {
-    /// How often to look, such as `1s`, which is the default.
+    /// The interval at which the topology is asked, such as `1s`, which is the default.
     interval: Option<String>,
 }
 
@@ -126,21 +131,21 @@ impl Every {
     }
 }
 
-/// What a topology does, as Server-Sent Events: `summary` and `report` in each interval, `message`
-/// for each message of its process, `trends` for each row of its `Trends`.
+/// Sends the numbers and messages of a topology as Server-Sent Events: `summary` and `report` in
+/// each interval, `message` for each message of its process, `trends` for each row of its `Trends`.
 #[utoipa::path(
     tag = "streams",
-    params(("name" = String, Path, example = "words", description = "The topology's name"), Every),
+    params(TopologyName, Every),
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/events")]
 pub(crate) async fn topology_events(
     fleet: Data<Fleet>,
     streams: Data<Streams>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     every: Query<Every>,
 ) -> Result<HttpResponse, ApiError> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let every = every.interval()?;
     let (events, response) = open(&streams)?;
     spawn(send_events(fleet, kept, every, events));
@@ -203,7 +208,7 @@ async fn send_trends(kept: Arc<Kept>, events: Events) {
     }
 }
 
-/// Which tuples.
+/// A selection of tuples.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct TapQuery {
@@ -213,7 +218,7 @@ pub struct TapQuery {
     #[serde(rename = "where")]
     #[param(rename = "where")]
     condition: Option<String>,
-    /// Each so-many-th tuple only.
+    /// The sampling rate: each `sample`-th tuple is sent.
     #[param(minimum = 1)]
     sample: Option<u64>,
 }
@@ -229,22 +234,22 @@ impl From<TapQuery> for TapRequest {
     }
 }
 
-/// Tuples as they pass, as Server-Sent Events: `tuple` for each one that is shown, `missed` with
-/// the number of those that weren't, since they came faster than they were read. The stream of the
-/// topology is never held up.
+/// Sends tuples as they pass, as Server-Sent Events: `tuple` for each one that is shown, `missed`
+/// with the number of those that weren't, since they came faster than they were read. The stream of
+/// the topology is never held up.
 #[utoipa::path(
     tag = "streams",
-    params(("name" = String, Path, example = "words", description = "The topology's name"), TapQuery),
+    params(TopologyName, TapQuery),
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/tap")]
 pub(crate) async fn tap_topology(
     fleet: Data<Fleet>,
     streams: Data<Streams>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     query: Query<TapQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let (events, response) = open(&streams)?;
     let request = Request::Tap(query.into_inner().into());
     let lines = RemoteLines::open(&kept.folder.state(), &request, PATIENCE).await;
@@ -262,26 +267,26 @@ async fn send_tapped(mut lines: RemoteLines, events: &Events, event: &str) {
     }
 }
 
-/// The log of a topology, as Server-Sent Events: `line` for each line, beginning with the newest
-/// ones that there are.
+/// Sends the log of a topology as Server-Sent Events: `line` for each line, beginning with the
+/// newest of the existing lines.
 #[utoipa::path(
     tag = "streams",
-    params(("name" = String, Path, example = "words", description = "The topology's name"), FollowQuery),
+    params(TopologyName, FollowQuery),
     responses((status = 200, content_type = "text/event-stream", body = String), ProblemResponses)
 )]
 #[get("/topologies/{name}/logs/follow")]
 pub(crate) async fn follow_logs(
     fleet: Data<Fleet>,
     streams: Data<Streams>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     query: Query<FollowQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let (events, response) = open(&streams)?;
     let (after, lines) = (query.after.unwrap_or(0), query.lines.unwrap_or(100).min(1_000));
     spawn(async move {
         let mut newest = kept.log().follow();
-        // Marked as seen here, so that a line that comes meanwhile isn't passed over.
+        // Marked as seen before the lines are read, so that a line that comes between isn't missed.
         newest.borrow_and_update();
         let mut shown = kept.log().after(after, lines);
         let mut last = after;
@@ -304,12 +309,12 @@ pub(crate) async fn follow_logs(
     Ok(response)
 }
 
-/// Which lines to begin with.
+/// The first lines of a stream.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FollowQuery {
-    /// Those behind the line with this number.
+    /// Only lines after the one with this number.
     after: Option<u64>,
-    /// How many of the newest, at most 1,000; otherwise 100.
+    /// The number of newest lines: at most 1,000; 100 by default.
     lines: Option<usize>,
 }

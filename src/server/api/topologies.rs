@@ -25,26 +25,35 @@ use crate::server::fleet::{Fleet, Kept, Refusal, Task};
 use crate::server::shown::{State, TopologySummary};
 use crate::units::Interval;
 
-/// How long a topology's process may take to say how it is.
+/// The longest wait for the status of a topology's process.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a rebalance may take: a drain, and a start.
+/// The longest wait for a rebalance: a drain, and a start.
 const REBALANCE_PATIENCE: Duration = Duration::from_secs(75);
 
-/// How long a submission waits to say how the start went.
+/// The longest time for which a submission waits for the start.
 const START_AWAITED: Duration = Duration::from_secs(10);
 
-/// How often it looks for that.
+/// The interval at which a submission checks the start.
 const START_LOOK: Duration = Duration::from_millis(20);
 
 /// The longest drain that can be asked for.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 
-/// How many lines of a log are given unless the request says otherwise, and at most.
+/// The default and the maximum number of lines of a log in an answer.
 const LINES: usize = 100;
 const LINES_MAX: usize = 1_000;
 
 type Answer<T> = Result<Json<T>, ApiError>;
+
+/// The topology that an address names.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct TopologyName {
+    /// The topology's name
+    #[param(example = "words")]
+    pub name: String,
+}
 
 /// All topologies of this server.
 #[utoipa::path(tag = "topologies", responses((status = 200, body = TopologyList), ProblemResponses))]
@@ -74,12 +83,12 @@ pub(crate) async fn submit_topology(
             sleep(START_LOOK).await;
         }
     };
-    // One that takes longer goes on, and is `starting`.
+    // A start that takes longer continues, and the state is `starting`.
     let _ = timeout(START_AWAITED, started).await;
     Ok(HttpResponse::Created().json(kept.summary()))
 }
 
-/// Says what is wrong with a topology, without submitting it.
+/// Checks a topology without submitting it.
 #[utoipa::path(tag = "topologies", responses((status = 200, body = Verdict), ProblemResponses))]
 #[post("/validate")]
 pub(crate) async fn validate_topology(
@@ -94,16 +103,19 @@ pub(crate) async fn validate_topology(
 /// One topology: what becomes of it, and what its components do.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = TopologyDetail), ProblemResponses)
 )]
 #[get("/topologies/{name}")]
-pub(crate) async fn get_topology(fleet: Data<Fleet>, name: Path<String>) -> Answer<TopologyDetail> {
-    let kept = fleet.find(&name)?;
+pub(crate) async fn get_topology(
+    fleet: Data<Fleet>,
+    path: Path<TopologyName>,
+) -> Answer<TopologyDetail> {
+    let kept = fleet.find(&path.name)?;
     Ok(Json(detail(&kept).await))
 }
 
-/// What there is to say of a topology now.
+/// Returns the state, the numbers and the file of a topology.
 pub(crate) async fn detail(kept: &Kept) -> TopologyDetail {
     let seen = look(kept).await.ok();
     let summary = kept.summary();
@@ -128,7 +140,7 @@ pub(crate) async fn detail(kept: &Kept) -> TopologyDetail {
     TopologyDetail { summary, report, flow, rates, checkpoint_trouble, topology }
 }
 
-/// Asks a topology's process how it is.
+/// Asks a topology's process for its status.
 ///
 /// # Errors
 /// If it doesn't answer.
@@ -136,23 +148,23 @@ pub(crate) async fn look(kept: &Kept) -> Result<Seen, Unanswered> {
     ask_remote(&kept.folder.state(), &Request::Status {}, STATUS_PATIENCE).await
 }
 
-/// Returns the last findings of a topology's `Trends`: the newest first, and of one bucket the highest
-/// score first.
+/// Returns the last findings of a topology's `Trends`: the newest first, and of one bucket the
+/// highest score first.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = Vec<TrendNow>), ProblemResponses)
 )]
 #[get("/topologies/{name}/trends")]
 pub(crate) async fn topology_trends(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
 ) -> Answer<Vec<TrendNow>> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     Ok(Json(trends(&kept).await.map_err(unanswered)?))
 }
 
-/// Asks a topology's process what is trending.
+/// Asks a topology's process for its trends.
 ///
 /// # Errors
 /// If it doesn't answer.
@@ -160,8 +172,11 @@ pub(crate) async fn trends(kept: &Kept) -> Result<Vec<TrendNow>, Unanswered> {
     ask_remote(&kept.folder.state(), &Request::Trends {}, STATUS_PATIENCE).await
 }
 
-/// What all topologies do: a short [`get_topology`] of each.
-#[utoipa::path(tag = "topologies", responses((status = 200, body = Vec<TopologyDetail>), ProblemResponses))]
+/// Returns the numbers of all topologies: a short [`get_topology`] of each.
+#[utoipa::path(
+    tag = "topologies",
+    responses((status = 200, body = Vec<TopologyDetail>), ProblemResponses)
+)]
 #[get("/top")]
 pub(crate) async fn top(fleet: Data<Fleet>) -> Answer<Vec<TopologyDetail>> {
     let asked = fleet.all().into_iter().map(async |kept| {
@@ -175,29 +190,29 @@ pub(crate) async fn top(fleet: Data<Fleet>) -> Answer<Vec<TopologyDetail>> {
 /// Lets the spouts of a topology go on, and starts one that has finished once more.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/activate")]
 pub(crate) async fn activate_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
 ) -> Answer<TopologySummary> {
-    set_active(&fleet, &name, true).await
+    set_active(&fleet, &path.name, true).await
 }
 
 /// Lets the spouts of a topology emit nothing, also in a replay. Checkpoints go on.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/deactivate")]
 pub(crate) async fn deactivate_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
 ) -> Answer<TopologySummary> {
-    set_active(&fleet, &name, false).await
+    set_active(&fleet, &path.name, false).await
 }
 
 async fn set_active(fleet: &Fleet, name: &str, is_active: bool) -> Answer<TopologySummary> {
@@ -210,16 +225,16 @@ async fn set_active(fleet: &Fleet, name: &str, is_active: bool) -> Answer<Topolo
 /// later start has the same numbers; an upgrade has those of its file.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = Rebalanced), ProblemResponses)
 )]
 #[post("/topologies/{name}/rebalance")]
 pub(crate) async fn rebalance_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     asked: Json<Rebalance>,
 ) -> Answer<Rebalanced> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     rebalance(&fleet, &kept, &asked.tasks).await.map(Json)
 }
 
@@ -257,11 +272,11 @@ pub(crate) async fn rebalance(
     Ok(Rebalanced { seconds: done.seconds, tasks })
 }
 
-/// The error for a process that doesn't answer.
+/// Returns the error for a process that doesn't answer.
 pub(crate) fn unanswered(unanswered: Unanswered) -> ApiError {
     match unanswered {
         Unanswered::Refused(what) => Refusal::Conflict(what).into(),
-        // It has ended, or begins.
+        // The process has ended, or has just been started.
         Unanswered::Absent => Refusal::Conflict(unanswered.to_string()).into(),
         Unanswered::Silent => Refusal::Silent(unanswered.to_string()).into(),
     }
@@ -271,13 +286,13 @@ pub(crate) fn unanswered(unanswered: Unanswered) -> ApiError {
 /// with it, unless it is purged. The answer doesn't wait for the drain.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 202, body = Accepted), ProblemResponses)
 )]
 #[post("/topologies/{name}/kill")]
 pub(crate) async fn kill_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     kill: Json<Kill>,
 ) -> Result<HttpResponse, ApiError> {
     let Kill { wait, purge } = kill.into_inner();
@@ -289,33 +304,33 @@ pub(crate) async fn kill_topology(
             wait.min(WAIT_MAX)
         }
     };
-    let message = match fleet.find(&name) {
+    let message = match fleet.find(&path.name) {
         Ok(kept) => {
             kept.order(Task::Kill { within, purge }).await?;
             "it drains, and is gone then"
         }
         Err(unknown) if !purge => return Err(unknown.into()),
         Err(_) => {
-            fleet.purge_killed(&name)?;
+            fleet.purge_killed(&path.name)?;
             "the state that it left is deleted"
         }
     };
     Ok(HttpResponse::build(StatusCode::ACCEPTED).json(Accepted { message: message.into() }))
 }
 
-/// Says what another version of a topology keeps of its state.
+/// Tells which state survives an upgrade to another version.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = Vec<DiffRow>), ProblemResponses)
 )]
 #[post("/topologies/{name}/diff")]
 pub(crate) async fn diff_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     submission: Json<Submission>,
 ) -> Answer<Vec<DiffRow>> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let read = |file: &str, topology: &str| fleet.shared().read(file, topology);
     let old = read("the version that runs", &kept.topology()).map_err(Refusal::Invalid)?;
     let new = read(submission.file(), &submission.topology).map_err(Refusal::Invalid)?;
@@ -326,16 +341,16 @@ pub(crate) async fn diff_topology(
 /// new version has run for some seconds. If it fails, the old one goes on.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name")),
+    params(TopologyName),
     responses((status = 200, body = TopologySummary), ProblemResponses)
 )]
 #[post("/topologies/{name}/upgrade")]
 pub(crate) async fn upgrade_topology(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     submission: Json<Submission>,
 ) -> Answer<TopologySummary> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let Submission { topology, drop_state, .. } = submission.clone();
     let new = fleet.shared().read(submission.file(), &topology).map_err(Refusal::Invalid)?;
     if new.name != kept.name {
@@ -350,29 +365,29 @@ pub(crate) async fn upgrade_topology(
     Ok(Json(kept.summary()))
 }
 
-/// Which lines of a log.
+/// A selection of lines of a log.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogLines {
-    /// Those behind the line with this number.
+    /// Only lines after the one with this number.
     after: Option<u64>,
-    /// How many of the newest, at most 1,000; otherwise 100.
+    /// The number of newest lines: at most 1,000; 100 by default.
     lines: Option<usize>,
 }
 
-/// What a topology's process said.
+/// Returns lines of the log of a topology.
 #[utoipa::path(
     tag = "topologies",
-    params(("name" = String, Path, example = "words", description = "The topology's name"), LogLines),
+    params(TopologyName, LogLines),
     responses((status = 200, body = Logs), ProblemResponses)
 )]
 #[get("/topologies/{name}/logs")]
 pub(crate) async fn topology_logs(
     fleet: Data<Fleet>,
-    name: Path<String>,
+    path: Path<TopologyName>,
     asked: Query<LogLines>,
 ) -> Answer<Logs> {
-    let kept = fleet.find(&name)?;
+    let kept = fleet.find(&path.name)?;
     let lines = asked.lines.unwrap_or(LINES).min(LINES_MAX);
     let lines = kept.log().after(asked.after.unwrap_or(0), lines);
     Ok(Json(Logs { lines }))

@@ -32,14 +32,15 @@ use upgrade::UPGRADE_PROVEN_AFTER;
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
-/// From so long a run on, a failure counts as the first again.
+/// The duration of a run after which a failure counts as the first again.
 const PROVEN_AFTER: Duration = Duration::from_secs(60);
 
-/// How often a process that begins is asked whether it is ready. A look costs a connection.
+/// The interval at which a process that starts is asked for its status. Each time takes a
+/// connection.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// How often a running topology is looked at for the curves of the last minutes. More often would
-/// show more, and wakes each process of the machine.
+/// The interval of snapshots of a running topology, for the curves of the last minutes. A shorter
+/// one shows more, and wakes all processes more often.
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 
 /// The exit codes of `run` that mean an end: done, done with findings, and nothing new.
@@ -48,7 +49,7 @@ const FINISHED_CODES: [i32; 3] = [0, 4, 6];
 /// The exit code of a child that was stopped before its sources ended.
 const STOPPED_CODE: i32 = 5;
 
-/// What a keeper does next.
+/// The next step of a keeper.
 enum Next {
     /// It starts the process.
     Start,
@@ -58,7 +59,7 @@ enum Next {
     Gone,
 }
 
-/// Why a process is being ended.
+/// The reason for which a process is being ended.
 enum Ending {
     Kill { purge: bool },
     ShutDown(oneshot::Sender<Result<(), Refusal>>),
@@ -72,9 +73,9 @@ pub(crate) struct Keeper {
     orders: mpsc::Receiver<Order>,
     shared: Arc<Shared>,
     fleet: Weak<Fleet>,
-    /// How often its process failed in a row.
+    /// The number of failures of its process in a row.
     failures: u32,
-    /// Who waits for an upgrade.
+    /// The line to the client that waits for an upgrade.
     upgrade: Option<oneshot::Sender<Result<(), Refusal>>>,
 }
 
@@ -309,7 +310,8 @@ impl Keeper {
     /// The process has ended.
     async fn ended(&mut self, exit: std::io::Result<ExitStatus>, running: Running) -> Next {
         let Running { log, started, ending, .. } = running;
-        // What it said last is there; a process of its own that holds on to the pipe isn't awaited.
+        // Its last lines are in the pipe. A child of the process may hold the pipe open, so the
+        // wait is bounded.
         let _ = timeout(Duration::from_secs(1), log).await;
         self.kept.show(|summary| summary.pid = None);
         let ran = self.shared.clock.monotonic().saturating_sub(started);
@@ -343,7 +345,7 @@ impl Keeper {
         self.shows_finished(&how)
     }
 
-    /// Why a process ended that shouldn't have.
+    /// Returns the reason for which a process ended unexpectedly.
     fn why(&self, status: ExitStatus) -> String {
         let said = self.last_words("error");
         match (status.code(), status.signal()) {
@@ -358,7 +360,7 @@ impl Keeper {
         }
     }
 
-    /// What the process said last.
+    /// Returns the last line of the process at a level.
     fn last_words(&self, level: &str) -> Option<String> {
         let lines = self.kept.log().after(0, 20);
         lines.into_iter().rev().find(|line| line.level == level).map(|line| line.text)

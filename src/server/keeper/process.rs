@@ -18,33 +18,32 @@ use crate::server::fleet::{Kept, Shared};
 use crate::server::record::{Wanted, write_durably};
 use crate::server::shown::State;
 
-/// How long a process may take for an answer that needs no work.
+/// The longest wait for an answer that needs no work.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much longer than its drain a process may take for its end, before it is killed.
+/// The longest time from the deadline of a drain to the end of the process, before it is killed.
 const END_MAX: Duration = Duration::from_secs(15);
 
-/// How often a process looks for messages to say, unless it ends. More often would wake an idle one
-/// for nothing.
+/// The interval at which a process prints its messages. A shorter one would wake idle processes.
 const CHILD_INTERVAL: &str = "5s";
 
 /// The longest line of a process that is taken as one, in bytes. A longer one is broken.
 const PRINTED_BYTES_MAX: u64 = 64 << 10;
 
-/// How long a process that begins keeps others from beginning.
+/// The longest time for which a process that starts keeps others from starting.
 const STARTING_ALONE_MAX: Duration = Duration::from_secs(10);
 
 /// A process that runs.
 pub(super) struct Running {
     pub child: Child,
     pub log: JoinHandle<()>,
-    /// When it was started, on the monotonic clock.
+    /// The time of its start, on the monotonic clock.
     pub started: Duration,
     pub is_ready: bool,
     /// Held while the process begins.
     pub starting: Option<OwnedSemaphorePermit>,
     pub ending: Option<Ending>,
-    /// When it is killed.
+    /// The time at which it is killed.
     pub kill_at: Option<Duration>,
 }
 
@@ -59,7 +58,7 @@ impl Keeper {
             return Ok(None);
         };
         let version = &self.record.current;
-        // What was allowed may lead elsewhere by now, and what comes from outside may be gone.
+        // Since the submission, links may have changed, and files and variables may be gone.
         let read = self.shared.read("topology", &version.topology);
         if let Err(problems) = read {
             return Err(Error::fatal(format!("the topology can't run: {problems}")));

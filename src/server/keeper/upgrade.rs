@@ -9,7 +9,7 @@ use crate::checkpoint::{DiskStore, StateStore};
 use crate::server::fleet::{Refusal, size_of};
 use crate::server::record::Version;
 
-/// How long a new version has to run before an upgrade has succeeded.
+/// The duration of a new version's run after which an upgrade has succeeded.
 pub(crate) const UPGRADE_PROVEN_AFTER: Duration = Duration::from_secs(3);
 
 impl Keeper {
@@ -42,7 +42,7 @@ impl Keeper {
             specs.map(|spec| spec.id).collect()
         };
         let (new, old) = (ids(&self.record.current.topology), ids(&previous.topology));
-        // What only the new version has means nothing to the old one.
+        // The state of components that only the new version has is useless to the old one.
         let dropped = std::mem::take(&mut self.record.drop_state);
         let meaningless = new.difference(&old).cloned().chain(dropped);
         self.record.drop_state = meaningless.filter(|id| self.has_state(id)).collect();

@@ -1,4 +1,4 @@
-//! What people do on the page: log in, and change topologies, each with a page that asks first.
+//! The forms of the page: to log in, and to change topologies after a confirmation.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::server::api::{ApiError, look, rebalance, slow_down};
 use crate::server::auth::Auth;
 use crate::server::fleet::{Fleet, Kept, Refusal, Task};
 
-/// Who logs in.
+/// The form of a login.
 #[derive(Deserialize)]
 pub(crate) struct Login {
     token: String,
 }
 
-/// The page that asks for the token.
+/// Returns the page that asks for the token.
 #[get("/login")]
 pub(crate) async fn login_form() -> HttpResponse {
     answer(&page("Log in", false, &login_content(None)))
@@ -40,7 +40,7 @@ fn login_content(error: Option<&str>) -> Markup {
     }
 }
 
-/// Takes the token.
+/// Checks the token, and begins a session.
 #[post("/login")]
 pub(crate) async fn login(auth: Data<Auth>, login: Form<Login>) -> Result<HttpResponse, ApiError> {
     if !auth.is_token(login.token.trim()) {
@@ -71,7 +71,8 @@ fn to(address: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, address)).finish()
 }
 
-/// The editor of a new topology. The script sends it to the API, which says what is wrong with it.
+/// Returns the editor of a new topology. The script sends the text to the API, which returns its
+/// problems.
 #[get("/new")]
 pub(crate) async fn editor() -> HttpResponse {
     let content = html! {
@@ -102,11 +103,13 @@ fn operation(name: &str) -> Result<Operation, ApiError> {
         },
         "deactivate" => Operation {
             title: "Deactivate",
-            what: "Its spouts emit nothing until it is activated again. Checkpoints go on, and nothing is lost.",
+            what: "Its spouts emit nothing until it is activated again. Checkpoints continue, and \
+                   nothing is lost.",
         },
         "rebalance" => Operation {
             title: "Rebalance",
-            what: "Other numbers of tasks, in place, at a checkpoint. Nothing is lost or counted twice.",
+            what: "Changes the numbers of tasks at a checkpoint, while the topology runs. Nothing is \
+                   lost or counted twice.",
         },
         "kill" => Operation {
             title: "Kill",
@@ -116,7 +119,7 @@ fn operation(name: &str) -> Result<Operation, ApiError> {
     })
 }
 
-/// Asks before an operation.
+/// Returns the page that asks for a confirmation.
 #[get("/topology/{name}/{operation}")]
 pub(crate) async fn confirm(
     fleet: Data<Fleet>,
@@ -143,7 +146,10 @@ async fn confirmation(kept: &Kept, word: &str, error: Option<&str>) -> Result<Ma
                     max="1024" value=(component.tasks) required;
             }
             @if word == "kill" {
-                label.check { input type="checkbox" name="purge" value="yes"; " Purge: delete its checkpoints, and what isn't delivered" }
+                label.check {
+                    input type="checkbox" name="purge" value="yes";
+                    " Purge: delete its checkpoints, and what isn't delivered"
+                }
             }
             div.actions {
                 button.danger[word == "kill"] type="submit" { (title) }
@@ -153,7 +159,7 @@ async fn confirmation(kept: &Kept, word: &str, error: Option<&str>) -> Result<Ma
     })
 }
 
-/// Does what was asked for.
+/// Performs an operation.
 #[post("/topology/{name}/{operation}")]
 pub(crate) async fn act(
     fleet: Data<Fleet>,

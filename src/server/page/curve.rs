@@ -6,7 +6,7 @@ use maud::{Markup, html};
 const WIDTH: f64 = 96.0;
 const HEIGHT: f64 = 22.0;
 
-/// A curve of some values, oldest first; nothing if there are too few.
+/// Draws a curve of some values, oldest first; nothing if there are too few.
 pub(crate) fn curve(values: &[f64], label: &str) -> Markup {
     let highest = values.iter().copied().fold(0.0, f64::max);
     if values.len() < 2 {

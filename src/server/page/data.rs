@@ -1,66 +1,84 @@
-//! What a topology found, refused and wrote: trends, dead letters, gaps, outboxes and lakes. It
+//! The results of a topology: trends, dead letters, gaps, outboxes and lakes. It
 //! changes more slowly than the numbers, and costs a look at files.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, get};
 use maud::{Markup, html};
 
 use super::curve::curve;
-use super::frame::{bytes, count};
+use super::frame::Column::{Number, Text};
+use super::frame::{bytes, count, table};
 use super::html as answer;
 use super::lake::{blocking, lake_address, partition_table, title};
-use super::post::post;
+use super::post::{post, sample};
 use super::topology::instant;
 use crate::control::TrendNow;
 use crate::gaps::{Gap, ledger_entries};
+use crate::lake::store::Store;
+use crate::post::Post;
 use crate::secret::hide_in_addresses;
 use crate::server::api::{ApiError, trends};
 use crate::server::fleet::{Fleet, Kept};
 use crate::server::lakes::{TopologyLake, lakes};
 
-/// How many trends are shown.
+/// The maximum number of trends that are shown.
 const TRENDS: usize = 12;
 
-/// How many dead letters are shown.
+/// The maximum number of dead letters that are shown.
 const LETTERS: usize = 3;
 
-/// How many gaps are shown, the newest first.
+/// The maximum number of gaps that are shown, the newest first.
 const GAPS: usize = 20;
 
-/// How many partitions of each lake are shown.
+/// The maximum number of partitions of each lake that are shown.
 const PARTITIONS: usize = 5;
 
-/// How many files of outboxes are looked at. The sizes of more would take long.
+/// The maximum number of files of outboxes whose sizes are read. More would take long.
 const OUTBOX_FILES_MAX: usize = 20_000;
 
-/// The part of a topology's page.
+/// Returns the part of a topology's page with these results.
 #[get("/topology/{name}/data")]
 pub(crate) async fn topology_data(
     fleet: Data<Fleet>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let kept = fleet.find(&name)?;
+    Ok(answer(&data(&fleet, &kept).await?))
+}
+
+pub(super) async fn data(fleet: &Data<Fleet>, kept: &Arc<Kept>) -> Result<Markup, ApiError> {
+    let (fleet, kept) = (fleet.clone(), Arc::clone(kept));
     let trending = trends(&kept).await.unwrap_or_default();
-    let content = blocking(move || {
+    blocking(move || {
         let state = kept.folder.state();
         let lakes = lakes(fleet.shared(), &kept)?;
+        let samples = samples(&kept, &lakes, &trending);
         Ok(html! {
-            @if !trending.is_empty() { h2 { "Trends" } (trend_list(&trending)) }
+            @if !trending.is_empty() { h2 { "Trends" } (trend_list(&trending, &samples)) }
             @for lake in lakes.iter().filter(|lake| lake.is_dead()) { (letters(&kept, lake)) }
             (gaps(&state))
             (outboxes(&state))
             @for lake in lakes.iter().filter(|lake| !lake.is_dead()) { (partitions(&kept, lake)) }
         })
     })
-    .await?;
-    Ok(answer(&content))
+    .await
 }
 
-fn trend_list(trends: &[TrendNow]) -> Markup {
+/// Returns the sample posts of trends that are in the lakes of the topology, by their ids.
+fn samples(kept: &Kept, lakes: &[TopologyLake], trends: &[TrendNow]) -> BTreeMap<String, Post> {
+    let shown = trends.iter().take(TRENDS);
+    let ids = shown.flat_map(|trend| trend.sample_posts.iter().cloned()).collect();
+    let lakes = lakes.iter().filter(|lake| !lake.is_dead());
+    let stores: Vec<Arc<dyn Store>> = lakes.map(TopologyLake::store).collect();
+    kept.samples().find(&stores, &ids)
+}
+
+fn trend_list(trends: &[TrendNow], samples: &BTreeMap<String, Post>) -> Markup {
     html! {
         ul.cards {
             @for trend in trends.iter().take(TRENDS) {
@@ -72,12 +90,18 @@ fn trend_list(trends: &[TrendNow]) -> Markup {
                     }
                     p { (trend.why) }
                     p.quiet {
-                        (trend.key_type) ", " time datetime=(trend.bucket_start) { (to_minute(&trend.bucket_start)) }
+                        (trend.key_type) ", "
+                        time datetime=(trend.bucket_start) { (to_minute(&trend.bucket_start)) }
                         @if trend.provisional { ", so far" }
                         @if let Some(score) = trend.score { ", score " (count(score)) }
                     }
                     @if !trend.sample_posts.is_empty() {
-                        p.quiet { "Posts " (trend.sample_posts.join(", ")) }
+                        p.quiet { "Sample posts:" }
+                        ul.samples {
+                            @for id in &trend.sample_posts {
+                                li { (sample(id, samples.get(id))) }
+                            }
+                        }
                     }
                 }
             }
@@ -90,7 +114,7 @@ fn to_minute(instant: &str) -> String {
     instant.get(..16).map_or_else(|| instant.to_owned(), |start| start.replace('T', " "))
 }
 
-/// A sentence for what can't be read.
+/// Shows the error of a file that can't be read.
 fn trouble(error: &crate::error::Error) -> Markup {
     html! { p.message { (hide_in_addresses(&error.chain())) } }
 }
@@ -104,7 +128,7 @@ fn letters(kept: &Kept, lake: &TopologyLake) -> Markup {
             Ok(newest) if newest.is_empty() => p.quiet { "None." },
             Ok(newest) => {
                 @for letter in &newest { (post(letter)) }
-                p { a href=(lake_address(kept, lake, &[])) { "All dead letters" } }
+                p { a href=(lake_address(kept, lake, &[])) { "Browse all dead letters" } }
             },
         }
     }
@@ -122,31 +146,23 @@ fn gaps(state: &FilePath) -> Markup {
     let open = all.iter().filter(|gap| !gap.filled).count();
     html! {
         h2 { "Gaps" }
-        p { (open) " of " (all.len()) " not filled" @if all.len() > GAPS { "; the newest " (GAPS) " are shown" } "." }
-        div.wide tabindex="0" role="region" aria-label="Gaps" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Spout" }
-                        th scope="col" { "From" }
-                        th scope="col" { "To" }
-                        th scope="col" { "Posts" }
-                        th scope="col" { "Why" }
-                    }
-                }
-                tbody {
-                    @for gap in all.iter().take(GAPS) {
-                        tr {
-                            th scope="row" { (gap.spout) @if !gap.part.is_empty() { " " (gap.part) } }
-                            td { (instant(gap.from)) }
-                            td { (instant(gap.to)) }
-                            td { (missing_posts(gap)) }
-                            td.text { (gap.why) }
-                        }
-                    }
+        p {
+            (open) " of " (all.len()) " not filled"
+            @if all.len() > GAPS { "; the newest " (GAPS) " are shown" } "."
+        }
+        @let rows = html! {
+            @for gap in all.iter().take(GAPS) {
+                tr {
+                    th scope="row" { (gap.spout) @if !gap.part.is_empty() { " " (gap.part) } }
+                    td { (instant(gap.from)) }
+                    td { (instant(gap.to)) }
+                    td { (missing_posts(gap)) }
+                    td.text { (gap.why) }
                 }
             }
-        }
+        };
+        @let columns = ["Spout", "From", "To", "Posts", "Why"].map(Text);
+        (table("Gaps", &columns, &rows))
     }
 }
 
@@ -158,7 +174,7 @@ fn missing_posts(gap: &Gap) -> String {
     }
 }
 
-/// What waits in the outbox of a component.
+/// The size of a component's outbox.
 #[derive(Default)]
 struct Outbox {
     files: usize,
@@ -171,26 +187,16 @@ fn outboxes(state: &FilePath) -> Markup {
         @if !found.is_empty() {
             h2 { "Outboxes" }
             p.quiet { "What waits on this machine's disk until it is delivered." }
-            div.wide tabindex="0" role="region" aria-label="Outboxes" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Sink" }
-                            th.number scope="col" { "Files" }
-                            th.number scope="col" { "Size" }
-                        }
-                    }
-                    tbody {
-                        @for (sink, outbox) in &found {
-                            tr {
-                                th scope="row" { (sink) }
-                                td.number { (outbox.files) }
-                                td.number { (bytes(outbox.bytes)) }
-                            }
-                        }
+            @let rows = html! {
+                @for (sink, outbox) in &found {
+                    tr {
+                        th scope="row" { (sink) }
+                        td.number { (outbox.files) }
+                        td.number { (bytes(outbox.bytes)) }
                     }
                 }
-            }
+            };
+            (table("Outboxes", &[Text("Sink"), Number("Files"), Number("Size")], &rows))
         }
     }
 }
@@ -226,7 +232,7 @@ fn outbox_sizes(outbox: &FilePath) -> BTreeMap<String, Outbox> {
     sizes
 }
 
-/// What is in a folder; nothing if it can't be read.
+/// Returns the entries of a folder; none if it can't be read.
 fn entries(folder: &FilePath) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
@@ -241,7 +247,8 @@ fn partitions(kept: &Kept, lake: &TopologyLake) -> Markup {
             Ok(listed) if listed.entries.is_empty() => p.quiet { "No partition is visible yet." },
             Ok(listed) => {
                 (partition_table(kept, lake, &listed.entries))
-                p { a href=(lake_address(kept, lake, &[])) { "All partitions (" (listed.all.unwrap_or_default()) ")" } }
+                @let all = listed.all.unwrap_or_default();
+                p { a href=(lake_address(kept, lake, &[])) { "All partitions (" (all) ")" } }
             },
         }
     }
@@ -285,11 +292,20 @@ mod tests {
             provisional: false,
             curve: vec![3, 9],
         };
-        let html = trend_list(&[trend]).into_string();
-        for part in ["#&lt;i&gt;", "9 in a minute", "1, &lt;2&gt;", "2015-12-18 00:07", "<polyline"]
-        {
+        let json = r#"{"tweet":{"id":"1","text":"<i>rain","user":{"name":"<b>Ann"}}}"#;
+        let samples = [("1".to_owned(), Post::check(json.into()).unwrap())].into();
+        let html = trend_list(&[trend], &samples).into_string();
+        for part in [
+            "#&lt;i&gt;",
+            "9 in a minute",
+            "&lt;b&gt;Ann",
+            "&lt;i&gt;rain",
+            "&lt;2&gt;",
+            "2015-12-18 00:07",
+            "<polyline",
+        ] {
             assert!(html.contains(part), "{part}: {html}");
         }
-        assert!(!html.contains("<i>"), "{html}");
+        assert!(!html.contains("<i>") && !html.contains("<b>"), "{html}");
     }
 }

@@ -1,10 +1,10 @@
-//! What all pages have in common.
+//! The frame of all pages, and the forms of numbers and tables in them.
 
 use std::fmt::Write;
 
 use maud::{DOCTYPE, Markup, html};
 
-/// A whole page.
+/// Makes a whole page.
 pub(crate) fn page(title: &str, is_known: bool, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -38,7 +38,37 @@ pub(crate) fn page(title: &str, is_known: bool, content: &Markup) -> Markup {
     }
 }
 
-/// A text as a part of an address.
+/// The head of a column: of numbers, which are aligned to the right, or of anything else.
+#[derive(Clone, Copy)]
+pub(crate) enum Column {
+    /// A column of numbers.
+    Number(&'static str),
+    /// Any other column.
+    Text(&'static str),
+}
+
+/// Makes a table that scrolls by itself if its window is too narrow; `rows` has its `tr` elements.
+pub(crate) fn table(label: &str, columns: &[Column], rows: &Markup) -> Markup {
+    html! {
+        div.wide tabindex="0" role="region" aria-label=(label) {
+            table {
+                thead {
+                    tr {
+                        @for column in columns {
+                            @match column {
+                                Column::Number(name) => { th.number scope="col" { (name) } },
+                                Column::Text(name) => { th scope="col" { (name) } },
+                            }
+                        }
+                    }
+                }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+/// Quotes a text as a part of an address.
 pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -53,13 +83,13 @@ pub(crate) fn quoted(text: &str) -> String {
     quoted
 }
 
-/// The address of a topology's page.
+/// Returns the address of a topology's page.
 pub(crate) fn address(name: &str, operation: &str) -> String {
     let tail = if operation.is_empty() { String::new() } else { format!("/{operation}") };
     format!("/topology/{}{tail}", quoted(name))
 }
 
-/// A number as people read it: `1,234`, `12.3 k`, `4.5 M`.
+/// Formats a number for people: `1,234`, `12.3 k`, `4.5 M`.
 pub(crate) fn count(number: f64) -> String {
     match number {
         n if n >= 1e9 => format!("{:.1} G", n / 1e9),
@@ -70,7 +100,7 @@ pub(crate) fn count(number: f64) -> String {
     }
 }
 
-/// Bytes as people read them.
+/// Formats a number of bytes for people.
 pub(crate) fn bytes(number: u64) -> String {
     let number = number as f64;
     match number {
@@ -81,7 +111,7 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
-/// Seconds as people read them: `320 ms`, `12 s`, `3 min`, `2 h`, `4 d`.
+/// Formats seconds for people: `320 ms`, `12 s`, `3 min`, `2 h`, `4 d`.
 pub(crate) fn span(seconds: f64) -> String {
     match seconds {
         s if s < 0.001 => format!("{:.0} µs", s * 1e6),

@@ -11,17 +11,20 @@ use crate::watch::report::{Report, Row};
 /// The size of a box, and the room between boxes, in the picture's own units.
 const BOX_WIDTH: usize = 172;
 const BOX_HEIGHT: usize = 64;
-const GAP_X: usize = 84;
+const GAP_X: usize = 128;
 const GAP_Y: usize = 26;
 const MARGIN: usize = 12;
 
-/// From this part of its time on, a component is busy.
+/// The length of an arrow's straight beginning, above which its rate stands.
+const RATE_WIDTH: usize = 62;
+
+/// The share of its time from which on a component counts as busy.
 const BUSY: f64 = 0.5;
 
 /// The longest text in a box, in characters.
 const LABEL_CHARS_MAX: usize = 20;
 
-/// What a component's colour says; the picture says it in words too.
+/// Returns the load of a component, which the picture shows by a colour and in words.
 pub(crate) fn load_of(row: &Row) -> &'static str {
     match row.state.as_str() {
         "blocked" => "held back",
@@ -30,7 +33,7 @@ pub(crate) fn load_of(row: &Row) -> &'static str {
     }
 }
 
-/// The picture.
+/// Draws the picture.
 pub(crate) fn graph(report: &Report, flow: &[(String, String)]) -> Markup {
     let rows = &report.components;
     let index: BTreeMap<&str, usize> =
@@ -57,7 +60,7 @@ pub(crate) fn graph(report: &Report, flow: &[(String, String)]) -> Markup {
                 }
                 @for (from, to) in &edges { (arrow(cells[*from], cells[*to])) }
                 @for (from, row) in rows.iter().enumerate() {
-                    // All streams of a component begin at one place.
+                    // All arrows of a component begin at one point.
                     @if edges.iter().any(|(begin, _)| *begin == from) { (rate(cells[from], row)) }
                 }
                 @for (row, cell) in rows.iter().zip(&cells) { (component(row, *cell)) }
@@ -66,7 +69,7 @@ pub(crate) fn graph(report: &Report, flow: &[(String, String)]) -> Markup {
     }
 }
 
-/// The picture for whoever doesn't see it.
+/// Describes the picture for screen readers.
 fn in_words(rows: &[Row], edges: &[(usize, usize)]) -> String {
     let parts = edges.iter().map(|(from, to)| {
         format!(
@@ -86,12 +89,13 @@ fn corner(cell: Cell) -> (usize, usize) {
 fn arrow(from: Cell, to: Cell) -> Markup {
     let ((x1, y1), (x2, y2)) = (corner(from), corner(to));
     let (x1, y1, y2) = (x1 + BOX_WIDTH, y1 + BOX_HEIGHT / 2, y2 + BOX_HEIGHT / 2);
-    let middle = x1.midpoint(x2);
-    let path = format!("M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}");
+    let bend = x1 + RATE_WIDTH;
+    let middle = bend.midpoint(x2);
+    let path = format!("M{x1} {y1} H{bend} C{middle} {y1} {middle} {y2} {x2} {y2}");
     html! { path.edge d=(path) marker-end="url(#arrow)" {} }
 }
 
-/// What a component emits per second, beside the beginning of its arrows.
+/// Draws the number of tuples that a component emits per second, above the beginning of its arrows.
 fn rate(from: Cell, row: &Row) -> Markup {
     let (x, y) = corner(from);
     let (x, y) = (x + BOX_WIDTH + 6, y + BOX_HEIGHT / 2 - 6);

@@ -6,7 +6,8 @@ use actix_web::{HttpResponse, get};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::frame::{address, bytes, page, quoted};
+use super::frame::Column::{self, Number, Text};
+use super::frame::{address, bytes, page, quoted, table};
 use super::html as answer;
 use super::post::post;
 use super::topology::instant;
@@ -24,7 +25,7 @@ pub(crate) struct From {
     from: usize,
 }
 
-/// The partitions of a lake.
+/// Returns the page with the partitions of a lake.
 #[get("/topology/{name}/lake/{lake}")]
 pub(crate) async fn partitions_page(
     fleet: Data<Fleet>,
@@ -51,7 +52,7 @@ pub(crate) async fn partitions_page(
     Ok(answer(&page(&format!("Lake of {name}"), true, &content)))
 }
 
-/// The micro-batches of a partition.
+/// Returns the page with the micro-batches of a partition.
 #[get("/topology/{name}/lake/{lake}/{partition}")]
 pub(crate) async fn files_page(
     fleet: Data<Fleet>,
@@ -68,26 +69,17 @@ pub(crate) async fn files_page(
         Ok(html! {
             (trail(&kept, &lake, &[&partition]))
             h1 { (partition) }
-            div.wide tabindex="0" role="region" aria-label="Micro-batches" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Micro-batch" }
-                            th.number scope="col" { "Size" }
+            @let rows = html! {
+                @for (file, object) in &files.entries {
+                    tr {
+                        th scope="row" {
+                            a href=(format!("{own}/{}", quoted(&file.to_string()))) { (file) }
                         }
-                    }
-                    tbody {
-                        @for (file, object) in &files.entries {
-                            tr {
-                                th scope="row" {
-                                    a href=(format!("{own}/{}", quoted(&file.to_string()))) { (file) }
-                                }
-                                td.number { (bytes(object.bytes)) }
-                            }
-                        }
+                        td.number { (bytes(object.bytes)) }
                     }
                 }
-            }
+            };
+            (table("Micro-batches", &[Text("Micro-batch"), Number("Size")], &rows))
             (pages(&own, &files, ENTRIES))
         })
     })
@@ -95,7 +87,7 @@ pub(crate) async fn files_page(
     Ok(answer(&page(&format!("Partition of {name}"), true, &content)))
 }
 
-/// The posts of a micro-batch.
+/// Returns the page with the posts of a micro-batch.
 #[get("/topology/{name}/lake/{lake}/{partition}/{file}")]
 pub(crate) async fn posts_page(
     fleet: Data<Fleet>,
@@ -131,12 +123,12 @@ pub(super) async fn blocking(
     Ok(done?)
 }
 
-/// The name of a lake for people.
+/// Returns the name of a lake for people.
 pub(super) fn title(lake: &TopologyLake) -> String {
     if lake.is_dead() { "Dead letters".to_owned() } else { format!("Lake of {}", lake.component) }
 }
 
-/// The address of a lake's page, or of a partition or file in it.
+/// Returns the address of a lake's page, or of a partition or file in it.
 pub(super) fn lake_address(kept: &Kept, lake: &TopologyLake, inside: &[&str]) -> String {
     let mut whole = format!("{}/{}", address(&kept.name, "lake"), quoted(&lake.component));
     for part in inside {
@@ -146,7 +138,7 @@ pub(super) fn lake_address(kept: &Kept, lake: &TopologyLake, inside: &[&str]) ->
     whole
 }
 
-/// The way from the topology to this page.
+/// Links to the pages between the topology and this page.
 fn trail(kept: &Kept, lake: &TopologyLake, inside: &[&str]) -> Markup {
     html! {
         nav.trail aria-label="Path" {
@@ -163,38 +155,33 @@ fn trail(kept: &Kept, lake: &TopologyLake, inside: &[&str]) -> Markup {
     }
 }
 
-/// The partitions of a lake in a table.
+/// The columns of a table of partitions.
+const PARTITION_COLUMNS: [Column; 6] = [
+    Text("Partition"),
+    Number("Micro-batches"),
+    Number("Posts"),
+    Number("Size"),
+    Text("First post"),
+    Text("Last post"),
+];
+
+/// Returns the partitions of a lake in a table.
 pub(super) fn partition_table(kept: &Kept, lake: &TopologyLake, lines: &[Line]) -> Markup {
-    html! {
-        div.wide tabindex="0" role="region" aria-label=(format!("Partitions, {}", title(lake))) {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Partition" }
-                        th.number scope="col" { "Micro-batches" }
-                        th.number scope="col" { "Posts" }
-                        th.number scope="col" { "Size" }
-                        th scope="col" { "First post" }
-                        th scope="col" { "Last post" }
-                    }
+    let rows = html! {
+        @for line in lines {
+            tr {
+                th scope="row" {
+                    a href=(lake_address(kept, lake, &[&line.partition])) { (line.partition) }
                 }
-                tbody {
-                    @for line in lines {
-                        tr {
-                            th scope="row" {
-                                a href=(lake_address(kept, lake, &[&line.partition])) { (line.partition) }
-                            }
-                            td.number { (line.micro_batches) }
-                            td.number { @if let Some(posts) = line.posts { (posts) } @else { "–" } }
-                            td.number { (bytes(line.bytes)) }
-                            td { @if let Some(at) = line.first { (instant(at)) } @else { "–" } }
-                            td { @if let Some(at) = line.last { (instant(at)) } @else { "–" } }
-                        }
-                    }
-                }
+                td.number { (line.micro_batches) }
+                td.number { @if let Some(posts) = line.posts { (posts) } @else { "–" } }
+                td.number { (bytes(line.bytes)) }
+                td { @if let Some(at) = line.first { (instant(at)) } @else { "–" } }
+                td { @if let Some(at) = line.last { (instant(at)) } @else { "–" } }
             }
         }
-    }
+    };
+    table(&format!("Partitions, {}", title(lake)), &PARTITION_COLUMNS, &rows)
 }
 
 /// Links to the parts of a list before and after this one.

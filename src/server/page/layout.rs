@@ -1,9 +1,9 @@
-//! Places for the components of a graph: layers from left to right, each ordered so that edges cross
-//! seldom.
+//! Places for the components of a graph: layers from left to right, each in an order with few
+//! crossings of edges.
 
 use std::collections::BTreeMap;
 
-/// How often the order within layers is improved. More sweeps change little.
+/// The number of sweeps that improve the order within layers. More change little.
 const SWEEPS: usize = 8;
 
 /// A component's place: its layer from the left, and its position in the layer from the top.
@@ -45,10 +45,10 @@ pub(crate) fn lay_out(count: usize, edges: &[(usize, usize)]) -> Vec<Cell> {
     layers.iter().enumerate().map(cell).collect()
 }
 
-/// The longest way from a source to each component.
+/// Returns the length of the longest path from a source to each component.
 fn layers_of(count: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     let mut layers = vec![0; count];
-    // In a graph without cycles no way is longer than there are components.
+    // In a graph without cycles, no path has more edges than there are components.
     for _ in 0..count {
         let mut is_stable = true;
         for (from, to) in edges {

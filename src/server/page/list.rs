@@ -5,30 +5,42 @@ use actix_web::{HttpResponse, get};
 use futures_util::future::join_all;
 use maud::{Markup, html};
 
-use super::frame::{address, bytes, count, page};
+use super::frame::Column::{self, Number, Text};
+use super::frame::{address, bytes, count, page, table};
 use super::html as answer;
 use crate::server::api::TopologyDetail;
 use crate::server::api::detail;
 use crate::server::fleet::Fleet;
 use crate::server::shown::State;
 
-/// The whole page.
+/// The columns of the list.
+const COLUMNS: [Column; 7] = [
+    Text("Name"),
+    Text("State"),
+    Number("Tasks"),
+    Number("Tuples/s"),
+    Number("Dead letters"),
+    Number("Memory"),
+    Text("Bottleneck"),
+];
+
+/// Returns the whole page.
 #[get("/")]
 pub(crate) async fn list_page(fleet: Data<Fleet>) -> HttpResponse {
     let content = html! {
         h1 { "Topologies" }
-        div #live data-live="/live" { (table(&fleet).await) }
+        div #live data-live="/live" data-events="/live/events" { (all(&fleet).await) }
     };
     answer(&page("Topologies", true, &content))
 }
 
-/// The part of it that changes.
+/// Returns the part of the page that changes.
 #[get("/live")]
 pub(crate) async fn list_live(fleet: Data<Fleet>) -> HttpResponse {
-    answer(&table(&fleet).await)
+    answer(&all(&fleet).await)
 }
 
-async fn table(fleet: &Fleet) -> Markup {
+pub(super) async fn all(fleet: &Fleet) -> Markup {
     let asked = fleet.all().into_iter().map(async |kept| detail(&kept).await);
     let topologies = join_all(asked).await;
     if topologies.is_empty() {
@@ -38,22 +50,10 @@ async fn table(fleet: &Fleet) -> Markup {
         };
     }
     html! {
-        div.wide tabindex="0" role="region" aria-label="All topologies" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Name" }
-                        th scope="col" { "State" }
-                        th.number scope="col" { "Tasks" }
-                        th.number scope="col" { "Tuples/s" }
-                        th.number scope="col" { "Dead letters" }
-                        th.number scope="col" { "Memory" }
-                        th scope="col" { "Bottleneck" }
-                    }
-                }
-                tbody { @for topology in &topologies { (row(topology)) } }
-            }
-        }
+        @let rows = html! {
+            @for topology in &topologies { (row(topology)) }
+        };
+        (table("All topologies", &COLUMNS, &rows))
     }
 }
 
@@ -84,7 +84,7 @@ fn row(topology: &TopologyDetail) -> Markup {
     }
 }
 
-/// A state as a word with a colour.
+/// Shows a state as a word with a colour.
 pub(crate) fn state(state: State) -> Markup {
     html! { span.state data-state=(state.name()) { (state.name()) } }
 }

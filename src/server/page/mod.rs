@@ -1,5 +1,5 @@
-//! The server's page: HTML from the server, a style sheet and a little script of our own, and nothing
-//! from any other host.
+//! The server's page: HTML from the server, a style sheet and a small script of our own, and
+//! nothing from any other host.
 
 mod actions;
 mod curve;
@@ -9,6 +9,7 @@ mod graph;
 mod lake;
 mod layout;
 mod list;
+mod live;
 mod post;
 mod topology;
 
@@ -21,23 +22,23 @@ use maud::Markup;
 
 use super::api::ApiError;
 
-/// Where the page asks for the token.
+/// The address of the page that asks for the token.
 pub(crate) const LOGIN: &str = "/login";
 
-/// What a browser may do with the page: show it, with our own style sheet and script, and ask this
-/// server.
+/// The policy for browsers: they may use our own style sheet and script, and send requests to this
+/// server only.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
     img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = include_str!("assets/page.css");
 const SCRIPT: &str = include_str!("assets/page.js");
 
-/// Returns true for files that tell nothing, and so need no token.
+/// Returns true for files without secrets, which need no token.
 pub(crate) fn is_static(path: &str) -> bool {
     path.starts_with("/static/")
 }
 
-/// Returns true for addresses that people look at.
+/// Returns true for addresses of pages.
 pub(crate) fn is_page(path: &str) -> bool {
     !path.starts_with("/api/") && path != "/metrics"
 }
@@ -58,6 +59,8 @@ where
         .service(actions::log_out)
         .service(list::list_page)
         .service(list::list_live)
+        .service(live::list_events)
+        .service(live::topology_page_events)
         .service(actions::editor)
         .service(topology::topology_page)
         .service(topology::topology_live)
@@ -69,7 +72,7 @@ where
         .service(actions::act)
 }
 
-/// An HTML answer.
+/// Makes an answer of HTML.
 fn html(markup: &Markup) -> HttpResponse {
     let policy = HeaderValue::from_static(POLICY);
     HttpResponse::Ok()
@@ -78,7 +81,7 @@ fn html(markup: &Markup) -> HttpResponse {
         .body(markup.0.clone())
 }
 
-/// The style sheet, the script and the sign.
+/// Returns the style sheet, the script or the icon.
 #[get("/static/{name}")]
 async fn asset(name: Path<String>) -> Result<HttpResponse, ApiError> {
     let (kind, text) = match name.as_str() {

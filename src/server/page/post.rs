@@ -1,4 +1,4 @@
-//! Posts and dead letters as people read them. All of their text comes from outside: maud escapes it.
+//! Posts and dead letters for people. All of their text comes from outside: maud escapes it.
 
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -29,21 +29,39 @@ struct Letter<'a> {
     tuple: Option<&'a RawValue>,
 }
 
-/// A post, or a dead letter with its error.
+/// The longest text of a sample post, in characters.
+const SAMPLE_CHARS_MAX: usize = 200;
+
+/// Shows a sample post of a trend in a line; only its id if no lake of the topology has the post.
+pub(crate) fn sample(id: &str, post: Option<&Post>) -> Markup {
+    let Some(post) = post else { return html! { span.quiet { (shortened(id, 100)) } } };
+    html! {
+        strong { (author(post)) } " "
+        (shortened(&post.text().unwrap_or_default(), SAMPLE_CHARS_MAX))
+    }
+}
+
+fn author(post: &Post) -> String {
+    let author = post.author();
+    let name = author.name.or(author.handle).or(author.id);
+    name.map_or_else(|| "No author".into(), |name| shortened(&name, 100).to_string())
+}
+
+/// Shows a post, or a dead letter with its error.
 pub(crate) fn post(post: &Post) -> Markup {
     if post.kind() == DEAD
         && let Ok(letter) = serde_json::from_slice::<Letter<'_>>(post.body())
     {
         return dead_letter(&letter);
     }
-    let author = post.author();
-    let author = author.name.or(author.handle).or(author.id);
     html! {
         article.post {
             p.meta {
-                strong { (author.as_deref().map_or("No author".into(), |name| shortened(name, 100))) }
+                strong { (author(post)) }
                 " · " (shortened(post.kind(), 40))
-                @if let Some(at) = post.created_at() { " · " time datetime=(instant(at)) { (instant(at)) } }
+                @if let Some(at) = post.created_at() {
+                    " · " time datetime=(instant(at)) { (instant(at)) }
+                }
                 @if let Some(id) = post.id() { " · " (shortened(&id, 100)) }
             }
             @if let Some(text) = post.text() { p.text { (shortened(&text, TEXT_CHARS_MAX)) } }

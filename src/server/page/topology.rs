@@ -1,4 +1,4 @@
-//! One topology: its graph, its numbers, what it says.
+//! The page of one topology: its graph, its numbers, its messages.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::curve::curve;
-use super::frame::{address, bytes, count, page, span};
+use super::frame::Column::{self, Number, Text};
+use super::frame::{address, bytes, count, page, span, table};
 use super::graph::graph;
 use super::html as answer;
 use super::list::state;
@@ -19,13 +20,31 @@ use crate::server::history::ComponentRate;
 use crate::server::shown::State;
 use crate::watch::report::{Report, Row};
 
-/// How many points a curve has.
+/// The maximum number of points of a curve.
 const CURVE_POINTS: usize = 60;
 
-/// How many lines of the log are shown.
+/// The maximum number of lines of the log that are shown.
 const LINES: usize = 30;
 
-/// The whole page.
+/// The columns of the table of components.
+const COLUMNS: [Column; 14] = [
+    Text("Component"),
+    Text("State"),
+    Number("Tasks"),
+    Number("10 s"),
+    Number("1 min"),
+    Number("10 min"),
+    Number("All"),
+    Text("Curve"),
+    Number("Busy"),
+    Number("Inbox"),
+    Number("p99"),
+    Number("Failed"),
+    Number("Dead"),
+    Text("Watermark"),
+];
+
+/// Returns the whole page.
 #[get("/topology/{name}")]
 pub(crate) async fn topology_page(
     fleet: Data<Fleet>,
@@ -34,9 +53,12 @@ pub(crate) async fn topology_page(
     let kept = fleet.find(&name)?;
     let content = html! {
         h1 { (kept.name) }
-        div #live data-live=(address(&kept.name, "live")) { (live(&kept).await) }
+        div #live data-live=(address(&kept.name, "live"))
+            data-events=(address(&kept.name, "live/events")) { (live(&kept).await) }
         div #data data-live=(address(&kept.name, "data")) data-every="10" {
-            noscript { p { a href=(address(&kept.name, "data")) { "Trends, dead letters, gaps and lakes" } } }
+            noscript {
+                p { a href=(address(&kept.name, "data")) { "Trends, dead letters, gaps and lakes" } }
+            }
         }
         h2 { "The topology file" }
         pre.file tabindex="0" { (kept.topology()) }
@@ -44,7 +66,7 @@ pub(crate) async fn topology_page(
     Ok(answer(&page(&kept.name, true, &content)))
 }
 
-/// The part of it that changes.
+/// Returns the part of the page that changes.
 #[get("/topology/{name}/live")]
 pub(crate) async fn topology_live(
     fleet: Data<Fleet>,
@@ -54,7 +76,7 @@ pub(crate) async fn topology_live(
     Ok(answer(&live(&kept).await))
 }
 
-async fn live(kept: &Arc<Kept>) -> Markup {
+pub(super) async fn live(kept: &Arc<Kept>) -> Markup {
     let shown = detail(kept).await;
     let report = shown.report.as_ref();
     html! {
@@ -103,52 +125,37 @@ fn components(kept: &Kept, shown: &TopologyDetail, report: &Report) -> Markup {
     let rates = &shown.rates;
     html! {
         p.quiet { "Tuples per second that each component emits; of a sink, those that it takes." }
-        div.wide tabindex="0" role="region" aria-label="Components" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Component" }
-                        th scope="col" { "State" }
-                        th.number scope="col" { "Tasks" }
-                        th.number scope="col" { "10 s" }
-                        th.number scope="col" { "1 min" }
-                        th.number scope="col" { "10 min" }
-                        th.number scope="col" { "All" }
-                        th scope="col" { "Curve" }
-                        th.number scope="col" { "Busy" }
-                        th.number scope="col" { "Inbox" }
-                        th.number scope="col" { "p99" }
-                        th.number scope="col" { "Failed" }
-                        th.number scope="col" { "Dead" }
-                        th scope="col" { "Watermark" }
-                    }
-                }
-                tbody {
-                    @for row in &report.components {
-                        tr {
-                            th scope="row" { (row.id) }
-                            td { (row.state) }
-                            td.number { (row.tasks) }
-                            td.number { (rate(&rates.ten_seconds, row)) }
-                            td.number { (rate(&rates.one_minute, row)) }
-                            td.number { (rate(&rates.ten_minutes, row)) }
-                            td.number { (rate(&rates.all, row)) }
-                            td { (curve(&kept.history().curve(&row.id, CURVE_POINTS), &format!("Rate of {} in the last minutes", row.id))) }
-                            td.number { (format!("{:.0} %", row.capacity * 100.0)) }
-                            td.number { (format!("{:.0} %", row.inbox * 100.0)) }
-                            td.number { @if let Some(us) = row.p99_us { (span(us * 1e-6)) } @else { "–" } }
-                            td.number { (row.failed) }
-                            td.number { (row.dead_letters) }
-                            td { (watermark(row)) }
-                        }
-                    }
+        @let rows = html! {
+            @for row in &report.components {
+                tr {
+                    th scope="row" { (row.id) }
+                    td { (row.state) }
+                    td.number { (row.tasks) }
+                    td.number { (rate(&rates.ten_seconds, row)) }
+                    td.number { (rate(&rates.one_minute, row)) }
+                    td.number { (rate(&rates.ten_minutes, row)) }
+                    td.number { (rate(&rates.all, row)) }
+                    td { (curve_of(kept, row)) }
+                    td.number { (format!("{:.0} %", row.capacity * 100.0)) }
+                    td.number { (format!("{:.0} %", row.inbox * 100.0)) }
+                    td.number { @if let Some(us) = row.p99_us { (span(us * 1e-6)) } @else { "–" } }
+                    td.number { (row.failed) }
+                    td.number { (row.dead_letters) }
+                    td { (watermark(row)) }
                 }
             }
-        }
+        };
+        (table("Components", &COLUMNS, &rows))
     }
 }
 
-/// The rate out of a component, or into it if it is a sink.
+/// Returns the curve of a component's rate.
+fn curve_of(kept: &Kept, row: &Row) -> Markup {
+    let points = kept.history().curve(&row.id, CURVE_POINTS);
+    curve(&points, &format!("Rate of {} in the last minutes", row.id))
+}
+
+/// Returns the rate out of a component, or into it if it is a sink.
 fn rate(rates: &[ComponentRate], row: &Row) -> String {
     let found = rates.iter().find(|rate| rate.id == row.id);
     let is_sink = row.role == "sink";

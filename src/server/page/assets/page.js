@@ -3,12 +3,17 @@
 "use strict";
 
 const REFRESH_S = 2;
+const LISTEN_AGAIN_MS = 30000;
 const TYPING_PAUSE_MS = 400;
 
+// The stream by which the server sends the parts that change; null while there is none.
+let stream = null;
+
+// Asks for a part again and again while there is no stream.
 function keepFresh(part) {
   let isUnderWay = false;
   const refresh = async () => {
-    if (isUnderWay || document.hidden) return;
+    if (isUnderWay || document.hidden || stream) return;
     isUnderWay = true;
     try {
       const answer = await fetch(part.dataset.live, { redirect: "manual" });
@@ -20,9 +25,26 @@ function keepFresh(part) {
       isUnderWay = false;
     }
   };
-  // A part that came without its content is filled at once.
-  if (!part.querySelector("h2, table, p")) refresh();
   setInterval(refresh, 1000 * (part.dataset.every || REFRESH_S));
+}
+
+// Opens the stream of this page, and closes it while nobody sees the page.
+function listen(parts) {
+  if (document.hidden) {
+    stream?.close();
+    stream = null;
+  }
+  if (document.hidden || stream) return;
+  const opened = new EventSource(parts[0].dataset.events);
+  stream = opened;
+  for (const part of parts) {
+    opened.addEventListener(part.id, (event) => replaceKeepingPlace(part, JSON.parse(event.data)));
+  }
+  opened.addEventListener("gone", () => location.reload());
+  opened.addEventListener("error", () => {
+    opened.close();
+    if (stream === opened) stream = null;
+  });
 }
 
 // The server's own HTML, in which all text from outside is escaped.
@@ -92,6 +114,12 @@ function watchEditor(form) {
   });
 }
 
-document.querySelectorAll("[data-live]").forEach(keepFresh);
+const parts = [...document.querySelectorAll("[data-live]")];
+parts.forEach(keepFresh);
+if (parts.length > 0) {
+  listen(parts);
+  document.addEventListener("visibilitychange", () => listen(parts));
+  setInterval(() => listen(parts), LISTEN_AGAIN_MS);
+}
 const editor = document.getElementById("editor");
 if (editor) watchEditor(editor);

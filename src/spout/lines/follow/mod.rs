@@ -41,6 +41,13 @@ const LATELY: Duration = Duration::from_secs(10);
 /// The shortest time between two scans, after which new files are found.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 
+/// The time between two scans while nothing happens. A longer one would delay new lines, and a
+/// shorter one wakes idle topologies more often.
+const SCAN_EVERY_QUIET: Duration = Duration::from_secs(2);
+
+/// The number of scans without a growing file after which scans are less frequent.
+const QUIET_SCANS: u32 = 20;
+
 /// The inverse of the maximum share of time that scans take, whatever the number of files: with
 /// some ten thousand of them there are several seconds between two scans.
 const SCAN_SHARE: u32 = 150;
@@ -158,6 +165,8 @@ pub(super) struct Follower {
     events: VecDeque<Event>,
     next_number: u64,
     next_scan: Duration,
+    /// The number of scans in a row after which no file had grown recently.
+    quiet_scans: u32,
     next_look: Duration,
     /// The messages that were reported, each once.
     said: HashSet<String>,
@@ -191,6 +200,7 @@ impl Follower {
             events: VecDeque::new(),
             next_number: 0,
             next_scan: Duration::ZERO,
+            quiet_scans: 0,
             next_look: Duration::ZERO,
             said: HashSet::new(),
             is_first_scan: true,
@@ -222,7 +232,11 @@ impl Follower {
             if time >= self.next_scan {
                 self.scan(time);
                 let took = now().saturating_sub(time);
-                self.next_scan = time + SCAN_EVERY.max(took * SCAN_SHARE);
+                let is_quiet = !self.has_grown_lately(time);
+                self.quiet_scans = if is_quiet { self.quiet_scans.saturating_add(1) } else { 0 };
+                let every =
+                    if self.quiet_scans > QUIET_SCANS { SCAN_EVERY_QUIET } else { SCAN_EVERY };
+                self.next_scan = time + every.max(took * SCAN_SHARE);
                 self.next_look = time + LOOK_EVERY;
             } else if let Some(number) = self.ready.pop_front() {
                 self.read(number, time);
@@ -237,9 +251,16 @@ impl Follower {
 
     /// Returns the time until the next check or scan.
     pub(crate) fn wait(&self, now: Duration) -> Duration {
-        let lately = self.files.values().any(|file| now.saturating_sub(file.grew) < LATELY);
-        let next = if lately { self.next_look.min(self.next_scan) } else { self.next_scan };
+        let next = if self.has_grown_lately(now) {
+            self.next_look.min(self.next_scan)
+        } else {
+            self.next_scan
+        };
         next.saturating_sub(now).max(Duration::from_millis(1))
+    }
+
+    fn has_grown_lately(&self, now: Duration) -> bool {
+        self.files.values().any(|file| now.saturating_sub(file.grew) < LATELY)
     }
 
     /// Checks the files that grew recently.
