@@ -1,7 +1,7 @@
 //! The counters of one task. Only the task writes them, once for each batch; watchers read them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -241,14 +241,18 @@ impl Meter {
         self.emitted.load(Ordering::Relaxed)
     }
 
-    /// Records that the coordinator rests until this task emits a tuple. A tuple that is emitted
-    /// at the same time on another thread may be missed, so the coordinator mustn't rest for long.
+    /// Records that the coordinator rests until this task emits a tuple. The coordinator then looks
+    /// at [`emitted`](Self::emitted) once more. Of a tuple that is emitted on another thread at the
+    /// same time, the coordinator sees the number, or the task sees the rest: each writes its own
+    /// number before the fence, and reads the other's after it.
     pub fn begin_rest(&self) {
         self.rests_at.store(self.emitted(), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
     }
 
     /// Ends the rest of the coordinator. Returns true if it rested and the task has emitted since.
     pub fn ends_rest(&self) -> bool {
+        fence(Ordering::SeqCst);
         let rests_at = self.rests_at.load(Ordering::Relaxed);
         if rests_at == NO_REST || rests_at == self.emitted() {
             return false;
