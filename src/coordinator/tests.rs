@@ -490,3 +490,19 @@ fn without_checkpoints_nothing_is_saved_and_what_is_closed_is_committed_all_the_
     let last = [forget(LAKE, &["a/0"]), commit(LAKE, &[]), commit(SLOW, &[])];
     assert_eq!(rig.all_report(2, &[], &[]), last);
 }
+
+#[test]
+fn at_rest_nothing_is_awaited_but_tuples_of_spouts() {
+    let mut rig = Rig::with(Checkpoint::Every(Duration::from_secs(1)));
+    assert_eq!(rig.tick_after(3), []);
+    let until = |rig: &Rig, emitted| rig.machine.rests_until(emitted, rig.wall, rig.now);
+    assert_eq!(until(&rig, 0), Some(rig.now + Duration::from_secs(5)));
+    assert_eq!(until(&rig, 1), None, "a spout has emitted");
+    assert_eq!(rig.machine.next_tick(rig.wall, rig.now), rig.now + Duration::from_secs(1));
+    rig.emitted = 1;
+    let epoch = injected(&rig.tick_after(1)).barrier.epoch;
+    assert_eq!(until(&rig, 1), None, "an epoch is in progress");
+    rig.completes(epoch, &[], &[]);
+    assert_eq!(rig.tick_after(2), []);
+    assert_eq!(until(&rig, 1), Some(rig.now + Duration::from_secs(5)));
+}
