@@ -186,9 +186,12 @@ fn many_rebalances_under_load_lose_nothing() {
         }
     }
     server.wait_for_state("moved", "finished");
-    // A task that a rebalance ended may leave empty folders, but no file.
+    // A task that a rebalance ended may leave empty folders, but no posts. With many rebalances some
+    // partitions may still have no index: a note lists them for the next start.
     let lake = world.sandbox.path("lake");
-    assert_eq!(files_below(&lake.join("_staging")), Vec::<PathBuf>::new());
+    let mut left = files_below(&lake.join("_staging"));
+    left.retain(|path| !path.ends_with("unindexed"));
+    assert_eq!(left, Vec::<PathBuf>::new());
     let partitions = lake_by_partition(&lake, &["_staging"]);
     let mut written: Vec<String> = partitions.into_values().flatten().collect();
     written.sort_unstable();
