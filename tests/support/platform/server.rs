@@ -122,7 +122,7 @@ async fn send(
                 answer.body = json.to_string().into_bytes();
             }
         }
-        Some(Fault::Partial) => {
+        Some(Fault::Partial) if answer.status == 200 => {
             if let Ok(mut json @ serde_json::Value::Object(_)) = serde_json::from_str(&body) {
                 json["errors"] = json!([x::not_found("1")]);
                 answer.body = json.to_string().into_bytes();
