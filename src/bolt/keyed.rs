@@ -100,7 +100,7 @@ struct Entry<S> {
 pub struct KeyedState<S> {
     hasher: DefaultHashBuilder,
     index: HashTable<u32>,
-    entries: Vec<Option<Entry<S>>>,
+    entries: Slots<S>,
     free: Vec<u32>,
     changed: Vec<u32>,
     /// Keys that were removed since the last snapshot, with the number of bytes that they had in
@@ -121,7 +121,7 @@ impl<S> Default for KeyedState<S> {
         Self {
             hasher: DefaultHashBuilder::default(),
             index: HashTable::new(),
-            entries: Vec::new(),
+            entries: Slots(Vec::new()),
             free: Vec::new(),
             changed: Vec::new(),
             removed: Vec::new(),
@@ -147,8 +147,61 @@ fn hash<'a>(hasher: &DefaultHashBuilder, mut key: impl Iterator<Item = &'a Value
     state.finish()
 }
 
-fn live<S>(entries: &[Option<Entry<S>>], at: u32) -> &Entry<S> {
-    entries[at as usize].as_ref().expect("the table knows entries that live only")
+/// The number of slots in a block.
+const BLOCK_SLOTS: usize = 1024;
+
+/// The entries by their slots, in blocks that never move: a single list would be copied each time
+/// that it is full, and would be in memory twice at that time.
+struct Slots<S>(Vec<Vec<Option<Entry<S>>>>);
+
+impl<S> Slots<S> {
+    fn get(&self, slot: u32) -> Option<&Entry<S>> {
+        let slot = slot as usize;
+        self.0.get(slot / BLOCK_SLOTS)?.get(slot % BLOCK_SLOTS)?.as_ref()
+    }
+
+    fn get_mut(&mut self, slot: u32) -> Option<&mut Entry<S>> {
+        let slot = slot as usize;
+        self.0.get_mut(slot / BLOCK_SLOTS)?.get_mut(slot % BLOCK_SLOTS)?.as_mut()
+    }
+
+    /// Returns the entry of a slot that the table knows.
+    fn live(&self, slot: u32) -> &Entry<S> {
+        self.get(slot).expect("the table knows entries that live only")
+    }
+
+    fn live_mut(&mut self, slot: u32) -> &mut Entry<S> {
+        self.get_mut(slot).expect("the table knows entries that live only")
+    }
+
+    fn take(&mut self, slot: u32) -> Option<Entry<S>> {
+        let slot = slot as usize;
+        self.0.get_mut(slot / BLOCK_SLOTS)?.get_mut(slot % BLOCK_SLOTS)?.take()
+    }
+
+    /// Puts an entry into a free slot.
+    fn put(&mut self, slot: u32, entry: Entry<S>) {
+        self.0[slot as usize / BLOCK_SLOTS][slot as usize % BLOCK_SLOTS] = Some(entry);
+    }
+
+    /// Adds an entry, and returns its slot.
+    fn push(&mut self, entry: Entry<S>) -> u32 {
+        if self.0.last().is_none_or(|block| block.len() == BLOCK_SLOTS) {
+            // The first block grows, since most states have few keys.
+            let capacity = if self.0.is_empty() { 0 } else { BLOCK_SLOTS };
+            self.0.push(Vec::with_capacity(capacity));
+        }
+        let block = self.0.len() - 1;
+        self.0[block].push(Some(entry));
+        u32::try_from(block * BLOCK_SLOTS + self.0[block].len() - 1)
+            .expect("2^32 keys don't fit into a machine's memory")
+    }
+
+    /// Iterates over the slots that have an entry, in order.
+    fn iter(&self) -> impl Iterator<Item = (u32, &Entry<S>)> {
+        let slots = (0..).zip(self.0.iter().flatten());
+        slots.filter_map(|(slot, entry)| entry.as_ref().map(|entry| (slot, entry)))
+    }
 }
 
 impl<S> KeyedState<S> {
@@ -187,14 +240,14 @@ impl<S> KeyedState<S> {
 
     /// Iterates over all keys and their states, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&[Value], &S)> {
-        self.entries.iter().flatten().map(|entry| (entry.key.values(), &entry.state))
+        self.entries.iter().map(|(_, entry)| (entry.key.values(), &entry.state))
     }
 
     /// Returns the state of a key.
     pub fn get<'a>(&self, key: impl Iterator<Item = &'a Value> + Clone) -> Option<&S> {
         let hash = hash(&self.hasher, key.clone());
-        let at = self.index.find(hash, |at| live(&self.entries, *at).key.is(key.clone()))?;
-        Some(&live(&self.entries, *at).state)
+        let at = self.index.find(hash, |at| self.entries.live(*at).key.is(key.clone()))?;
+        Some(&self.entries.live(*at).state)
     }
 
     /// Returns the state of a key, to be changed: it will be in the next snapshot. An unknown key
@@ -215,14 +268,13 @@ impl<S> KeyedState<S> {
         make: impl FnOnce() -> S,
     ) -> (u32, &mut S) {
         let hash = hash(&self.hasher, key.clone());
-        let found =
-            self.index.find(hash, |at| live(&self.entries, *at).key.is(key.clone())).copied();
+        let found = self.index.find(hash, |at| self.entries.live(*at).key.is(key.clone())).copied();
         let at = found.unwrap_or_else(|| {
             self.make_room();
             self.insert(hash, Key::detached(key), make())
         });
         self.access += 1;
-        let entry = self.entries[at as usize].as_mut().expect("it was found or inserted");
+        let entry = self.entries.live_mut(at);
         entry.access = self.access;
         if !entry.changed {
             entry.changed = true;
@@ -233,7 +285,7 @@ impl<S> KeyedState<S> {
 
     /// Returns the key and the state of a slot; `None` if the slot is free.
     pub fn slot(&self, slot: u32) -> Option<(&[Value], &S)> {
-        let entry = self.entries.get(slot as usize)?.as_ref()?;
+        let entry = self.entries.get(slot)?;
         Some((entry.key.values(), &entry.state))
     }
 
@@ -241,7 +293,7 @@ impl<S> KeyedState<S> {
     /// call doesn't count as an access for the selection of forgotten keys. `None` if the slot is
     /// free.
     pub fn slot_mut(&mut self, slot: u32) -> Option<(&[Value], &mut S)> {
-        let entry = self.entries.get_mut(slot as usize)?.as_mut()?;
+        let entry = self.entries.get_mut(slot)?;
         if !entry.changed {
             entry.changed = true;
             self.changed.push(slot);
@@ -251,15 +303,12 @@ impl<S> KeyedState<S> {
 
     /// Returns the slots of all keys, with their states, in the order of the slots.
     pub fn slots(&self) -> impl Iterator<Item = (u32, &[Value], &S)> {
-        let slots = (0..).zip(&self.entries);
-        slots.filter_map(|(slot, entry)| {
-            entry.as_ref().map(|entry| (slot, entry.key.values(), &entry.state))
-        })
+        self.entries.iter().map(|(slot, entry)| (slot, entry.key.values(), &entry.state))
     }
 
     /// Removes the key of a slot, and returns its state.
     pub fn remove_slot(&mut self, slot: u32) -> Option<S> {
-        let entry = self.entries.get(slot as usize)?.as_ref()?;
+        let entry = self.entries.get(slot)?;
         let hash = hash(&self.hasher, entry.key.values().iter());
         if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
             found.remove();
@@ -269,18 +318,16 @@ impl<S> KeyedState<S> {
 
     #[cold]
     fn insert(&mut self, hash: u64, key: Key, state: S) -> u32 {
-        let entry = Some(Entry { key, state, access: 0, saved_bytes: 0, changed: false });
+        let entry = Entry { key, state, access: 0, saved_bytes: 0, changed: false };
         let at = if let Some(at) = self.free.pop() {
-            self.entries[at as usize] = entry;
+            self.entries.put(at, entry);
             at
         } else {
-            self.entries.push(entry);
-            u32::try_from(self.entries.len() - 1)
-                .expect("2^32 keys don't fit into a machine's memory")
+            self.entries.push(entry)
         };
         let Self { hasher, index, entries, .. } = self;
         index.insert_unique(hash, at, |at| {
-            self::hash(hasher, live(entries, *at).key.values().iter())
+            self::hash(hasher, entries.live(*at).key.values().iter())
         });
         at
     }
@@ -289,14 +336,14 @@ impl<S> KeyedState<S> {
     pub fn remove<'a>(&mut self, key: impl Iterator<Item = &'a Value> + Clone) -> Option<S> {
         let hash = hash(&self.hasher, key.clone());
         let found =
-            self.index.find_entry(hash, |at| live(&self.entries, *at).key.is(key.clone())).ok()?;
+            self.index.find_entry(hash, |at| self.entries.live(*at).key.is(key.clone())).ok()?;
         let (at, _) = found.remove();
         self.clear(at)
     }
 
     /// Frees the slot of an entry that was removed from the table.
     fn clear(&mut self, at: u32) -> Option<S> {
-        let entry = self.entries[at as usize].take()?;
+        let entry = self.entries.take(at)?;
         self.free.push(at);
         self.removed.push((entry.key, entry.saved_bytes));
         Some(entry.state)
@@ -314,9 +361,7 @@ impl<S> KeyedState<S> {
     #[cold]
     fn forget_oldest(&mut self, keys_max: usize) {
         let mut accesses = Vec::with_capacity(self.len());
-        for (at, entry) in (0..).zip(&self.entries) {
-            accesses.extend(entry.as_ref().map(|entry| (entry.access, at)));
-        }
+        accesses.extend(self.entries.iter().map(|(at, entry)| (entry.access, at)));
         // More keys than the share are forgotten if the bound was larger when they were added.
         let excess = accesses.len() - keys_max;
         let forgotten = (excess + (keys_max / FORGOTTEN_SHARE).max(1)).min(accesses.len());
@@ -327,7 +372,7 @@ impl<S> KeyedState<S> {
         let oldest = &mut accesses[..forgotten];
         oldest.sort_unstable();
         for (_, at) in oldest {
-            let hash = hash(&self.hasher, live(&self.entries, *at).key.values().iter());
+            let hash = hash(&self.hasher, self.entries.live(*at).key.values().iter());
             if let Ok(found) = self.index.find_entry(hash, |other| other == at) {
                 found.remove();
             }
@@ -357,7 +402,7 @@ impl<S: KeyState> KeyedState<S> {
         }
         for at in self.changed.drain(..) {
             // The slot of a forgotten key may be free, or may be listed once more for another key.
-            if let Some(entry) = self.entries[at as usize].as_mut().filter(|entry| entry.changed) {
+            if let Some(entry) = self.entries.get_mut(at).filter(|entry| entry.changed) {
                 entry.changed = false;
                 let mut value = Vec::new();
                 entry.state.encode(&mut value);
@@ -386,7 +431,7 @@ impl<S: KeyState> KeyedState<S> {
         let (state, access) = decode(state).ok_or_else(damaged)?;
         let hash = hash(&self.hasher, key.iter());
         let at = self.insert(hash, Key::detached(key.iter()), state);
-        let entry = self.entries[at as usize].as_mut().expect("it was inserted");
+        let entry = self.entries.live_mut(at);
         (entry.access, entry.saved_bytes) = (access, bytes);
         self.access = self.access.max(access);
         self.saved_bytes += u64::from(bytes);

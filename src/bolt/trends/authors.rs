@@ -89,6 +89,10 @@ impl Authors {
                     *posts = posts.saturating_add(1);
                     return;
                 }
+                // Most keys have two authors at most.
+                if listed.len() < 4 {
+                    listed.reserve_exact(1);
+                }
                 listed.push((author, 1));
                 if listed.len() > LISTED_MAX {
                     self.known = Known::Table(Table::of(listed.drain(..)));
